@@ -1,0 +1,241 @@
+"""Artifacts: what a stage leaves for the next one.
+
+An artifact is a folder ``<root>/<domain>/<stage>/<name>/`` of Parquet and safetensors files. Its `manifest.json` is
+written last: a folder without one is unfinished. Fingerprints cover settings, inputs and content, never hardware.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from stepward.core.storage import Folder
+
+MANIFEST = "manifest.json"
+STARTED = "started.json"
+PACKAGES = ("stepward", "numpy", "pyarrow", "torch", "ray", "mlflow", "transformers", "hmmlearn", "scikit-learn")
+
+
+class ArtifactError(ValueError):
+    """An artifact that is missing, unfinished, damaged, or made from something else than what is there now."""
+
+
+class Manifest(BaseModel):
+    """What an artifact is made of.
+
+    Attributes:
+        identity: the settings that decide the content; pools, paths and tracking are not among them.
+        inputs: role -> {"url", "fingerprint"} of every artifact or file that was read.
+        files: path -> {"bytes", "sha256"} of every file of the artifact.
+        rows: table -> number of rows.
+        digest: hash of the content, independent of the order of rows and of how they are spread over files.
+        facts: anything else worth keeping, for example counts of rejected rows or the size of a model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    domain: str
+    stage: str
+    name: str
+    seed: int
+    identity: dict[str, Any]
+    inputs: dict[str, dict[str, str]]
+    files: dict[str, dict[str, Any]]
+    rows: dict[str, int]
+    digest: str
+    cost: dict[str, float]
+    facts: dict[str, Any]
+    versions: dict[str, str]
+    git_commit: str | None
+    created: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Same settings, same inputs and same content give the same fingerprint, wherever and whenever made."""
+        inputs = {role: item["fingerprint"] for role, item in self.inputs.items()}
+        return fingerprint([self.domain, self.stage, self.identity, self.seed, inputs, self.digest])
+
+
+class Artifact:
+    """One artifact: a folder with a manifest.
+
+    Args:
+        root: local path or URL of the store.
+        domain, stage, name: where the artifact stands in it.
+    """
+
+    def __init__(self, root: str, domain: str, stage: str, name: str) -> None:
+        self.root, self.domain, self.stage, self.name = root, domain, stage, name
+        self.folder = Folder(f"{str(root).rstrip('/')}/{domain}/{stage}/{name}")
+
+    @property
+    def url(self) -> str:
+        return self.folder.url
+
+    @property
+    def finished(self) -> bool:
+        return self.folder.exists(MANIFEST)
+
+    def begin(self, identity: Mapping[str, Any], *, overwrite: bool = False) -> bool:
+        """Claim the folder for these settings. True if the artifact is already finished with just these settings.
+
+        Raises:
+            ArtifactError: the folder holds, or a stopped run began, an artifact of other settings.
+        """
+        identity = json.loads(json.dumps(dict(identity)))
+        if overwrite and self.folder.exists():
+            self.folder.delete("")
+        if self.finished:
+            self._require_same(self.manifest().identity, identity, "is finished with")
+            return True
+        if self.folder.exists(STARTED):
+            self._require_same(self.folder.read_json(STARTED), identity, "was begun with")
+            return False
+        self.folder.write_json(STARTED, identity)
+        return False
+
+    def finish(
+        self,
+        *,
+        identity: Mapping[str, Any],
+        seed: int,
+        digest: str,
+        inputs: Mapping[str, Artifact] | None = None,
+        rows: Mapping[str, int] | None = None,
+        cost: Mapping[str, float] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Manifest:
+        """Write the manifest over everything in the folder; from now on the artifact can be read."""
+        described = {role: {"url": a.url, "fingerprint": a.manifest().fingerprint} for role, a in (inputs or {}).items()}
+        names = [name for name in self.folder.files() if name not in (MANIFEST, STARTED)]
+        manifest = Manifest(
+            domain=self.domain,
+            stage=self.stage,
+            name=self.name,
+            seed=seed,
+            identity=json.loads(json.dumps(dict(identity))),
+            inputs=described,
+            files={name: _describe_file(self.folder, name) for name in names},
+            rows=dict(rows or {}),
+            digest=digest,
+            cost=dict(cost or {}),
+            facts=dict(facts or {}),
+            versions=package_versions(),
+            git_commit=git_commit(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self.folder.write_bytes(MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
+        self.folder.delete(STARTED)
+        return manifest
+
+    def manifest(self) -> Manifest:
+        """The manifest, without looking at the files.
+
+        Raises:
+            ArtifactError: there is no artifact here, or only an unfinished one, or the manifest is damaged.
+        """
+        if not self.finished:
+            state = "is unfinished (no manifest)" if self.folder.exists() else "does not exist"
+            raise ArtifactError(
+                f"{self.url}: expected a finished {self.domain} {self.stage} artifact, but it {state}. "
+                f"Run jobs/{self.stage}.py with name={self.name} to make or finish it."
+            )
+        try:
+            return Manifest.model_validate_json(self.folder.read_bytes(MANIFEST))
+        except ValueError as error:
+            raise ArtifactError(f"{self.url}/{MANIFEST}: damaged manifest; make the artifact again. {error}") from None
+
+    def open(self) -> Manifest:
+        """The manifest, after checking that every file is as it was written and every input as it was read.
+
+        Raises:
+            ArtifactError: a file is missing or was changed, or an input artifact has been made anew since.
+        """
+        manifest = self.manifest()
+        for name, expected in manifest.files.items():
+            if not self.folder.exists(name):
+                raise ArtifactError(f"{self.url}: {name} is missing. Make the artifact again (overwrite=true).")
+            if _describe_file(self.folder, name) != expected:
+                raise ArtifactError(f"{self.url}: {name} was changed after it was written. Make the artifact again.")
+        for role, recorded in manifest.inputs.items():
+            source = Folder(recorded["url"])
+            if not source.exists(MANIFEST):
+                continue  # an input that was cleaned away proves nothing against what was made from it
+            now = Manifest.model_validate_json(source.read_bytes(MANIFEST)).fingerprint
+            if now != recorded["fingerprint"]:
+                raise ArtifactError(
+                    f"{self.url}: its input {role!r} ({recorded['url']}) has changed since: expected fingerprint "
+                    f"{recorded['fingerprint']}, got {now}. Make this artifact again (overwrite=true)."
+                )
+        return manifest
+
+    def _require_same(self, there: Mapping[str, Any], wanted: Mapping[str, Any], verb: str) -> None:
+        changed = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
+        if changed:
+            shown = "; ".join(f"{key}: there {there.get(key)!r}, wanted {wanted.get(key)!r}" for key in changed)
+            raise ArtifactError(
+                f"{self.url} {verb} other settings ({shown}). Choose another name, or overwrite=true to replace it."
+            )
+
+
+def fingerprint(content: Any) -> str:
+    """16 hexadecimal digits that stand for JSON-like content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def content_digest(tables: Iterable[pa.Table]) -> str:
+    """Hash of the rows of tables, whatever their order and their spread over tables."""
+    import pandas as pd
+
+    total, count = np.uint64(0), 0
+    for table in tables:
+        if not len(table):
+            continue
+        frame = table.select(sorted(table.column_names)).to_pandas()
+        for column in frame.columns[frame.dtypes == object]:
+            frame[column] = [json.dumps(v, default=lambda x: x.tolist()) for v in frame[column]]
+        total += pd.util.hash_pandas_object(frame, index=False).to_numpy().sum(dtype=np.uint64)
+        count += len(frame)
+    return f"{int(total):016x}-{count}"
+
+
+@lru_cache
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that results may depend on, where installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@lru_cache
+def git_commit() -> str | None:
+    """Commit of the checkout this package is imported from, with "+" if it has local changes; None outside of git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _describe_file(folder: Folder, name: str) -> dict[str, Any]:
+    content = folder.read_bytes(name)
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

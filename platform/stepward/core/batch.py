@@ -1,0 +1,82 @@
+"""Batches of states: the one container that moves between proposers, reward models, verifiers and searches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int
+
+
+@runtime_checkable
+class Batch(Protocol):
+    """What the platform asks of a container of n states. Everything else about it belongs to its domain.
+
+    Attributes:
+        problem: index of the problem each state belongs to. Proposers hand it on to their children; costs
+            are charged to it.
+    """
+
+    @property
+    def problem(self) -> Int[np.ndarray, " n"]: ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Any) -> Self:
+        """The states at `indices` (integers, repeats allowed, or a boolean mask), in that order."""
+        ...
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """All states of `parts`, in order. `parts` holds at least one batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayBatch:
+    """A `Batch` as a struct of arrays: subclass it with further array fields of leading dimension n.
+
+    Fields are numpy arrays, or torch tensors where states live on an accelerator.
+    """
+
+    problem: Int[np.ndarray, " n"]
+
+    def __post_init__(self) -> None:
+        sizes = {f.name: len(getattr(self, f.name)) for f in fields(self)}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: expected fields of one length, got {sizes}. "
+                "Give every field one row per state."
+            )
+
+    def __len__(self) -> int:
+        return len(self.problem)
+
+    def take(self, indices: Any) -> Self:
+        return type(self)(**{f.name: getattr(self, f.name)[indices] for f in fields(self)})
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        return cls(**{f.name: _concat([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields exchanged."""
+        return replace(self, **changes)
+
+
+B = TypeVar("B", bound=Batch)
+
+
+def repeat(states: B, times: int) -> B:
+    """Each state `times` times in a row: n states -> n * times states, row-major like the output of a proposer."""
+    return states.take(np.repeat(np.arange(len(states)), times))
+
+
+def _concat(arrays: list[Any]) -> Any:
+    if isinstance(arrays[0], np.ndarray):
+        return np.concatenate(arrays)
+    import torch  # only batches that hold tensors need torch
+
+    return torch.cat(arrays)

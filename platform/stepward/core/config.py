@@ -1,0 +1,215 @@
+"""Configuration: frozen models, one YAML file, dotted overrides on the command line, and a `--help` that lists it all.
+
+    python jobs/label.py settings.yaml --pool.num_actors 4 problems.num_train=2000
+
+Later settings win: field defaults, then the YAML file, then overrides in the order given.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def load_config(config_class: type[C], argv: Sequence[str] | None = None, *, doc: str = "") -> C:
+    """Read a configuration from the command line; print help or a readable error and exit where that is due.
+
+    Args:
+        config_class: the model to fill.
+        argv: arguments after the program's name: at most one YAML path, and ``--a.b value``, ``--a.b=value`` or
+            ``a.b=value`` overrides, whose values are read as YAML. Default: `sys.argv[1:]`.
+        doc: the job's docstring, shown by ``--help``.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(describe(config_class, doc))
+        raise SystemExit(0)
+    try:
+        return parse_config(config_class, arguments)
+    except ValueError as error:
+        _fail(str(error))
+
+
+def parse_config(config_class: type[C], argv: Sequence[str]) -> C:
+    """`load_config` without help or exit: raises ValueError with a message that names every wrong setting."""
+    settings: dict[str, Any] = {}
+    for key, value in _pairs(argv):
+        if key is None:
+            settings = _merge(settings, read_yaml(value))
+        else:
+            settings = _merge(settings, _nest(key.split("."), value))
+    return validate(config_class, settings)
+
+
+def peek(argv: Sequence[str], key: str, default: str) -> str:
+    """The value of one top-level setting before the rest is validated, for example which domain a job is for."""
+    found = default
+    for name, value in _pairs([a for a in argv if a not in ("-h", "--help")]):
+        if name is None:
+            found = read_yaml(value).get(key, found)
+        elif name == key:
+            found = value
+    return str(found)
+
+
+def validate(config_class: type[C], settings: dict[str, Any]) -> C:
+    """Validate plain settings; errors name the dotted field, what was expected and what came."""
+    try:
+        return config_class.model_validate(settings)
+    except ValidationError as error:
+        lines = [_explain(config_class, item) for item in error.errors()]
+        raise ValueError("\n".join(lines)) from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping."""
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"{path}: expected a YAML file, but there is none. Check the path; overrides are key=value.")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a mapping of settings, got {type(content).__name__}.")
+    return content
+
+
+def describe(config_class: type[Config], doc: str = "") -> str:
+    """Help text: the job's own words, then every field with its type, default, and description."""
+    lines = [doc.strip(), "", "Settings (in a YAML file, or as --name value):", ""]
+    lines += [f"  {left:<46} {text}" for left, text in _field_lines(config_class, "")]
+    return "\n".join(lines)
+
+
+def dotted_fields(config_class: type[Config], prefix: str = "") -> list[str]:
+    """Every setting's dotted name."""
+    names = []
+    for name, field in config_class.model_fields.items():
+        for inner in _inner_configs(field.annotation):
+            names += dotted_fields(inner, f"{prefix}{name}.")
+        names.append(f"{prefix}{name}")
+    return list(dict.fromkeys(names))
+
+
+def _pairs(argv: Sequence[str]) -> list[tuple[str | None, Any]]:
+    """Arguments -> (dotted key, value); a bare argument is a YAML path and has the key None."""
+    pairs: list[tuple[str | None, Any]] = []
+    waiting = list(argv)
+    while waiting:
+        argument = waiting.pop(0)
+        body = argument[2:] if argument.startswith("--") else argument
+        if "=" in body:
+            key, text = body.split("=", 1)
+            pairs.append((key, _value(key, text)))
+        elif argument.startswith("--"):
+            if not waiting:
+                raise ValueError(f"--{body}: expected a value after it. Write --{body} VALUE or {body}=VALUE.")
+            pairs.append((body, _value(body, waiting.pop(0))))
+        else:
+            pairs.append((None, argument))
+    return pairs
+
+
+def _value(key: str, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{key}: {text!r} is not valid YAML: {error}") from None
+    if isinstance(value, str):
+        try:  # YAML 1.1 reads 1e-3 as text; people mean the number
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _nest(path: list[str], value: Any) -> dict[str, Any]:
+    return {path[0]: value if len(path) == 1 else _nest(path[1:], value)}
+
+
+def _merge(base: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in update.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        # another kind of a tagged choice starts afresh: the old kind's settings do not apply to it
+        if both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind"):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _explain(config_class: type[Config], item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = dotted_fields(config_class)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"known settings: {', '.join(known)}."
+        return f"{name}: there is no such setting; {hint}"
+    return f"{name or 'settings'}: {item['msg']} (got {item['input']!r})"
+
+
+def _field_lines(config_class: type[Config], prefix: str) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    for name, field in config_class.model_fields.items():
+        inner = _inner_configs(field.annotation)
+        lines.append((f"--{prefix}{name}", _field_text(field, bool(inner))))
+        for config in inner:
+            lines += _field_lines(config, f"{prefix}{name}.")
+    return lines
+
+
+def _field_text(field: FieldInfo, nested: bool) -> str:
+    text = field.description or ""
+    if nested:
+        return text
+    default = "required" if field.is_required() else f"default {_show(field.get_default(call_default_factory=True))}"
+    return f"{text} [{_type_name(field.annotation)}; {default}]".strip()
+
+
+def _show(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, get_args(annotation)))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return "|".join(_type_name(part) for part in get_args(annotation))
+    if annotation is type(None):
+        return "none"
+    return getattr(annotation, "__name__", str(annotation)) if not get_args(annotation) else str(annotation)
+
+
+def _inner_configs(annotation: Any) -> list[type[Config]]:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [config for part in get_args(annotation) for config in _inner_configs(part)]
+    if get_origin(annotation) is not None and hasattr(annotation, "__metadata__"):
+        return _inner_configs(get_args(annotation)[0])
+    return []
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"Settings not accepted:\n{message}\nSee --help for every setting.", file=sys.stderr)
+    raise SystemExit(2)

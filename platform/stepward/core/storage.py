@@ -1,0 +1,107 @@
+"""Files by URL: a local path, or anything pyarrow or fsspec can open (`s3://`, `gs://`, `memory://`, …)."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+
+class Folder:
+    """A folder on some file system. Writes are whole: a file appears under its name only when it is complete.
+
+    Args:
+        url: local path or URL.
+    """
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.url = str(url).rstrip("/")
+        self.filesystem, self.path = open_filesystem(self.url)
+
+    def __truediv__(self, name: str) -> Folder:
+        return Folder(f"{self.url}/{name}")
+
+    def exists(self, name: str = "") -> bool:
+        return self.filesystem.get_file_info(self._join(name)).type != fs.FileType.NotFound
+
+    def files(self, name: str = "") -> list[str]:
+        """Paths of all files below `name`, relative to this folder, sorted; unfinished temporary files left out."""
+        selector = fs.FileSelector(self._join(name), recursive=True, allow_not_found=True)
+        found = [i.path for i in self.filesystem.get_file_info(selector) if i.type == fs.FileType.File]
+        relative = (path[len(self.path) :].lstrip("/") for path in found)
+        return sorted(path for path in relative if not path.endswith(".tmp"))
+
+    def read_bytes(self, name: str) -> bytes:
+        with self.filesystem.open_input_stream(self._join(name)) as stream:
+            return stream.read()
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write beside the target, then move into place, so that a reader or a crash never sees half a file."""
+        target = self._join(name)
+        temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+        self.filesystem.create_dir(os.path.dirname(target), recursive=True)
+        try:
+            with self.filesystem.open_output_stream(temporary) as stream:
+                stream.write(content)
+            self.filesystem.move(temporary, target)
+        except BaseException:
+            if self.filesystem.get_file_info(temporary).type != fs.FileType.NotFound:
+                self.filesystem.delete_file(temporary)
+            raise
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read_bytes(name))
+
+    def write_json(self, name: str, content: Any) -> None:
+        self.write_bytes(name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """One Parquet file, or all Parquet files of a folder, as one table."""
+        return pq.read_table(self._join(name), columns=columns, filesystem=self.filesystem)
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write_bytes(name, sink.getvalue().to_pybytes())
+
+    def read_weights(self, name: str) -> dict[str, Any]:
+        """Tensors of a safetensors file, as numpy arrays."""
+        from safetensors.numpy import load
+
+        return load(self.read_bytes(name))
+
+    def write_weights(self, name: str, tensors: dict[str, Any]) -> None:
+        """Tensors (numpy arrays) as a safetensors file."""
+        from safetensors.numpy import save
+
+        self.write_bytes(name, save(tensors))
+
+    def delete(self, name: str) -> None:
+        """Remove a file or a folder below this one, if it is there."""
+        kind = self.filesystem.get_file_info(self._join(name)).type
+        if kind == fs.FileType.Directory:
+            self.filesystem.delete_dir(self._join(name))
+        elif kind == fs.FileType.File:
+            self.filesystem.delete_file(self._join(name))
+
+    def _join(self, name: str) -> str:
+        return f"{self.path}/{name}" if name else self.path
+
+
+def open_filesystem(url: str) -> tuple[fs.FileSystem, str]:
+    """The pyarrow file system behind a path or URL, and the path within it."""
+    if "://" not in url:
+        return fs.LocalFileSystem(), str(Path(url).resolve())
+    try:
+        return fs.FileSystem.from_uri(url)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        import fsspec
+
+        remote, path = fsspec.core.url_to_fs(url)
+        return fs.PyFileSystem(fs.FSSpecHandler(remote)), path

@@ -1,0 +1,139 @@
+"""A wing: everything one domain brings to the platform, found by name through the entry-point group ``stepward.domains``.
+
+Stages (label, train, evaluate, …) are written once and ask the wing for the domain's own pieces. Pieces that a user
+configures are `Config` classes with a ``build`` method, so that ``--help`` lists their settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from stepward.core.batch import Batch
+from stepward.core.config import Config
+from stepward.core.interfaces import Domain, RewardModel, Verifier
+from stepward.core.registry import lookup, plugins
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that could not be used: it goes to the dead-letter table and the job goes on.
+
+    Attributes:
+        id: id of the row, or where it stood ("problems.csv:17").
+        error: what was expected and what came.
+        content: the row as text, cut to 1,000 characters.
+    """
+
+    id: str
+    error: str
+    content: str
+
+
+@runtime_checkable
+class ProblemSource(Protocol):
+    """Settings that say where problems come from: the domain's generator, or a user's own file."""
+
+    def problems(self, split: str, seed: int) -> tuple[pa.Table, list[Rejected]]:
+        """Problems of one split ("train", "validation", "test"), one a row with a unique `id`, and rows rejected.
+
+        Generated problems depend on (seed, split, position) alone, and no problem is in two splits.
+        """
+        ...
+
+
+@runtime_checkable
+class Mining(Protocol):
+    """Settings that say which partial solutions are labelled."""
+
+    def mine(self, problems: pa.Table, seed: int) -> pa.Table:
+        """Partial solutions, one a row with a unique `id` and its `problem_id`; deterministic by (seed, id)."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """Settings of a reward model that is learned by gradient descent.
+
+    The trained weights and these settings together make the reward model again: see `reward`.
+    """
+
+    def module(self) -> Any:
+        """A fresh torch module that maps the tensors of `encode` to one logit a row."""
+        ...
+
+    def encode(self, states: Any) -> dict[str, np.ndarray]:
+        """Inputs of the module, one row a state."""
+        ...
+
+    def reward(self, weights: Mapping[str, np.ndarray]) -> RewardModel:
+        """The reward model (on the probability scale) with these weights."""
+        ...
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """Settings of a reward model that is fitted in one call, for example an HMM."""
+
+    def fit(self, states: Any, successes: np.ndarray, num_rollouts: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+        """Weights fitted to labelled states."""
+        ...
+
+    def reward(self, weights: Mapping[str, np.ndarray]) -> RewardModel: ...
+
+
+@dataclass(frozen=True)
+class Wing:
+    """One domain's pieces.
+
+    Attributes:
+        name: the domain's name in artifact paths and settings.
+        domain: what a search may know.
+        states: table of problems or partial solutions -> batch of states, row by row.
+        problems: settings class, a `ProblemSource`.
+        mining: settings class, a `Mining`.
+        proposers: kind -> settings class with ``build() -> Proposer``.
+        rewards: kind -> settings class with ``build(domain) -> RewardModel``, for those that need no training.
+        learners: kind -> settings class, `Trainable` or `Fittable`.
+        verifier: ``() -> Verifier``.
+        exact: ``(states) -> values`` where the true value of a state is known; None elsewhere.
+    """
+
+    name: str
+    domain: Domain
+    states: Callable[[pa.Table], Batch]
+    problems: type[Config]
+    mining: type[Config]
+    proposers: Mapping[str, type[Config]]
+    rewards: Mapping[str, type[Config]]
+    learners: Mapping[str, type[Config]]
+    verifier: Callable[[], Verifier]
+    exact: Callable[[Any], Float[np.ndarray, " n"]] | None = field(default=None)
+
+
+def wings() -> dict[str, Wing]:
+    """Every installed domain by name."""
+    return plugins("domains")
+
+
+def find_wing(name: str) -> Wing:
+    """The wing called `name`, or an error that says which there are."""
+    return lookup(wings(), name, kind="domain")
+
+
+def rejected_table(rows: Iterable[Rejected], stage: str) -> pa.Table:
+    """Dead letters as a table: id, stage, error, content."""
+    rows = list(rows)
+    return pa.table(
+        {
+            "id": pa.array([row.id for row in rows], pa.string()),
+            "stage": pa.array([stage] * len(rows), pa.string()),
+            "error": pa.array([row.error for row in rows], pa.string()),
+            "content": pa.array([row.content[:1000] for row in rows], pa.string()),
+        }
+    )

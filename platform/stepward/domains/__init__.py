@@ -1,0 +1,1 @@
+"""One wing a domain, with the same rooms in each."""

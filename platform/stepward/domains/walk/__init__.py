@@ -1,0 +1,50 @@
+"""The number-walk simulator, whose values are known exactly."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from stepward.core.config import Config
+from stepward.core.wing import Wing
+from stepward.domains.walk.data import WalkMining, WalkProblems, walk_states
+from stepward.domains.walk.proposer import ActionEnumerator, SoftmaxWalker
+from stepward.domains.walk.rewards.simple import DistanceReward, ExactReward, RandomReward, exact_value
+from stepward.domains.walk.states import Walk
+from stepward.domains.walk.verifier import TargetVerifier
+
+__all__ = ["EnumerateSettings", "SoftmaxSettings", "wing"]
+
+
+class SoftmaxSettings(Config):
+    """The softmax walker: samples actions by their gain in distance."""
+
+    kind: Literal["softmax"] = "softmax"
+    temperature: float = Field(1.0, gt=0, description="small prefers the action of largest gain, large is uniform")
+
+    def build(self) -> SoftmaxWalker:
+        return SoftmaxWalker(self.temperature)
+
+
+class EnumerateSettings(Config):
+    """Different actions as children: all six, or a random subset."""
+
+    kind: Literal["enumerate"] = "enumerate"
+
+    def build(self) -> ActionEnumerator:
+        return ActionEnumerator()
+
+
+wing = Wing(
+    name="walk",
+    domain=Walk(),
+    states=walk_states,
+    problems=WalkProblems,
+    mining=WalkMining,
+    proposers={"softmax": SoftmaxSettings, "enumerate": EnumerateSettings},
+    rewards={"exact": ExactReward, "distance": DistanceReward, "random": RandomReward},
+    learners={},
+    verifier=TargetVerifier,
+    exact=exact_value,
+)

@@ -1,0 +1,27 @@
+"""All searches by name; installed packages add theirs under the entry-point group ``stepward.searches``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepward.core.config import Config, validate
+from stepward.core.registry import lookup, plugins
+from stepward.search.beam import Beam
+from stepward.search.best_first import BestFirst
+from stepward.search.dvts import DVTS, BestOfN
+from stepward.search.particles import Particles
+
+SEARCHES: dict[str, type[Config]] = {
+    "best_first": BestFirst,
+    "beam": Beam,
+    "best_of_n": BestOfN,
+    "dvts": DVTS,
+    "particles": Particles,
+}
+
+
+def build_search(settings: dict[str, Any]) -> Any:
+    """A search from plain settings, of which ``kind`` names the search and the rest are its own fields."""
+    if "kind" not in settings:
+        raise ValueError(f"search.kind: expected one of {sorted(SEARCHES)}, got nothing.")
+    return validate(lookup(SEARCHES | plugins("searches"), settings["kind"], kind="search"), settings)

@@ -18,7 +18,7 @@ from stepward.core.batch import Batch
 from stepward.core.cost import Cost, Ledger, metered_proposer, metered_reward
 from stepward.core.interfaces import Domain, Proposer, RewardModel, Status
 from stepward.core.seeding import Rng
-from stepward.search.scoring import Scoring, evaluate_children, initial_path_state
+from stepward.search.scoring import Scoring, initial_path_state, passes_gates, path_values
 from stepward.search.tree import Tree
 
 
@@ -132,7 +132,7 @@ def run_search(
             if seen is not None:
                 fresh = seen.admit(children.problem, domain.keys(children))
                 children, origin = children.take(fresh), origin[fresh]
-            new, kept = _grow(tree, nodes[origin], children, domain, reward, scoring)
+            new, kept = _grow(tree, nodes[origin], origin, children, domain, reward, scoring)
             accepted = policy.update(tree, new, origin[kept])
             solutions.add(accepted[tree.status[accepted] == Status.COMPLETE], ledger)
             if on_round is not None:
@@ -170,15 +170,20 @@ def _propose(
 
 
 def _grow(
-    tree: Tree, parents: np.ndarray, children: Any, domain: Domain, reward: RewardModel, scoring: Scoring
+    tree: Tree,
+    parents: Int[np.ndarray, " n"],
+    siblings: Int[np.ndarray, " n"],
+    children: Any,
+    domain: Domain,
+    reward: RewardModel,
+    scoring: Scoring,
 ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
     """Score children and append those that pass the gates; returns their nodes and which rows they were."""
     scores = reward.score(tree.states(parents), children) if len(children) else np.zeros(0)
-    value, path_state, keep = evaluate_children(tree, parents, scores, scoring)
-    kept = np.flatnonzero(keep)
-    if len(kept) < len(keep):
-        children, parents = children.take(kept), parents[kept]
-        scores, value, path_state = scores[kept], value[kept], path_state[kept]
+    kept = np.flatnonzero(passes_gates(tree, parents, scores, scoring))
+    if len(kept) < len(scores):
+        children, parents, siblings, scores = children.take(kept), parents[kept], siblings[kept], scores[kept]
+    value, path_state = path_values(tree, parents, siblings, scores, scoring)
     status = domain.status(children)
     nodes = tree.append(children, parents, score=scores, value=value, path_state=path_state, status=status)
     return nodes, kept

@@ -26,7 +26,7 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).resolve().parents[1]
 
 if os.environ.get("STEPWARD_TYPECHECK", "1") == "1":
-    install_import_hook("stepward", "beartype.beartype")
+    install_import_hook("stepward", "typechecking.checked")
 
 # `ci`, the default: the same examples on every run, and no failure because a shared core was busy.
 # `explore` looks for new counter-examples: HYPOTHESIS_PROFILE=explore make test

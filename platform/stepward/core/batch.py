@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
+
+B = TypeVar("B", bound="Batch")
+A = TypeVar("A", bound="ArrayBatch")
 
 
 @runtime_checkable
@@ -24,12 +27,12 @@ class Batch(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, indices: Any) -> Self:
+    def take(self: B, indices: Any) -> B:
         """The states at `indices` (integers, repeats allowed, or a boolean mask), in that order."""
         ...
 
     @classmethod
-    def concat(cls, parts: Sequence[Self]) -> Self:
+    def concat(cls: type[B], parts: Sequence[B]) -> B:
         """All states of `parts`, in order. `parts` holds at least one batch."""
         ...
 
@@ -54,19 +57,16 @@ class ArrayBatch:
     def __len__(self) -> int:
         return len(self.problem)
 
-    def take(self, indices: Any) -> Self:
+    def take(self: A, indices: Any) -> A:
         return type(self)(**{f.name: getattr(self, f.name)[indices] for f in fields(self)})
 
     @classmethod
-    def concat(cls, parts: Sequence[Self]) -> Self:
+    def concat(cls: type[A], parts: Sequence[A]) -> A:
         return cls(**{f.name: _concat([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self: A, **changes: Any) -> A:
         """A copy with some fields exchanged."""
         return replace(self, **changes)
-
-
-B = TypeVar("B", bound=Batch)
 
 
 def repeat(states: B, times: int) -> B:

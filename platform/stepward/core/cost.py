@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -47,7 +47,7 @@ class Cost:
     seconds: float = 0.0
 
     @classmethod
-    def limit(cls, **limits: float) -> Self:
+    def limit(cls, **limits: float) -> Cost:
         """A budget: the kinds named are limited, the others are not. At least one limit must be finite."""
         unknown = set(limits) - set(KINDS)
         if unknown:

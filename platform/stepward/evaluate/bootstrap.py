@@ -45,11 +45,11 @@ def bootstrap_mean(
         values: one finite number a unit.
         rng: source of the resamples; the same state gives the same interval.
         confidence: mass of the interval, in (0, 1).
-        num_resamples: B; 10,000 puts the end points within about 0.02 standard errors of B = infinity.
+        num_resamples: B; 10,000 puts the end points within about 0.03 standard errors of B = infinity.
 
     **Notes** Values that are all equal (one value included) leave nothing to resample: the interval is that point.
-    That is not certainty; `compare_arms` widens it for 0/1 outcomes, where an exact bound exists. BCa covers a little
-    less than it says for few units (about 93 % instead of 95 % at n = 20 for exponential data).
+    That is not certainty; `compare_arms` widens it for 0/1 outcomes, where an exact bound exists. BCa covers less than
+    it says for few units: of exponential data 87, 91 and 94 % instead of 95 % at n = 10, 20 and 50.
     """
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():

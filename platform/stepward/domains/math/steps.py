@@ -9,11 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
 
-__all__ = ["SplitMode", "is_final_answer", "join_steps", "split_steps"]
-
-SplitMode = Literal["auto", "lines", "sentences", "markers"]
+__all__ = ["is_final_answer", "join_steps", "split_steps"]
 
 _MARKER = re.compile(r"^[ \t]*(?:#+[ \t]*|\*\*)?Step[ \t]+\d+[ \t]*[:.)]", re.MULTILINE | re.IGNORECASE)
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -24,7 +21,7 @@ _FINAL = re.compile(
 )
 
 
-def split_steps(text: str, *, mode: SplitMode = "auto") -> list[str]:
+def split_steps(text: str, *, mode: str = "auto") -> list[str]:
     """Split `text` into steps that keep their own line ends and spaces.
 
     Args:
@@ -60,7 +57,7 @@ def is_final_answer(step: str) -> bool:
     return bool(_FINAL.search(step))
 
 
-def _best_mode(text: str) -> SplitMode:
+def _best_mode(text: str) -> str:
     if len(_MARKER.findall(text)) >= 2:
         return "markers"
     return "lines" if len(text.split("\n")) > 1 and len(text.strip().splitlines()) > 1 else "sentences"

@@ -114,7 +114,8 @@ class WordProblemFamily:
         return (self.problem(seed, split, index) for index in range(start, start + num))
 
     def _stream(self, identity: str) -> random.Random:
-        name = f"{identity}/{self.min_steps}/{self.max_steps}/{self.max_value}/{self.max_operand}/{self.ambiguous_share}"
+        sizes = f"{self.min_steps}/{self.max_steps}/{self.max_value}/{self.max_operand}"
+        name = f"{identity}/{sizes}/{self.ambiguous_share}"
         return random.Random(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "big"))
 
     def _draw(self, rng: random.Random, split: Split) -> tuple[str, list[_Step]]:

@@ -55,12 +55,14 @@ def load_judge() -> Callable[[str, str], tuple[bool, str]]:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     logging.disable(logging.CRITICAL)
-    targets = [LatexExtractionConfig(), ExprExtractionConfig()]
+    formula, number = LatexExtractionConfig(), ExprExtractionConfig()
 
     @lru_cache(maxsize=4096)
     def read(text: str) -> list:
         # parsing_timeout=None: the library's own limit is SIGALRM, which only works in a main thread and kills others.
         latex = re.sub(r"(?<!\\)\$", "", text).replace("\n", " ").strip()
+        # In broken LaTeX a stray number is no answer; in words ("about 5 coins") it is.
+        targets = [formula] if "\\" in latex else [formula, number]
         return parse(f"${latex}$", targets, parsing_timeout=None, raise_on_error=True)
 
     def judge(answer: str, gold: str) -> tuple[bool, str]:

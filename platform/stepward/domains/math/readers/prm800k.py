@@ -89,7 +89,7 @@ def read_prm800k(source: str | Path, *, alternatives: bool = True) -> tuple[list
 
 
 def score_prm800k(
-    scores: Sequence[Float[np.ndarray, " t"]],
+    scores: Sequence[Float[np.ndarray, " _"]],
     ratings: Sequence[Sequence[int | None]],
     *,
     threshold: float = 0.5,
@@ -138,7 +138,7 @@ class _Step:
     others: tuple[tuple[str, int | None], ...]
 
     @classmethod
-    def read(cls, entry: Row, planned: list[Any]) -> _Step:
+    def read(cls, entry: Any, planned: list[Any]) -> _Step:
         """`planned` is the pre-generated step in a list, or empty; it names the choice where the row names none."""
         rated = [_completion(c) for c in required(entry, "completions", list)]
         human, chosen = entry.get("human_completion"), entry.get("chosen_completion")

@@ -1,0 +1,1 @@
+"""Where Ray and MLflow are: pools, trainers, sweeps, tracking, clusters. Everything below works without them."""

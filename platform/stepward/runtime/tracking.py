@@ -1,0 +1,256 @@
+"""Tracking in MLflow, from finished artifacts: an artifact is always on disk before anything is tracked.
+
+The MLflow experiment is the domain. One parent run stands for an experiment of ours, found again by its tag; every
+artifact is a child run of it, with child runs of its own for arms and trials. All runs are closed at once. Logging an
+artifact again changes nothing, so that `jobs/track.py` can always be repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import Field
+
+from stepward.core.artifacts import Artifact, Manifest
+from stepward.core.config import Config
+from stepward.runtime.tracked_run import RunContent, run_content
+
+logger = logging.getLogger("stepward.tracking")
+
+KIND = "stepward.stage"
+EXPERIMENT = "stepward.experiment"
+FINGERPRINT = "stepward.fingerprint"
+PARENT = "mlflow.parentRunId"
+
+
+class Tracking(Config):
+    """Where finished artifacts are logged. It never decides what is made, and never lets a job fail."""
+
+    enabled: bool = Field(True, description="log the finished artifact to MLflow")
+    uri: str = Field(
+        "sqlite:///mlflow.db", description="MLflow store: sqlite:///FILE on one machine, http(s)://HOST for a server"
+    )
+    experiment: str = Field(
+        "default", min_length=1, description="parent run that gathers the artifacts of one experiment"
+    )
+    timeout: int = Field(10, ge=1, description="seconds to wait for an answer of an MLflow server")
+
+
+def track(artifact: Artifact, tracking: Tracking) -> str | None:
+    """Log a finished artifact; returns its run id, or None where tracking is off or out of reach.
+
+    A tracking store that cannot be reached or written costs a warning with the command that logs the artifact later.
+    """
+    if not tracking.enabled:
+        return None
+    try:
+        return log_artifact(artifact, tracking)
+    except tracking_errors() as error:
+        logger.warning(
+            "Not tracked: the MLflow store %s cannot be used now (%s: %s).\n"
+            "The artifact is complete; log it later with\n"
+            "    python jobs/track.py --artifact %s --tracking.experiment %s --tracking.uri %s",
+            tracking.uri, type(error).__name__, _first_line(error), artifact.url, tracking.experiment, tracking.uri,
+        )  # fmt: skip
+        return None
+
+
+def log_artifact(artifact: Artifact, tracking: Tracking) -> str:
+    """Log a finished artifact as a closed run, once; returns the run id.
+
+    Raises:
+        ArtifactError: the artifact is missing or unfinished.
+        Exception: one of `tracking_errors`, for example a server that does not answer.
+    """
+    manifest = artifact.manifest()
+    with _mlflow_environment(tracking), _store_lock(tracking.uri):
+        client = _client(tracking.uri)
+        experiment = _experiment(client, artifact.domain, tracking.uri)
+        parent = _parent_run(client, experiment, tracking.experiment)
+        found = _finished_run(client, experiment, parent, manifest.fingerprint)
+        if found is None:
+            content = run_content(artifact, manifest)
+            content.tags.update({EXPERIMENT: tracking.experiment, PARENT: parent})
+            found = _log_run(client, experiment, content, artifact, manifest, tracking)
+            client.set_terminated(parent, "FINISHED")
+        return found
+
+
+def tracking_errors() -> tuple[type[Exception], ...]:
+    """What goes wrong with a tracking store rather than with an artifact: refused, timed out, full, locked."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (MlflowException, SQLAlchemyError, OSError)  # the errors of `requests` are OSErrors
+
+
+def _log_run(
+    client: Any, experiment: str, content: RunContent, artifact: Artifact, manifest: Manifest, tracking: Tracking
+) -> str:
+    end = int(datetime.fromisoformat(manifest.created).timestamp() * 1000)
+    start = end - int(1000 * manifest.cost.get("seconds", 0.0))
+    run = client.create_run(experiment, start_time=start, run_name=content.name, tags=content.tags).info.run_id
+    try:
+        _log_numbers(client, run, content, end)
+        _log_tables(client, run, content)
+        _log_files(client, run, content, artifact)
+        if FINGERPRINT in content.tags:  # the artifact itself, not an arm or a trial of it
+            _log_inputs(client, run, manifest)
+            if "reward.json" in manifest.files:
+                from stepward.runtime.tracked_model import log_reward_model
+
+                log_reward_model(run, artifact, manifest, tracking.uri)
+        for child in content.children:
+            child.tags.update({EXPERIMENT: tracking.experiment, PARENT: run})
+            _log_run(client, experiment, child, artifact, manifest, tracking)
+    except BaseException:
+        client.set_terminated(run, "FAILED")
+        raise
+    client.set_terminated(run, "FINISHED", end_time=end)
+    return run
+
+
+def _log_numbers(client: Any, run: str, content: RunContent, time: int) -> None:
+    from mlflow.entities import Metric, Param
+
+    for part in _chunks(content.params.items(), 100):
+        client.log_batch(run, params=[Param(name, value) for name, value in part])
+    points = [(0, content.metrics), *content.history]
+    metrics = [Metric(name, value, time, step) for step, values in points for name, value in values.items()]
+    for part in _chunks(metrics, 1000):
+        client.log_batch(run, metrics=list(part))
+
+
+def _log_tables(client: Any, run: str, content: RunContent) -> None:
+    for name, table in content.tables.items():
+        client.log_table(run, table.to_pandas(), f"tables/{name}.json")
+
+
+def _log_files(client: Any, run: str, content: RunContent, artifact: Artifact) -> None:
+    if not content.files:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in content.files:
+            target = Path(scratch, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(artifact.folder.read_bytes(name))
+        client.log_artifacts(run, scratch)
+
+
+def _log_inputs(client: Any, run: str, manifest: Manifest) -> None:
+    """The artifacts and files that were read, each a data set whose digest is its fingerprint."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = [
+        DatasetInput(
+            Dataset(
+                name=role,
+                digest=source["fingerprint"][:36],
+                source_type=source["url"].split("://")[0] if "://" in source["url"] else "local",
+                source=json.dumps({"uri": source["url"]}),
+            ),
+            [InputTag("mlflow.data.context", manifest.stage)],
+        )
+        for role, source in manifest.inputs.items()
+    ]
+    if inputs:
+        client.log_inputs(run, inputs)
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _experiment(client: Any, name: str, uri: str) -> str:
+    """The MLflow experiment, whose files lie beside the database where there is one."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    database = _database(uri)
+    location = (database.parent / "mlruns" / name).as_uri() if database else None
+    return client.create_experiment(name, artifact_location=location)
+
+
+def _parent_run(client: Any, experiment: str, name: str) -> str:
+    where = f"tags.`{KIND}` = 'experiment' and tags.`{EXPERIMENT}` = '{_quoted(name)}'"
+    found = client.search_runs([experiment], where, max_results=1, order_by=["attributes.start_time ASC"])
+    if found:
+        return found[0].info.run_id
+    run = client.create_run(experiment, run_name=name, tags={KIND: "experiment", EXPERIMENT: name}).info.run_id
+    client.set_terminated(run, "FINISHED")
+    return run
+
+
+def _finished_run(client: Any, experiment: str, parent: str, fingerprint: str) -> str | None:
+    """The run of an artifact if it was logged to the end; leftovers of attempts that were not are deleted."""
+    where = f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{PARENT}` = '{parent}'"
+    for run in client.search_runs([experiment], where):
+        if run.info.status == "FINISHED":
+            return run.info.run_id
+        for child in client.search_runs([experiment], f"tags.`{PARENT}` = '{run.info.run_id}'"):
+            client.delete_run(child.info.run_id)
+        client.delete_run(run.info.run_id)
+    return None
+
+
+@contextmanager
+def _mlflow_environment(tracking: Tracking) -> Iterator[None]:
+    """MLflow without usage reports, without chatter, and with short patience; what the user has set stays."""
+    wanted = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(tracking.timeout),
+        "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
+    }
+    added = {key: value for key, value in wanted.items() if key not in os.environ}
+    os.environ.update(added)
+    import mlflow  # noqa: F401  first, because it sets up loggers of its own
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
+
+
+@contextmanager
+def _store_lock(uri: str) -> Iterator[None]:
+    """One process at a time writes to a database file: two that create the same one at once both die."""
+    database = _database(uri)
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock", timeout=120):
+        yield
+
+
+def _database(uri: str) -> Path | None:
+    """The file behind a sqlite URI."""
+    return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
+
+
+def _chunks(items: Iterable[Any], size: int) -> list[list[Any]]:
+    items = list(items)
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "\\'")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:160]

@@ -1,0 +1,67 @@
+"""Logging finished artifacts later: what `jobs/track.py` runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from stepward.core.artifacts import MANIFEST, Artifact
+from stepward.core.config import Config
+from stepward.core.storage import Folder
+from stepward.runtime.tracking import Tracking, log_artifact
+
+ALL = "all"
+
+
+class TrackSettings(Config):
+    """Which artifacts to log, and where."""
+
+    artifact: str = Field(ALL, description="URL of one artifact's folder, or all: every finished artifact of the store")
+    store: str = Field("artifacts", description="root of all artifacts, for artifact=all")
+    tracking: Tracking = Tracking()
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What was logged: artifact URL -> run id."""
+
+    runs: dict[str, str]
+    uri: str
+
+    def __str__(self) -> str:
+        lines = [f"{url} -> run {run}" for url, run in self.runs.items()]
+        return "\n".join([*lines, f"{len(lines)} artifacts are in {self.uri}. Compare them with: mlflow ui"])
+
+
+def run_track(settings: TrackSettings) -> Tracked:
+    """Log one artifact, or all of a store in the order they were made; those logged before are left alone.
+
+    Raises:
+        ValueError: there is no finished artifact where the settings say.
+        Exception: the store cannot be reached; see `stepward.runtime.tracking.tracking_errors`.
+    """
+    if settings.artifact == ALL:
+        artifacts = stored_artifacts(settings.store)
+    else:
+        artifacts = [artifact_at(settings.artifact)]
+    return Tracked({a.url: log_artifact(a, settings.tracking) for a in artifacts}, settings.tracking.uri)
+
+
+def artifact_at(url: str) -> Artifact:
+    """The artifact in the folder ``<root>/<domain>/<stage>/<name>``."""
+    parts = url.rstrip("/").rsplit("/", 3)
+    if len(parts) != 4:
+        raise ValueError(f"artifact: expected a folder <root>/<domain>/<stage>/<name>, got {url!r}.")
+    return Artifact(*parts)
+
+
+def stored_artifacts(store: str) -> list[Artifact]:
+    """Every finished artifact of a store, oldest first."""
+    root = Folder(store)
+    manifests = [name for name in root.files() if name.endswith(f"/{MANIFEST}") and name.count("/") == 3]
+    if not manifests:
+        raise ValueError(f"store: expected finished artifacts below {root.url!r}, found none.")
+    made = sorted((json.loads(root.read_bytes(name))["created"], name) for name in manifests)
+    return [Artifact(store, *name.split("/")[:3]) for _, name in made]

@@ -117,7 +117,9 @@ class Artifact:
         facts: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Write the manifest over everything in the folder; from now on the artifact can be read."""
-        described = {role: {"url": a.url, "fingerprint": a.manifest().fingerprint} for role, a in (inputs or {}).items()}
+        described = {
+            role: {"url": a.url, "fingerprint": a.manifest().fingerprint} for role, a in (inputs or {}).items()
+        }
         names = [name for name in self.folder.files() if name not in (MANIFEST, STARTED)]
         manifest = Manifest(
             domain=self.domain,
@@ -198,16 +200,16 @@ def content_digest(tables: Iterable[pa.Table]) -> str:
     """Hash of the rows of tables, whatever their order and their spread over tables."""
     import pandas as pd
 
-    total, count = np.uint64(0), 0
+    total, count = 0, 0
     for table in tables:
         if not len(table):
             continue
         frame = table.select(sorted(table.column_names)).to_pandas()
-        for column in frame.columns[frame.dtypes == object]:
+        for column in (name for name in frame if frame[name].dtype.kind == "O"):
             frame[column] = [json.dumps(v, default=lambda x: x.tolist()) for v in frame[column]]
-        total += pd.util.hash_pandas_object(frame, index=False).to_numpy().sum(dtype=np.uint64)
+        total += int(pd.util.hash_pandas_object(frame, index=False).to_numpy().sum(dtype=np.uint64))
         count += len(frame)
-    return f"{int(total):016x}-{count}"
+    return f"{total % 2**64:016x}-{count}"
 
 
 @lru_cache

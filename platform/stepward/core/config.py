@@ -54,7 +54,7 @@ def parse_config(config_class: type[C], argv: Sequence[str]) -> C:
             settings = _merge(settings, read_yaml(value))
         else:
             settings = _merge(settings, _nest(key.split("."), value))
-    return validate(config_class, settings)
+    return validate(config_class, _with_default_kinds(config_class, settings))
 
 
 def peek(argv: Sequence[str], key: str, default: str) -> str:
@@ -158,10 +158,33 @@ def _merge(base: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _with_default_kinds(config_class: type[Config], settings: dict[str, Any]) -> dict[str, Any]:
+    """Blocks that choose among kinds and do not say which: the default's kind is meant."""
+    filled = dict(settings)
+    for name, field in config_class.model_fields.items():
+        block, default = filled.get(name), field.get_default(call_default_factory=True)
+        if not isinstance(block, dict) or not isinstance(default, Config):
+            continue
+        if "kind" in type(default).model_fields:
+            block = {"kind": default.kind, **block}  # type: ignore[attr-defined]
+        same = block.get("kind") == getattr(default, "kind", None)
+        filled[name] = _with_default_kinds(type(default), block) if same else block
+    return filled
+
+
+def _readable(known: list[str], location: tuple[Any, ...]) -> str:
+    """Dotted name of a setting; the kind that pydantic puts between a block and its fields is left out."""
+    name = ""
+    for part in location[:-1]:
+        longer = f"{name}.{part}" if name else str(part)
+        name = longer if longer in known or name not in known else name
+    return ".".join(filter(None, [name, *map(str, location[-1:])]))
+
+
 def _explain(config_class: type[Config], item: Any) -> str:
-    name = ".".join(str(part) for part in item["loc"])
+    known = dotted_fields(config_class)
+    name = _readable(known, item["loc"])
     if item["type"] == "extra_forbidden":
-        known = dotted_fields(config_class)
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"known settings: {', '.join(known)}."
         return f"{name}: there is no such setting; {hint}"

@@ -139,6 +139,7 @@ class MeteredProposer:
             )
         return children
 
+
 class MeteredReward:
     """A reward model whose work is charged. Build it with `metered_reward`."""
 

@@ -94,6 +94,4 @@ class Verifier(Protocol[S_contra]):
 class Search(Protocol[S]):
     """From root states, one a problem, to solutions, within a budget that is counted a problem."""
 
-    def __call__(
-        self, problems: S, *, domain: Any, proposer: Any, reward: Any, budget: Any, rng: Rng
-    ) -> Any: ...
+    def __call__(self, problems: S, *, domain: Any, proposer: Any, reward: Any, budget: Any, rng: Rng) -> Any: ...

@@ -57,7 +57,7 @@ class Rng:
             return Rng(_mix(_mix(self.keys + GOLDEN) + (tags + np.uint64(1)) * GOLDEN))
 
     def repeat(self, times: int) -> Rng:
-        """n streams -> n * times different streams, row-major: each row forked by 0 .. times - 1."""
+        """N streams -> n * times different streams, row-major: each row forked by 0 .. times - 1."""
         tags = np.tile(np.arange(times), len(self))
         return self.take(np.repeat(np.arange(len(self)), times)).fork(tags)
 
@@ -101,7 +101,7 @@ def _digest(prefix: Any, row_id: Any) -> int:
     return int.from_bytes(state.digest(), "little")
 
 
-def _mix(z: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
+def _mix(z: UInt64[np.ndarray, ...]) -> UInt64[np.ndarray, ...]:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))

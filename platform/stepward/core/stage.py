@@ -37,9 +37,7 @@ class StageSettings(Config):
         return find_wing(self.domain)
 
 
-def load_job(
-    settings_for: Callable[[Wing], type[StageSettings]], doc: str, argv: Sequence[str] | None = None
-) -> Any:
+def load_job(settings_for: Callable[[Wing], type[StageSettings]], doc: str, argv: Sequence[str] | None = None) -> Any:
     """Settings of a job from its command line, with the fields of the domain that the command line names.
 
     Args:

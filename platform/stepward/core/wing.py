@@ -1,4 +1,4 @@
-"""A wing: everything one domain brings to the platform, found by name through the entry-point group ``stepward.domains``.
+"""A wing: everything one domain brings to the platform, found through the entry-point group ``stepward.domains``.
 
 Stages (label, train, evaluate, …) are written once and ask the wing for the domain's own pieces. Pieces that a user
 configures are `Config` classes with a ``build`` method, so that ``--help`` lists their settings.

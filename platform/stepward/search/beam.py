@@ -50,9 +50,7 @@ class _BeamRule:
     def num_candidates(self, tree: Tree) -> int:
         return self._k
 
-    def update(
-        self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]
-    ) -> Int[np.ndarray, " m"]:
+    def update(self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
         open_ = tree.open(nodes)
         self._beam = top_per_group(open_, tree.problem[open_], tree.value[open_], self._width)
         return nodes

@@ -64,9 +64,7 @@ class _BestFirstRule:
     def num_candidates(self, tree: Tree) -> int:
         return self._k
 
-    def update(
-        self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]
-    ) -> Int[np.ndarray, " m"]:
+    def update(self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
         self._push(tree, tree.open(nodes))
         return nodes
 

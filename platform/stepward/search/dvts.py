@@ -65,9 +65,7 @@ class _TreesRule:
     def num_candidates(self, tree: Tree) -> int:
         return self._k
 
-    def update(
-        self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]
-    ) -> Int[np.ndarray, " s"]:
+    def update(self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]) -> Int[np.ndarray, " s"]:
         best = top_per_group(nodes, origin, tree.value[nodes], 1)
         self._nodes = tree.open(best)
         return best

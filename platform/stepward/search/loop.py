@@ -21,7 +21,6 @@ from stepward.core.seeding import Rng
 from stepward.search.scoring import Scoring, initial_path_state, passes_gates, path_values
 from stepward.search.tree import Tree
 
-
 SELECTION_STREAM = -1  # tag of the streams a selection rule draws from; expansions are tagged 0, 1, 2, …
 
 
@@ -39,9 +38,7 @@ class SelectionRule(Protocol):
         """Children to propose of every selected node in this round."""
         ...
 
-    def update(
-        self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]
-    ) -> Int[np.ndarray, " s"]:
+    def update(self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]) -> Int[np.ndarray, " s"]:
         """Take note of the children that survived; `origin` is the position of each one's parent in the selection.
 
         Returns the nodes that the search keeps: the complete ones among them are its solutions.
@@ -204,9 +201,7 @@ class _Solutions:
         self._nodes.append(nodes)
         self._expansions.append(ledger.spent["expansions"][problem])
 
-    def result(
-        self, ledger: Ledger, exhausted: np.ndarray, weights: Any, tree: Tree | None
-    ) -> SearchResult:
+    def result(self, ledger: Ledger, exhausted: np.ndarray, weights: Any, tree: Tree | None) -> SearchResult:
         nodes = np.concatenate(self._nodes)
         problem, value = self.tree.problem[nodes], self.tree.value[nodes]
         best = np.full(self.tree.num_problems, -1, np.int64)

@@ -33,7 +33,9 @@ class Particles(Config):
     num_particles: int = Field(8, ge=1, description="particles a problem (N)")
     potential: Literal["probability", "exponential"] = Field("probability", description="how a value becomes a weight")
     temperature: float = Field(1.0, gt=0, description="T of the potential; small trusts the reward model more")
-    ess_threshold: float = Field(0.5, ge=0, le=1, description="resample when the effective sample size is below this share of N")
+    ess_threshold: float = Field(
+        0.5, ge=0, le=1, description="resample when the effective sample size is below this share of N"
+    )
     scoring: Scoring = Scoring()
 
     def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
@@ -65,9 +67,7 @@ class _ParticleRule:
     def num_candidates(self, tree: Tree) -> int:
         return 1
 
-    def update(
-        self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]
-    ) -> Int[np.ndarray, " m"]:
+    def update(self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
         moved = np.full(len(self._cells), -1, np.int64)
         moved[origin] = nodes
         rows, columns = self._cells.T
@@ -112,7 +112,10 @@ class _ParticleRule:
 
 
 def systematic(share: Float[np.ndarray, "r n"], offset: Float[np.ndarray, " r"]) -> Int[np.ndarray, "r n"]:
-    """Systematic resampling: n evenly spaced points from one uniform number; particle j is picked ⌊n·w_j⌋ or ⌈n·w_j⌉ times."""
+    """Systematic resampling: n evenly spaced points from one uniform number.
+
+    Particle j of share w_j is picked ⌊n·w_j⌋ or ⌈n·w_j⌉ times.
+    """
     num = share.shape[1]
     points = (offset[:, None] + np.arange(num)) / num
     cumulative = np.cumsum(share, axis=1)

@@ -16,7 +16,9 @@ from stepward.search.tree import Tree
 class Scoring(Config):
     """How step scores become the value of a path."""
 
-    aggregation: str = Field("last", description="path value from step scores: product, log_product, min, mean, last or sum")
+    aggregation: str = Field(
+        "last", description="path value from step scores: product, log_product, min, mean, last or sum"
+    )
     normalise_siblings: bool = Field(False, description="z-score the scores of children of one parent first")
     min_score: float | None = Field(None, description="gate: drop children that score below this (τ_min); none: keep")
     require_improvement: bool = Field(False, description="gate: drop children that score below their parent (Δp < 0)")

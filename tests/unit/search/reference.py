@@ -11,7 +11,7 @@ from stepward.testing import Tables
 
 
 def best_first(tables: Tables, expansions: int, num_solutions: int, deduplicate: bool) -> tuple[list, int]:
-    """Solutions as (node, expansions when found) in order, and the expansions spent; value of a path: its last score."""
+    """Solutions as (node, expansions when found) in order, and expansions spent; a path's value is its last score."""
     queue, serial, seen = [], 0, {0}
     solutions: list[tuple[int, int]] = []
     if tables.status[0] == Status.COMPLETE:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepward.core.cost import Cost
@@ -11,6 +11,7 @@ from stepward.core.seeding import Rng
 from stepward.rewards.aggregation import aggregate
 from stepward.search import DVTS, Beam, BestFirst, BestOfN, Particles, Scoring
 from stepward.testing import ReadScore, Tables, TableTree, TreeProposer
+
 from . import reference
 
 trees = st.builds(
@@ -41,12 +42,11 @@ def nodes_of(result, problem: int) -> list[int]:
     return result.states.node[result.problem == problem].tolist()
 
 
+@settings(max_examples=40)
 @given(trees, st.integers(1, 30), st.integers(1, 5), st.booleans())
 def test_best_first_expands_what_a_heap_would(tree, expansions, num_solutions, deduplicate):
     tables, _ = tree
-    settings = BestFirst(
-        num_candidates=tables.children.shape[1], num_solutions=num_solutions, deduplicate=deduplicate
-    )
+    settings = BestFirst(num_candidates=tables.children.shape[1], num_solutions=num_solutions, deduplicate=deduplicate)
     found = search(settings, tables, expansions=expansions)
     solutions, spent = reference.best_first(tables, expansions, num_solutions, deduplicate)
     for problem in range(3):
@@ -56,16 +56,16 @@ def test_best_first_expands_what_a_heap_would(tree, expansions, num_solutions, d
         assert found.cost["expansions"][problem] == spent
 
 
+@settings(max_examples=40)
 @given(trees, st.integers(1, 6))
 def test_beam_keeps_what_sorting_each_level_would(tree, width):
     tables, depth = tree
-    settings = Beam(
-        width=width, num_candidates=tables.children.shape[1], num_solutions=10_000, deduplicate=False
-    )
+    settings = Beam(width=width, num_candidates=tables.children.shape[1], num_solutions=10_000, deduplicate=False)
     found = search(settings, tables)
     assert nodes_of(found, 1) == reference.beam(tables, width, depth)
 
 
+@settings(max_examples=40)
 @given(trees)
 def test_dvts_trees_are_greedy(tree):
     tables, depth = tree
@@ -74,6 +74,7 @@ def test_dvts_trees_are_greedy(tree):
     assert nodes_of(found, 2) == ([] if end is None else [end, end] if end else [end])
 
 
+@settings(max_examples=40)
 @given(trees, st.sampled_from(["product", "min", "mean", "last", "sum"]))
 def test_exhaustive_search_finds_the_best_path_by_every_aggregation(tree, name):
     tables, depth = tree
@@ -94,6 +95,7 @@ def test_exhaustive_search_finds_the_best_path_by_every_aggregation(tree, name):
         assert found.value[found.best[0]] == pytest.approx(best, rel=1e-12)
 
 
+@settings(max_examples=40)
 @given(trees, st.integers(1, 6))
 def test_best_of_n_draws_whole_paths(tree, num_samples):
     tables, depth = tree
@@ -105,6 +107,7 @@ def test_best_of_n_draws_whole_paths(tree, num_samples):
         assert set(nodes) <= possible
 
 
+@settings(max_examples=40)
 @given(trees, st.integers(1, 8), st.floats(0, 1))
 def test_particle_weights_are_shares_of_their_problem(tree, num_particles, ess_threshold):
     tables, _ = tree
@@ -115,18 +118,19 @@ def test_particle_weights_are_shares_of_their_problem(tree, num_particles, ess_t
         assert weights.sum() == pytest.approx(1.0) or weights.sum() == 0.0
 
 
+@settings(max_examples=40)
 @given(trees, st.integers(1, 25), st.sampled_from(["expansions", "proposals"]))
 def test_budgets_are_hard(tree, limit, kind):
     tables, _ = tree
     branching = tables.children.shape[1]
-    for settings in (
+    for kind_of_search in (
         BestFirst(num_candidates=branching, num_solutions=1000),
         Beam(width=4, num_candidates=branching, num_solutions=1000),
         DVTS(num_trees=3, num_candidates=branching),
         BestOfN(num_samples=5),
         Particles(num_particles=5, potential="exponential"),
     ):
-        found = search(settings, tables, **{kind: limit})
+        found = search(kind_of_search, tables, **{kind: limit})
         assert (found.cost[kind] <= limit).all()
         assert (found.cost["scored"] <= found.cost["proposals"]).all()
 

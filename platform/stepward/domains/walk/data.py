@@ -23,7 +23,10 @@ SPLITS = ("train", "validation", "test")
 class WalkProblems(Config):
     """Where walk problems come from."""
 
-    path: str | None = Field(None, description="your own problems: .jsonl, .csv or .parquet with start, target and optionally id, split; none: generate")
+    path: str | None = Field(
+        None,
+        description="your problems: .jsonl, .csv or .parquet with start, target, and maybe id, split; none: generate",
+    )
     num_train: int = Field(5000, ge=1, description="generated training problems")
     num_validation: int = Field(500, ge=1, description="generated validation problems")
     num_test: int = Field(1000, ge=1, description="generated test problems")
@@ -58,13 +61,17 @@ class WalkMining(Config):
     max_depth: int = Field(6, ge=0, description="most steps a partial walk has taken; depths are uniform from 0")
 
     def mine(self, problems: pa.Table, seed: int) -> pa.Table:
-        """Partial walks by uniformly random actions: columns id, problem_id, start, target, current, steps_left, actions.
+        """Partial walks by uniformly random actions.
 
+        Columns: id, problem_id, start, target, current, steps_left, actions.
         A walk that meets its target on the way stops there.
         """
         states = walk_states(problems).take(np.repeat(np.arange(len(problems)), self.per_problem))
         problem_ids = np.repeat(problems["id"].to_numpy(zero_copy_only=False), self.per_problem)
-        ids = [f"{pid}/{j}" for pid, j in zip(problem_ids, np.tile(np.arange(self.per_problem), len(problems)), strict=True)]
+        ids = [
+            f"{pid}/{j}"
+            for pid, j in zip(problem_ids, np.tile(np.arange(self.per_problem), len(problems)), strict=True)
+        ]
         rng = Rng.from_ids(seed, ids, "mine")
         max_depth = min(self.max_depth, int(states.actions.shape[1]))
         depth = rng.integers(0, max_depth + 1, 1)[:, 0]
@@ -133,7 +140,9 @@ def split_pairs(split: str, max_abs: int) -> tuple[np.ndarray, np.ndarray]:
     numbers = np.arange(-max_abs, max_abs + 1)
     start, target = (grid.ravel() for grid in np.meshgrid(numbers, numbers, indexing="ij"))
     start, target = start[start != target], target[start != target]
-    tenth = np.array([stable_hash("walk split", a, b) % 10 for a, b in zip(start.tolist(), target.tolist(), strict=True)])
+    tenth = np.array(
+        [stable_hash("walk split", a, b) % 10 for a, b in zip(start.tolist(), target.tolist(), strict=True)]
+    )
     mine = {"train": tenth >= 3, "validation": tenth == 2, "test": tenth < 2}[split]
     return start[mine], target[mine]
 

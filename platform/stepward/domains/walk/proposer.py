@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 
 from stepward.core.batch import repeat
 from stepward.core.seeding import Rng
-from stepward.domains.walk.states import NUM_ACTIONS, WalkStates, advance, successors
+from stepward.domains.walk.policy import SoftmaxPolicy
+from stepward.domains.walk.states import NUM_ACTIONS, WalkStates, advance
 
 
 class SoftmaxWalker:
@@ -24,18 +25,16 @@ class SoftmaxWalker:
         if not temperature > 0:
             raise ValueError(f"temperature: expected a number above 0, got {temperature}.")
         self.temperature = temperature
+        self._policy = SoftmaxPolicy(temperature)
 
     def propose(self, states: WalkStates, *, num_candidates: int, rng: Rng) -> WalkStates:
-        actions = rng.choice(self.probabilities(states.current, states.target), num_candidates)
-        return advance(repeat(states, num_candidates), actions.reshape(-1))
+        children = states if num_candidates == 1 else repeat(states, num_candidates)
+        uniform = rng.uniform(num_candidates).reshape(-1)
+        return advance(children, self._policy.actions(children.current, children.target, uniform))
 
-    def probabilities(
-        self, current: Int[np.ndarray, " n"], target: Int[np.ndarray, " n"]
-    ) -> Float[np.ndarray, "n 6"]:
+    def probabilities(self, current: Int[np.ndarray, " n"], target: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 6"]:
         """π of each of the six actions."""
-        gain = np.abs(current - target)[:, None] - np.abs(successors(current) - target[:, None])
-        weights = np.exp((gain - gain.max(axis=1, keepdims=True)) / self.temperature)
-        return weights / weights.sum(axis=1, keepdims=True)
+        return self._policy.probabilities(current, target)
 
 
 class ActionEnumerator:

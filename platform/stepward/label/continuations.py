@@ -1,0 +1,93 @@
+"""Monte-Carlo continuation labels: how often does the proposer, left alone, solve the problem from here?
+
+For a state s the label is the pair (successes, M) of M independent rollouts of the proposer π. Their ratio p̂ estimates
+V*(s) = P(solved | s, π) without bias, with standard error √(V*(1 − V*)/M): Wang et al. 2024, "Math-Shepherd",
+arXiv:2312.08935, section 3.3 (soft estimation).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from stepward.core.batch import Batch, repeat
+from stepward.core.interfaces import Domain, Proposer, Status, Verifier
+from stepward.core.seeding import Rng
+
+B = TypeVar("B", bound=Batch)
+
+IN_FLIGHT = 65_536
+MAX_STEPS = 100_000
+
+
+def count_successes(
+    states: B,
+    *,
+    domain: Domain,
+    proposer: Proposer,
+    verifier: Verifier,
+    num_rollouts: int,
+    rng: Rng,
+    in_flight: int = IN_FLIGHT,
+) -> Int[np.ndarray, " n"]:
+    """Rollouts of each state that were solved, out of `num_rollouts` (M).
+
+    Args:
+        states: n partial solutions.
+        num_rollouts: M. Good values: 64 to train on, 256 to judge by (standard errors at most .063 and .031).
+        rng: one stream a state; a state's count depends on its own stream alone, not on the batch it comes in.
+        in_flight: rollouts that advance together. Good values: 65,536 for rules on numbers;
+            for a language model what fits its memory.
+
+    Raises:
+        ValueError: the verifier answers something else than 0 or 1, or rollouts do not come to an end.
+    """
+    size = max(1, in_flight // num_rollouts)
+    pieces = [np.arange(first, min(first + size, len(states))) for first in range(0, len(states), size)]
+    counts = [_roll_out(states.take(p), domain, proposer, verifier, num_rollouts, rng.take(p)) for p in pieces]
+    return np.concatenate([np.zeros(0, np.int64), *counts])
+
+
+def _roll_out(
+    states: Any, domain: Domain, proposer: Proposer, verifier: Verifier, num_rollouts: int, rng: Rng
+) -> Int[np.ndarray, " n"]:
+    """All rollouts of a few states in lockstep; those that are over leave the batch."""
+    num = len(states)
+    rollouts, streams = repeat(without_history(states), num_rollouts), rng.repeat(num_rollouts)
+    owner = np.repeat(np.arange(num), num_rollouts)
+    successes = np.zeros(num)
+    for _ in range(MAX_STEPS):
+        is_open = domain.status(rollouts) == Status.OPEN
+        if not is_open.all():
+            over = np.flatnonzero(~is_open)
+            outcome = _zero_or_one(verifier.outcome(rollouts.take(over)))
+            successes += np.bincount(owner[over], weights=outcome, minlength=num)
+            left = np.flatnonzero(is_open)
+            rollouts, streams, owner = rollouts.take(left), streams.take(left), owner[left]
+        if not len(rollouts):
+            return successes.astype(np.int64)
+        rollouts = proposer.propose(rollouts, num_candidates=1, rng=streams)
+    raise ValueError(
+        f"Rollouts: expected every one to be complete or dead within {MAX_STEPS} steps, but {len(rollouts)} are open. "
+        f"Give the domain {domain.name!r} a step budget."
+    )
+
+
+def without_history(states: B) -> B:
+    """The same states without what only records their past, where a batch of the domain can leave that out.
+
+    A batch may offer ``without_history()`` when proposals and outcomes do not depend on the past it carries: rollouts
+    then do not copy it at every step.
+    """
+    return states.without_history() if hasattr(states, "without_history") else states
+
+
+def _zero_or_one(outcome: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    if not np.isin(outcome, (0.0, 1.0)).all():
+        raise ValueError(
+            f"Continuation labels: expected outcomes 0 (not solved) or 1 (solved), got {np.unique(outcome)[:5]}. "
+            "A verifier that measures an error needs another kind of label."
+        )
+    return outcome

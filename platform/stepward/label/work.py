@@ -1,0 +1,161 @@
+"""The work of one label artifact on storage: its rows in batches, and what has become of each batch.
+
+A batch is the unit of work, of progress and of loss. Its labels are one file that appears whole or not at all, under a
+name that depends on the batch alone. So whoever makes a batch, and however often, the artifact holds it once, and
+what is left to do is a listing of files:
+
+    <artifact>/labels/train-000012.parquet      its labels: the batch is done
+    <scratch>/rows/train-000012.parquet         its rows
+    <scratch>/begun/train-000012/<token>        one file for every time a worker began it
+    <scratch>/culprits/train-000012/<token>     in quarantine: the row at which each attempt stands, or died
+    <scratch>/dead/train-000012.parquet         its rows that could not be labelled
+    <scratch>/plan.json                         written when all rows are: batches and their numbers of rows
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stepward.core.artifacts import Artifact, fingerprint
+from stepward.core.storage import Folder
+from stepward.core.wing import Rejected, rejected_table
+
+PLAN = "plan.json"
+STAGE = "label"
+
+
+class LabelWork:
+    """Batches of one label artifact.
+
+    Args:
+        artifact: where labels go.
+        identity: settings of the artifact; scratch files of other settings are not taken up.
+    """
+
+    def __init__(self, artifact: Artifact, identity: dict[str, Any]) -> None:
+        self.artifact, self.fingerprint = artifact, fingerprint(identity)
+        self.folder = artifact.folder
+        self.scratch = scratch_folder(artifact)
+
+    @property
+    def planned(self) -> bool:
+        return self.scratch.exists(PLAN) and self.scratch.read_json(PLAN)["fingerprint"] == self.fingerprint
+
+    def plan(self, tables: Iterable[pa.Table], rejected: Iterable[Rejected], batch_size: int) -> None:
+        """Write rows as batches of one split and at most `batch_size` rows. Call it where `planned` is False.
+
+        Args:
+            tables: partial solutions with id, problem_id and split; the rows of a split follow one another.
+            rejected: rows that did not get that far. It is read after the tables.
+        """
+        self.scratch.delete("")
+        self.folder.delete("labels")
+        batches: dict[str, int] = {}
+        for name, rows in cut(tables, batch_size):
+            self.scratch.write_table(f"rows/{name}.parquet", rows)
+            batches[name] = len(rows)
+        self.scratch.write_table("dead/problems.parquet", rejected_table(rejected, STAGE))
+        plan = {"fingerprint": self.fingerprint, "batch_size": batch_size, "batches": batches}
+        self.scratch.write_json(PLAN, plan)
+
+    def batches(self) -> dict[str, int]:
+        """Number of rows of every batch."""
+        return dict(self.scratch.read_json(PLAN)["batches"])
+
+    def done(self) -> set[str]:
+        """Batches whose labels are complete."""
+        return {name.removeprefix("labels/").removesuffix(".parquet") for name in self.folder.files("labels")}
+
+    def left(self) -> list[str]:
+        """Batches that are not done, in the order of the plan."""
+        done = self.done()
+        return [batch for batch in self.batches() if batch not in done]
+
+    def rows(self, batch: str) -> pa.Table:
+        return self.scratch.read_table(f"rows/{batch}.parquet")
+
+    def begin(self, batch: str) -> None:
+        """Note that somebody begins a batch, so that one that kills its worker can be told from its neighbours."""
+        self.scratch.write_bytes(f"begun/{batch}/{uuid.uuid4().hex[:8]}", b"")
+
+    def begun(self) -> Counter[str]:
+        """How often each batch was begun."""
+        return Counter(name.split("/")[1] for name in self.scratch.files("begun"))
+
+    def note_row(self, batch: str, token: str, row: int) -> None:
+        """Note, in quarantine, the row that is attempted next; `token` names the attempt."""
+        self.scratch.write_bytes(f"culprits/{batch}/{token}", str(row).encode())
+
+    def culprits(self, batch: str) -> Counter[int]:
+        """How often an attempt in quarantine ended at each row of a batch."""
+        return Counter(int(self.scratch.read_bytes(name)) for name in self.scratch.files(f"culprits/{batch}"))
+
+    def commit(self, batch: str, labels: pa.Table, rejected: list[Rejected]) -> None:
+        """Keep the outcome of a batch: dead letters first, because the file of labels is what says "done"."""
+        self.scratch.write_table(f"dead/{batch}.parquet", rejected_table(rejected, STAGE))
+        self.folder.write_table(f"labels/{batch}.parquet", labels)
+
+    def labels(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Labels, one batch at a time, in the order of the plan."""
+        for batch in self.batches():
+            yield self.folder.read_table(f"labels/{batch}.parquet", columns)
+
+    def dead_letters(self) -> pa.Table:
+        """Every row that could not be used: rejected by the reader, while mining, or while labelling."""
+        names = ["problems", *self.batches()]
+        return pa.concat_tables([self.scratch.read_table(f"dead/{name}.parquet") for name in names])
+
+    def audit(self) -> None:
+        """Check that each row became one label or one dead letter, and that no id occurs twice.
+
+        Raises:
+            ValueError: a row is missing, or too many. It names the batch and the ids.
+        """
+        for batch in self.batches():
+            rows = self.scratch.read_table(f"rows/{batch}.parquet", ["id"])["id"].to_pylist()
+            labels = self.folder.read_table(f"labels/{batch}.parquet", ["id"])["id"].to_pylist()
+            dead = self.scratch.read_table(f"dead/{batch}.parquet", ["id"])["id"].to_pylist()
+            wrong = (Counter(labels) + Counter(dead)) - Counter(rows) | (Counter(rows) - Counter(labels) - Counter(dead))
+            if wrong:
+                raise ValueError(
+                    f"{self.folder.url}: expected each row of batch {batch} once, as a label or as a dead letter, "
+                    f"which does not hold for {sorted(wrong)[:5]}. Make the artifact again (overwrite=true)."
+                )
+        ids = pa.chunked_array([part["id"].combine_chunks() for part in self.labels(["id"])], pa.string())
+        if pc.count_distinct(ids).as_py() != len(ids):
+            twice = [item["values"] for item in pc.value_counts(ids).to_pylist() if item["counts"] > 1]
+            raise ValueError(f"Rows to label: expected unique ids, got {twice[:5]} more than once. Give rows unique ids.")
+
+    def clear(self) -> None:
+        """Remove the scratch files."""
+        self.scratch.delete("")
+
+
+def scratch_folder(artifact: Artifact) -> Folder:
+    """Where work in progress of a label artifact is kept; it is no part of the artifact."""
+    return Folder(f"{artifact.root.rstrip('/')}/{artifact.domain}/{STAGE}/.work/{artifact.name}")
+
+
+def cut(tables: Iterable[pa.Table], batch_size: int) -> Iterator[tuple[str, pa.Table]]:
+    """(name, rows) of batches: at most `batch_size` consecutive rows of one split, whatever tables they came in."""
+    split, waiting, number = "", None, 0
+    for table in tables:
+        if not len(table):
+            continue
+        now = table["split"][0].as_py()
+        if now != split:
+            if waiting is not None and len(waiting):
+                yield f"{split}-{number:06d}", waiting
+            split, waiting, number = now, None, 0
+        waiting = table if waiting is None else pa.concat_tables([waiting, table])
+        while len(waiting) >= batch_size:
+            yield f"{split}-{number:06d}", waiting.slice(0, batch_size)
+            waiting, number = waiting.slice(batch_size), number + 1
+    if waiting is not None and len(waiting):
+        yield f"{split}-{number:06d}", waiting

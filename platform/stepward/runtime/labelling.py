@@ -1,0 +1,217 @@
+"""The label stage on Ray Data: an actor pool over batches of rows, resumable after any kill.
+
+Ray Data sends names of batches; a worker reads the rows of a batch, labels them and writes the file of labels itself.
+Ray may run a task twice, which then writes the same bytes under the same name. So a kill costs the batches that were
+being made, one a worker, and never leaves half a file or a duplicate (`stepward.label.work` tells the protocol).
+
+A batch that was begun `max_attempts` times and not finished is suspected of killing its workers. It is labelled
+row by row in a process of its own; the row it dies at is noted, and after `max_attempts` deaths becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from stepward.core.artifacts import Manifest
+from stepward.core.wing import Wing, find_wing
+from stepward.label import LabelSettings, LabelTask, LabelWork, finish, label_alone, label_settings, plan
+from stepward.label.continuations import IN_FLIGHT
+from stepward.runtime.cluster import ClusterSettings, connect, package_path
+from stepward.runtime.pools import PoolSettings, actor_pool
+from stepward.runtime.progress import progress
+from stepward.runtime.tracking import Tracking, track
+
+logger = logging.getLogger("stepward.label")
+
+
+class LabellingStopped(RuntimeError):
+    """The job cannot go on now; what is done is kept, and the same command takes it up."""
+
+
+class LabelPool(PoolSettings):
+    """The actor pool that labels."""
+
+    batch_size: int = Field(2000, ge=1, description="rows a batch: the unit of work and of what a kill can cost")
+    in_flight: int = Field(IN_FLIGHT, ge=1, description="rollouts a worker advances together; no label depends on it")
+    max_attempts: int = Field(2, ge=1, description="deaths of a worker after which a batch is suspected, and a row given up")
+
+
+class LabelJob(LabelSettings):
+    """All settings of jobs/label.py; `label_job` narrows them to a domain."""
+
+    pool: LabelPool = Field(LabelPool(), description="workers, batches and retries")
+    cluster: ClusterSettings = Field(ClusterSettings(), description="which Ray cluster does the work")
+    tracking: Tracking = Field(Tracking(), description="where the finished artifact is logged")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a run of the label stage made."""
+
+    url: str
+    manifest: Manifest
+    seconds: float
+    was_finished: bool
+
+    def __str__(self) -> str:
+        rows = self.manifest.rows
+        splits = ", ".join(f"{rows[name]:,} {name}" for name in rows if name not in ("labels", "dead_letters"))
+        made = "Already finished" if self.was_finished else f"Labelled in {self.seconds:.1f} s"
+        dead = f"; {rows['dead_letters']:,} dead letters in dead_letters.parquet" if rows["dead_letters"] else ""
+        return f"{made}: {rows['labels']:,} rows ({splits}){dead}\n{self.url}"
+
+
+def label_job(wing: Wing) -> type[LabelJob]:
+    """Settings of the label job for a domain."""
+    return label_settings(wing, LabelJob)  # type: ignore[return-value]
+
+
+def run_label(settings: LabelJob) -> Labelled:
+    """Make or finish a label artifact, and track it. A finished one is returned at once.
+
+    Raises:
+        ValueError: no problem or no row could be used, or the artifact is of other settings.
+        LabellingStopped: workers cannot work: the storage is full, or the proposer cannot be built.
+    """
+    started = time.monotonic()
+    artifact, identity = settings.artifact("label"), settings.identity()
+    work = LabelWork(artifact, identity)
+    if artifact.begin(identity, overwrite=settings.overwrite):
+        work.clear()
+        track(artifact, settings.tracking)
+        return Labelled(artifact.url, artifact.manifest(), time.monotonic() - started, was_finished=True)
+    with explain_stop(artifact.url):
+        if not work.planned:
+            plan(settings, work, settings.pool.batch_size)
+        if work.left():
+            with connect(settings.cluster):
+                label_all(settings, work)
+        manifest = finish(settings, work, started)
+    track(artifact, settings.tracking)
+    return Labelled(artifact.url, manifest, time.monotonic() - started, was_finished=False)
+
+
+def label_all(settings: LabelJob, work: LabelWork) -> None:
+    """Rounds of the pool until every batch is done; suspected batches are labelled alone."""
+    pool, batches = settings.pool.resolve(), work.batches()
+    left = work.left()
+    rows_left = sum(batches[batch] for batch in left)
+    logger.info("%d of %d batches to label, by %d workers", len(left), len(batches), pool.num_actors)
+    with progress("Labelling", sum(batches.values()), sum(batches.values()) - rows_left) as advance:
+        while left:
+            begun = work.begun()
+            suspects = [batch for batch in left if begun[batch] >= settings.pool.max_attempts]
+            fresh = [batch for batch in left if begun[batch] < settings.pool.max_attempts]
+            if fresh:
+                _pool_round(settings, pool, work, fresh, advance)
+            else:
+                for batch in suspects:
+                    _alone(settings, pool, work, batch, advance)
+            now = work.left()
+            if now == left and work.begun() == begun:
+                raise LabellingStopped("workers died before they began a batch; their logs are in Ray's session folder")
+            if now:
+                logger.warning("%d batches are not done (a worker died?): trying them again", len(now))
+            left = now
+
+
+def _pool_round(
+    settings: LabelJob, pool: LabelPool, work: LabelWork, batches: list[str], advance: Callable[[int], None]
+) -> None:
+    seen: set[str] = set()
+    for answer in actor_pool(LabelWorker, {"settings": shipped(settings)}, batches, pool):
+        if answer["package"] not in seen:
+            seen.add(answer["package"])
+            logger.info("Workers use stepward from %s", answer["package"])
+        if answer["error"]:
+            raise LabellingStopped(f"batch {answer['batch']}: {answer['error']}")
+        advance(answer["rows"])
+
+
+def _alone(
+    settings: LabelJob, pool: LabelPool, work: LabelWork, batch: str, advance: Callable[[int], None]
+) -> None:
+    """Label one suspected batch in processes of its own, until one of them lives to the end."""
+    import ray
+
+    logger.warning("Batch %s was begun %d times and not finished: labelling it row by row", batch, work.begun()[batch])
+    task = ray.remote(num_cpus=pool.cpus_per_actor, num_gpus=pool.gpus_per_actor or None, max_retries=0, max_calls=1)
+    isolated = task(_label_alone)
+    rows = work.batches()[batch]
+    for _ in range(1 + rows * pool.max_attempts):  # each death adds to the count of one row
+        try:
+            answer = ray.get(isolated.remote(shipped(settings), batch))
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+            continue
+        if answer["error"]:
+            raise LabellingStopped(f"batch {batch}: {answer['error']}")
+        logger.warning("Batch %s: %d of %d rows became dead letters", batch, answer["dead"], rows)
+        advance(rows)
+        return
+    raise LabellingStopped(f"batch {batch}: its processes died before they began a row")
+
+
+class LabelWorker:
+    """An actor of the pool: reads a batch, labels it, writes its labels, answers what it did.
+
+    What goes wrong with a row is a dead letter of the batch. What goes wrong with the worker itself (a proposer that
+    cannot be built, a full storage) is an answer with `error`, so that the driver can stop and say so.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._shipped = settings
+        self._bench: tuple[LabelWork, LabelTask] | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        name = str(batch["item"][0])
+        answer: dict[str, Any] = {"batch": name, "rows": 0, "dead": 0, "error": "", "package": package_path()}
+        try:
+            work, task = self._bench or bench(self._shipped)
+            self._bench = work, task
+            work.begin(name)
+            labels, rejected = task(work.rows(name))
+            work.commit(name, labels, rejected)
+            answer |= {"rows": len(labels) + len(rejected), "dead": len(rejected)}
+        except Exception as error:
+            answer["error"] = f"{type(error).__name__}: {error}"
+        return {key: [value] for key, value in answer.items()}
+
+
+def _label_alone(settings: dict[str, Any], batch: str) -> dict[str, Any]:
+    try:
+        work, task = bench(settings)
+        dead = label_alone(work, task, batch, settings["pool"]["max_attempts"])
+    except Exception as error:
+        return {"dead": 0, "error": f"{type(error).__name__}: {error}"}
+    return {"dead": dead, "error": ""}
+
+
+def shipped(settings: LabelJob) -> dict[str, Any]:
+    """The settings as plain values: classes made for a domain do not travel, their values do."""
+    return settings.model_dump(mode="json", exclude={"overwrite"})
+
+
+def bench(values: dict[str, Any]) -> tuple[LabelWork, LabelTask]:
+    """What a worker needs, from shipped settings."""
+    settings = label_job(find_wing(values["domain"])).model_validate(values)
+    return LabelWork(settings.artifact("label"), settings.identity()), LabelTask(settings, settings.pool.in_flight)
+
+
+@contextmanager
+def explain_stop(url: str) -> Iterator[None]:
+    """Say of what stops the stage that nothing is lost, and how to go on."""
+    try:
+        yield
+    except (LabellingStopped, OSError) as error:
+        hint = "Free some space" if "No space left" in str(error) or "quota" in str(error).lower() else "Mend the cause"
+        raise LabellingStopped(
+            f"Labelling stopped: {error}\nEvery finished batch is kept in {url}. {hint}, "
+            "then run the same command again: it goes on where it stopped."
+        ) from error

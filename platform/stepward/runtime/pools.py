@@ -1,0 +1,74 @@
+"""Actor pools of Ray Data: many items of work, a fixed number of actors, one GPU each where there are GPUs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from stepward.core.config import Config
+from stepward.runtime.cluster import resources
+
+
+class PoolSettings(Config):
+    """Size of an actor pool, and how often it tries again."""
+
+    num_actors: int | None = Field(None, ge=1, description="workers; none: one per GPU where there are GPUs, else as many as CPUs allow")
+    cpus_per_actor: float = Field(1.0, gt=0, description="CPUs of a worker")
+    gpus_per_actor: float | None = Field(None, ge=0, description="GPUs of a worker, fractions share one; none: 1 where there are GPUs, else 0")
+    max_restarts: int = Field(16, ge=0, description="how often a worker that died is started again, in one round of the pool")
+    max_task_retries: int = Field(1, ge=0, description="how often an item of work whose worker died is tried again, in one round of the pool")
+
+    def resolve(self) -> PoolSettings:
+        """These settings with the numbers that depend on the cluster filled in.
+
+        Raises:
+            ValueError: the cluster does not have room for one actor.
+        """
+        have = resources()
+        gpus = self.gpus_per_actor
+        if gpus is None:
+            gpus = 1.0 if have["GPU"] >= 1 else 0.0
+        room = int(have["GPU"] / gpus) if gpus else int(have["CPU"] / self.cpus_per_actor)
+        if self.num_actors is None and room < 1:
+            raise ValueError(
+                f"pool: expected room for a worker of {self.cpus_per_actor:g} CPUs and {gpus:g} GPUs, but the cluster has "
+                f"{have['CPU']:g} CPUs and {have['GPU']:g} GPUs. Ask for less, or set pool.num_actors for a cluster that grows."
+            )
+        return self.model_copy(update={"num_actors": self.num_actors or room, "gpus_per_actor": gpus})
+
+
+def actor_pool(
+    worker: type, arguments: Mapping[str, Any], items: Sequence[str], pool: PoolSettings
+) -> Iterator[dict[str, Any]]:
+    """Send items through a pool of actors; yields what the workers answer as soon as they do.
+
+    Each item is a block and a task of its own, and each actor takes one item after another. An item whose worker died
+    more than `max_task_retries` times gets no answer, and the pool goes on: see afterwards which items are missing.
+    Work is done at least once, so a worker's effects must be the same when repeated.
+
+    Args:
+        worker: class made once an actor with `arguments`; called with ``{"item": [item]}`` it returns a dict of
+            columns of one row.
+        pool: resolved settings.
+    """
+    import ray.data
+
+    context = ray.data.DataContext.get_current().copy()
+    context.max_errored_blocks = -1
+    remote = {"max_restarts": pool.max_restarts, "max_task_retries": pool.max_task_retries}
+    with ray.data.DataContext.current(context), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.*")  # these two have no other way in
+        answers = ray.data.from_items(list(items), override_num_blocks=len(items)).map_batches(
+            worker,
+            fn_constructor_kwargs=dict(arguments),
+            batch_size=None,
+            compute=ray.data.ActorPoolStrategy(size=pool.num_actors),
+            num_cpus=pool.cpus_per_actor,
+            num_gpus=pool.gpus_per_actor or None,
+            **remote,
+        )
+        for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from batch.to_pylist()

@@ -91,7 +91,9 @@ class Verifier(Protocol[S_contra]):
         ...
 
 
-class Search(Protocol[S]):
+class Search(Protocol[S_contra]):
     """From root states, one a problem, to solutions, within a budget that is counted a problem."""
 
-    def __call__(self, problems: S, *, domain: Any, proposer: Any, reward: Any, budget: Any, rng: Rng) -> Any: ...
+    def __call__(
+        self, problems: S_contra, *, domain: Any, proposer: Any, reward: Any, budget: Any, rng: Rng
+    ) -> Any: ...

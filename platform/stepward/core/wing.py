@@ -7,7 +7,7 @@ configures are `Config` classes with a ``build`` method, so that ``--help`` list
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -122,8 +122,18 @@ def wings() -> dict[str, Wing]:
 
 
 def find_wing(name: str) -> Wing:
-    """The wing called `name`, or an error that says which there are."""
-    return lookup(wings(), name, kind="domain")
+    """The wing called `name`, with what other packages add to it, or an error that says which wings there are.
+
+    A package adds kinds to a domain it does not own through the entry-point groups ``stepward.proposers.<domain>``,
+    ``stepward.rewards.<domain>`` and ``stepward.learners.<domain>``.
+    """
+    wing = lookup(wings(), name, kind="domain")
+    return replace(
+        wing,
+        proposers={**wing.proposers, **plugins(f"proposers.{name}")},
+        rewards={**wing.rewards, **plugins(f"rewards.{name}")},
+        learners={**wing.learners, **plugins(f"learners.{name}")},
+    )
 
 
 def rejected_table(rows: Iterable[Rejected], stage: str) -> pa.Table:

@@ -53,7 +53,7 @@ def check_proposer(proposer: Proposer, domain: Domain, states: Batch, *, num_can
 
 
 def check_reward(reward: RewardModel, domain: Domain, parents: Batch, children: Batch, *, tolerance: float = 0) -> None:
-    """`parents`, `children`: at least three steps. `tolerance`: absolute, for sums whose rounding depends on the batch."""
+    """`parents`, `children`: at least three steps. `tolerance`: absolute, where rounding depends on the batch."""
     n = len(children)
     assert n >= 3 and len(parents) == n, "give at least three steps"
     assert reward.num_parameters >= 0, "num_parameters: expected at least 0"

@@ -168,7 +168,9 @@ def read_problems(path: str, split: str, max_abs: int, max_steps: int) -> tuple[
             continue
         seen.add(row_id)
         if row_split == split:
-            start.append(first), target.append(goal), ids.append(row_id)
+            start.append(first)
+            target.append(goal)
+            ids.append(row_id)
     return problem_table(np.array(start, np.int64), np.array(target, np.int64), max_steps, ids), rejected
 
 

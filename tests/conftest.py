@@ -18,6 +18,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Ray reads these once, at its import. The token is of this session alone, so nothing is written to the home folder.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 import hypothesis
 import pytest
@@ -54,26 +57,23 @@ def shared_data() -> Path:
 def ray_cluster() -> Iterator[str]:
     """One local Ray cluster of two CPUs for the whole test session (a start takes several seconds); its address.
 
-    Use it from tests marked `ray`. The temporary folder is short because Unix socket paths end at 107 bytes. The token
-    is of this session alone, so that nothing is written below the home folder.
+    Use it from tests marked `ray`. The temporary folder is short because Unix socket paths end at 107 bytes.
     """
     import ray
 
     folder = tempfile.mkdtemp(prefix="sw-", dir="/tmp")
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_TMPDIR", folder)
-    patch.setenv("RAY_AUTH_MODE", "token")
-    patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    context = ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-        object_store_memory=256 * 2**20,
-        _temp_dir=folder,
-    )
     try:
+        context = ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            object_store_memory=256 * 2**20,
+            _temp_dir=folder,
+        )
         yield context.address_info["address"]
     finally:
         ray.shutdown()

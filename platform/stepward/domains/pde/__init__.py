@@ -1,0 +1,3 @@
+"""Partial differential equations: solvers, readers, surrogates, candidate generators and their reward models."""
+
+__all__: list[str] = []

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -121,14 +122,6 @@ def test_never_ending_answers_are_killed_and_the_rest_is_judged(grader):
     assert max(r.seconds for r in results) <= 5
 
 
-def test_memory_is_limited():
-    # 3^(10^9) has 1.6e9 bits: 200 MB a number, and several of them while it is computed and printed.
-    with Grader(limits=GraderLimits(seconds=1)) as grader:
-        result = verdict(grader, "3^{10^{10}}+x-3^{10^{10}}", "x+1")
-        assert not result.correct
-        assert verdict(grader, "\\frac12", "0.5").correct
-
-
 @settings(max_examples=40)
 @given(st.integers(-10_000, 10_000), st.integers(-10_000, 10_000), st.booleans(), st.booleans())
 def test_short_cuts_agree_with_math_verify_on_integers(grader, pool, a, b, same, grouped):
@@ -234,6 +227,36 @@ def test_workers_leave_when_their_parent_is_killed(project_root, busy):
     while alive(worker) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not alive(worker)
+
+
+def test_memory_is_limited(grader):
+    others = workers_of(os.getpid())
+    assert verdict(grader, "\\frac58", "0.625").correct
+    for worker in others | workers_of(os.getpid()):
+        limits = (Path("/proc") / str(worker) / "limits").read_text()
+        assert re.search(r"Max address space\s+(\d+)", limits)[1] == str(1 << 30)
+
+
+FORK = """
+import os
+from stepward.domains.math.grading import Grader
+grader = Grader()
+right = lambda: grader.grade(["\\\\frac12"], ["0.5"])[0].correct
+assert right()
+(worker,) = grader._pool._workers.values()
+child = os.fork()
+if child == 0:
+    fine = right()
+    grader.close()
+    os._exit(0 if fine else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert right() and grader._pool._workers[0] is worker and worker.process.poll() is None
+"""
+
+
+def test_a_fork_gets_workers_of_its_own_and_leaves_its_parent_s_alone(project_root):
+    env = {**os.environ, "PYTHONPATH": str(project_root / "platform")}
+    subprocess.run([sys.executable, "-c", FORK], env=env, check=True, timeout=120)
 
 
 def test_idle_workers_use_no_processor_time(grader):

@@ -1,0 +1,72 @@
+"""One reward model from several: named parts with weights, for example .7 of a PRM and .3 of a heuristic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import logit
+
+from stepward.core.cost import Combinator, metered_reward
+from stepward.core.interfaces import Domain, RewardModel
+from stepward.core.registry import lookup
+
+EDGE = 1e-6  # probabilities are kept this far from 0 (and from 1) before their logarithm or logit is taken
+
+TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda r: r,
+    # log p: weighted log-probabilities are a product of experts, Π p_i^{w_i}.
+    "log": lambda p: np.log(np.maximum(p, EDGE)),
+    # log p / (1 − p): probabilities on an additive scale, without an edge at 1.
+    "logit": lambda p: logit(np.clip(p, EDGE, 1 - EDGE)),
+    # −log(1 + |r|): puts a cost of large range (a distance, an error) beside probabilities.
+    "negative_log_cost": lambda r: -np.log1p(np.abs(r)),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a composite.
+
+    Attributes:
+        reward: the reward model.
+        weight: share, >= 0, relative to the other parts. A part of weight 0 is never evaluated, nor charged.
+        transform: a name in `TRANSFORMS`, applied to its scores first.
+    """
+
+    reward: RewardModel
+    weight: float = 1.0
+    transform: str = "none"
+
+
+class Composite(Combinator):
+    """score = Σ_i w̄_i f_i(r_i), with w̄_i = w_i / Σ_j w_j.
+
+    Args:
+        parts: name -> part.
+        domain: what the parts are metered in.
+
+    Raises:
+        ValueError: a weight is negative or not finite, all of them are 0, or a transform does not exist.
+    """
+
+    def __init__(self, parts: Mapping[str, Part], domain: Domain) -> None:
+        weights = {name: part.weight for name, part in parts.items()}
+        total = sum(weights.values())
+        if not (all(np.isfinite(w) and w >= 0 for w in weights.values()) and total > 0):
+            raise ValueError(f"Composite: expected finite weights >= 0 and one above 0 at least, got {weights}.")
+        self._transforms = {n: lookup(TRANSFORMS, part.transform, kind="transform") for n, part in parts.items()}
+        self._rewards = {n: metered_reward(part.reward, domain) for n, part in parts.items() if part.weight > 0}
+        self.weights = {name: weights[name] / total for name in self._rewards}
+
+    def components(self, parents: Any, children: Any) -> dict[str, Float[np.ndarray, " n"]]:
+        """Part -> its transformed scores, before the weights; parts of weight 0 are absent."""
+        return {n: self._transforms[n](reward.score(parents, children)) for n, reward in self._rewards.items()}
+
+    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+        """Weighted sum of the parts' transformed scores."""
+        found = self.components(parents, children)
+        return np.sum([self.weights[name] * scores for name, scores in found.items()], axis=0)

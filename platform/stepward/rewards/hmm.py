@@ -1,0 +1,109 @@
+"""A hidden Markov model of the steps as a baseline: what a sequence of steps alone says about success.
+
+Notation: K hidden states, start probabilities π [K], transition matrix A [K, K] (rows sum to 1), emission likelihoods
+B_k(o). The filtered posterior after observations o_1 … o_T is what the past alone says of the hidden state now:
+
+    α_1 ∝ π · B(o_1),    α_{t+1} ∝ (α_t A) · B(o_{t+1})         (Rabiner 1989, equations 19 and 20, normalised)
+
+and the score is Σ_k α_T(k) h_k with a success head h. Before any observation the posterior is π. Everything here works
+for any emission: a model hands over log B and the rest is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int, Real
+
+
+def filtered_posterior(
+    log_emission: Float[np.ndarray, "n steps k"],
+    lengths: Int[np.ndarray, " n"],
+    start: Float[np.ndarray, " k"],
+    transition: Float[np.ndarray, "k k"],
+) -> Float[np.ndarray, "n k"]:
+    """α_T of n sequences of different lengths, by the forward algorithm, all sequences together.
+
+    Args:
+        log_emission: log B_k(o_t), padded on the right; what stands in the padding is never read.
+        lengths: number of observations T of each sequence, 0 <= T <= steps. T = 0 gives `start`.
+        start, transition: π and A.
+    """
+    posterior = np.tile(start, (len(lengths), 1))
+    for t in range(int(lengths.max(initial=0))):
+        rows = np.flatnonzero(lengths > t)
+        prior = posterior[rows] @ transition if t else posterior[rows]
+        with np.errstate(divide="ignore"):  # a state that cannot be has log 0 = −inf, and keeps it
+            joint = np.log(prior) + log_emission[rows, t]
+        weight = np.exp(joint - joint.max(axis=1, keepdims=True))
+        posterior[rows] = weight / weight.sum(axis=1, keepdims=True)
+    return posterior
+
+
+def success_head(
+    posterior: Float[np.ndarray, "n k"],
+    successes: Real[np.ndarray, " n"],
+    num_rollouts: Real[np.ndarray, " n"],
+    prior_count: float = 0.5,
+) -> Float[np.ndarray, " k"]:
+    """h_k = (Σ_i α_ik S_i + c) / (Σ_i α_ik M_i + 2c): success share of every hidden state.
+
+    Args:
+        posterior: α of labelled sequences.
+        successes, num_rollouts: S and M of their continuations.
+        prior_count: c; ½ is Jeffreys' prior, under which a state nobody visits gets ½.
+    """
+    return (successes @ posterior + prior_count) / (num_rollouts @ posterior + 2 * prior_count)
+
+
+def categorical_log_emission(
+    symbols: Int[np.ndarray, "n steps"], emission: Float[np.ndarray, "k v"]
+) -> Float[np.ndarray, "n steps k"]:
+    """Log B_k(o) = log emission[k, o]; negative symbols are padding."""
+    with np.errstate(divide="ignore"):
+        return np.log(emission).T[np.maximum(symbols, 0)]
+
+
+def fit_categorical_hmm(
+    symbols: Int[np.ndarray, "n steps"],
+    lengths: Int[np.ndarray, " n"],
+    *,
+    num_states: int,
+    num_symbols: int,
+    seed: int,
+    num_iterations: int = 50,
+    max_sequences: int = 20_000,
+) -> dict[str, Float[np.ndarray, ...]]:
+    """π, A and the emission matrix [K, V] of a categorical HMM, by Baum–Welch (hmmlearn).
+
+    Args:
+        symbols: observations in 0 .. V − 1, padded on the right.
+        lengths: observations of each sequence; empty ones say nothing and are left out.
+        num_states, num_symbols: K and V.
+        seed: of the random start of Baum–Welch, and of the sequences drawn where there are too many.
+        max_sequences: sequences used at most. The K² + K V parameters need no more than tens of thousands, and an
+            iteration costs about 30 µs a sequence.
+
+    Returns:
+        {"start", "transition", "emission"}.
+    """
+    from hmmlearn.hmm import CategoricalHMM
+
+    used = np.flatnonzero(lengths > 0)
+    if not len(used):
+        raise ValueError("HMM: expected sequences with at least one step, got none.")
+    if len(used) > max_sequences:
+        used = np.sort(np.random.default_rng(seed).choice(used, max_sequences, replace=False))
+    symbols, lengths = symbols[used], lengths[used]
+    observed = symbols[np.arange(symbols.shape[1]) < lengths[:, None]]
+    model = CategoricalHMM(num_states, n_features=num_symbols, n_iter=num_iterations, random_state=seed)
+    model.fit(observed[:, None], lengths)
+    return {"start": model.startprob_, "transition": model.transmat_, "emission": model.emissionprob_}
+
+
+def expected_success(
+    log_emission: Float[np.ndarray, "n steps k"], lengths: Int[np.ndarray, " n"], weights: Mapping[str, np.ndarray]
+) -> Float[np.ndarray, " n"]:
+    """Σ_k α_T(k) h_k, with π, A and h in `weights` as "start", "transition" and "success"."""
+    return filtered_posterior(log_emission, lengths, weights["start"], weights["transition"]) @ weights["success"]

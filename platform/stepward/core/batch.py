@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -47,7 +48,7 @@ class ArrayBatch:
     problem: Int[np.ndarray, " n"]
 
     def __post_init__(self) -> None:
-        sizes = {f.name: len(getattr(self, f.name)) for f in fields(self)}
+        sizes = {name: len(getattr(self, name)) for name in _names(type(self))}
         if len(set(sizes.values())) > 1:
             raise ValueError(
                 f"{type(self).__name__}: expected fields of one length, got {sizes}. "
@@ -58,11 +59,11 @@ class ArrayBatch:
         return len(self.problem)
 
     def take(self: A, indices: Any) -> A:
-        return type(self)(**{f.name: getattr(self, f.name)[indices] for f in fields(self)})
+        return type(self)(**{name: getattr(self, name)[indices] for name in _names(type(self))})
 
     @classmethod
     def concat(cls: type[A], parts: Sequence[A]) -> A:
-        return cls(**{f.name: _concat([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+        return cls(**{name: _concat([getattr(part, name) for part in parts]) for name in _names(cls)})
 
     def replace(self: A, **changes: Any) -> A:
         """A copy with some fields exchanged."""
@@ -72,6 +73,12 @@ class ArrayBatch:
 def repeat(states: B, times: int) -> B:
     """Each state `times` times in a row: n states -> n * times states, row-major like the output of a proposer."""
     return states.take(np.repeat(np.arange(len(states)), times))
+
+
+@cache
+def _names(batch_class: type) -> tuple[str, ...]:
+    """Field names of a batch class; `dataclasses.fields` is slow enough to show in a search."""
+    return tuple(field.name for field in fields(batch_class))
 
 
 def _concat(arrays: list[Any]) -> Any:

@@ -19,6 +19,7 @@ from stepward.core.cost import Cost, Ledger, metered_proposer, metered_reward
 from stepward.core.interfaces import Domain, Proposer, RewardModel, Status
 from stepward.core.seeding import Rng
 from stepward.search.scoring import Scoring, initial_path_state, passes_gates, path_values
+from stepward.search.seen import SeenStates
 from stepward.search.tree import Tree
 
 SELECTION_STREAM = -1  # tag of the streams a selection rule draws from; expansions are tagged 0, 1, 2, …
@@ -112,7 +113,7 @@ def run_search(
     tree = Tree(planted, domain.status(planted), initial_path_state(scoring, num))
     policy = rule(tree, rng.fork(SELECTION_STREAM))
     solutions = _Solutions(tree)
-    seen = _Seen(domain.keys(planted)) if deduplicate else None
+    seen = SeenStates(planted.problem, domain.keys(planted)) if deduplicate else None
     ledger, exhausted = Ledger(num), np.zeros(num, bool)
     solutions.add(np.flatnonzero(tree.status == Status.COMPLETE), ledger)
     with ledger.recording():
@@ -124,13 +125,15 @@ def run_search(
             chosen, serial = _within_budget(tree.problem[nodes], k, ledger, budget)
             if not len(chosen):
                 break
-            children = _propose(tree, nodes[chosen], serial, k, proposer, rng, ledger)
-            origin = np.repeat(chosen, k)
+            expanded = tree.states(nodes[chosen])
+            children = _propose(expanded, serial, k, proposer, rng, ledger)
+            source = np.repeat(np.arange(len(chosen)), k)
             if seen is not None:
                 fresh = seen.admit(children.problem, domain.keys(children))
-                children, origin = children.take(fresh), origin[fresh]
-            new, kept = _grow(tree, nodes[origin], origin, children, domain, reward, scoring)
-            accepted = policy.update(tree, new, origin[kept])
+                children, source = children.take(fresh), source[fresh]
+            scores = reward.score(expanded.take(source), children) if len(source) else np.zeros(0)
+            new, kept = _grow(tree, nodes[chosen][source], source, children, scores, domain, scoring)
+            accepted = policy.update(tree, new, chosen[source[kept]])
             solutions.add(accepted[tree.status[accepted] == Status.COMPLETE], ledger)
             if on_round is not None:
                 on_round(ledger)
@@ -158,12 +161,9 @@ def _within_budget(
     return chosen, serial[chosen].astype(np.int64)
 
 
-def _propose(
-    tree: Tree, nodes: np.ndarray, serial: np.ndarray, k: int, proposer: Proposer, rng: Rng, ledger: Ledger
-) -> Any:
-    problem = tree.problem[nodes]
-    ledger.charge(problem, expansions=1.0)
-    return proposer.propose(tree.states(nodes), num_candidates=k, rng=rng.take(problem).fork(serial))
+def _propose(states: Any, serial: np.ndarray, k: int, proposer: Proposer, rng: Rng, ledger: Ledger) -> Any:
+    ledger.charge(states.problem, expansions=1.0)
+    return proposer.propose(states, num_candidates=k, rng=rng.take(states.problem).fork(serial))
 
 
 def _grow(
@@ -171,12 +171,11 @@ def _grow(
     parents: Int[np.ndarray, " n"],
     siblings: Int[np.ndarray, " n"],
     children: Any,
+    scores: Float[np.ndarray, " n"],
     domain: Domain,
-    reward: RewardModel,
     scoring: Scoring,
 ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
-    """Score children and append those that pass the gates; returns their nodes and which rows they were."""
-    scores = reward.score(tree.states(parents), children) if len(children) else np.zeros(0)
+    """Append the children that pass the gates; returns their nodes and which rows they were."""
     kept = np.flatnonzero(passes_gates(tree, parents, scores, scoring))
     if len(kept) < len(scores):
         children, parents, siblings, scores = children.take(kept), parents[kept], siblings[kept], scores[kept]
@@ -218,22 +217,6 @@ class _Solutions:
             exhausted=exhausted,
             tree=tree,
         )
-
-
-class _Seen:
-    """States reached so far, by problem and domain key."""
-
-    def __init__(self, root_keys: np.ndarray) -> None:
-        self._seen: set[tuple[int, int]] = set(enumerate(root_keys.tolist()))
-
-    def admit(self, problem: Int[np.ndarray, " n"], keys: np.ndarray) -> Int[np.ndarray, " m"]:
-        """Rows not seen before, the first of equals, which count as seen from now on."""
-        fresh, seen = [], self._seen
-        for row, pair in enumerate(zip(problem.tolist(), keys.tolist(), strict=True)):
-            if pair not in seen:
-                seen.add(pair)
-                fresh.append(row)
-        return np.array(fresh, np.int64)
 
 
 def rank_within(group: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:

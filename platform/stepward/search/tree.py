@@ -96,8 +96,8 @@ class _Column:
 class _StateStore:
     """Appended batches with random access, using only what every `Batch` offers: `take` and `concat`.
 
-    Neighbouring pieces are merged when the later one is no smaller, so there are O(log n) pieces and every state is
-    copied O(log n) times.
+    The last two pieces are merged while the later has a quarter of the size of the earlier, so there are O(log n)
+    pieces and every state is copied O(log n) times.
     """
 
     def __init__(self, first: Any) -> None:
@@ -107,7 +107,7 @@ class _StateStore:
         if not len(states):
             return
         self._pieces.append(states)
-        while len(self._pieces) > 1 and len(self._pieces[-1]) >= len(self._pieces[-2]):
+        while len(self._pieces) > 1 and 4 * len(self._pieces[-1]) >= len(self._pieces[-2]):
             last = self._pieces.pop()
             self._pieces[-1] = type(last).concat([self._pieces[-1], last])
 

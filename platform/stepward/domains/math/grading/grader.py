@@ -30,7 +30,7 @@ class GraderLimits:
         characters: longest answer that is read; the longest reference answer of MATH has fewer than 200.
         digits: most digits in one answer.
         seconds: processor time for one answer (the kernel counts whole seconds, so up to 1 s more). The wall time is at
-            most three times this, and a second or so to restart the worker. Real answers of MATH take .004 s, at most
+            most 4.5 times this, and a second or so to restart the worker. Real answers of MATH take .004 s, at most
             .4 s.
     """
 

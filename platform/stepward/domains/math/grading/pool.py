@@ -45,7 +45,7 @@ class WorkerPool:
     Args:
         num_workers: processes; each needs about 80 MB and starts on first use.
         seconds: processor time an answer may cost. Processor and not wall time, so that a busy machine does not
-            change a verdict; three times this in wall time is the final limit.
+            change a verdict; 4.5 times this in wall time is the final limit.
 
     A worker that died of memory has perhaps been filled by earlier answers: such an answer gets a second trial in a
     fresh worker. Calls from several threads take turns.
@@ -55,7 +55,7 @@ class WorkerPool:
         if num_workers < 1 or seconds <= 0:
             raise ValueError(f"expected num_workers >= 1 and seconds > 0, got {num_workers} and {seconds}")
         self._seconds = seconds
-        self._wall_seconds = 3 * seconds
+        self._wall_seconds = 4.5 * seconds
         self._num_workers = num_workers
         self._workers: dict[int, _Worker] = {}  # by slot; a slot is filled when it is needed
         self._turn = threading.Lock()

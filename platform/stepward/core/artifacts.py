@@ -202,14 +202,30 @@ def content_digest(tables: Iterable[pa.Table]) -> str:
 
     total, count = 0, 0
     for table in tables:
-        if not len(table):
-            continue
-        frame = table.select(sorted(table.column_names)).to_pandas()
-        for column in (name for name in frame if frame[name].dtype.kind == "O"):
-            frame[column] = [json.dumps(v, default=lambda x: x.tolist()) for v in frame[column]]
-        total += int(pd.util.hash_pandas_object(frame, index=False).to_numpy().sum(dtype=np.uint64))
-        count += len(frame)
+        if len(table):
+            frame = pd.DataFrame(_hashable_columns(table))
+            total += int(pd.util.hash_pandas_object(frame, index=False).to_numpy().sum(dtype=np.uint64))
+            count += len(table)
     return f"{total % 2**64:016x}-{count}"
+
+
+def _hashable_columns(table: pa.Table) -> dict[str, Any]:
+    """Columns by name, in the order of their names: numbers and texts as they are, all else as JSON.
+
+    Short lists of numbers, all of one size, become one column an element, which is ten times as fast as JSON.
+    """
+    columns: dict[str, Any] = {}
+    for name in sorted(table.column_names):
+        kind, column = table[name].type, table[name].combine_chunks()
+        short = pa.types.is_fixed_size_list(kind) and kind.list_size <= 64 and pa.types.is_primitive(kind.value_type)
+        if short and not column.null_count:
+            flat = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), kind.list_size)
+            columns |= {f"{name}[{i}]": flat[:, i] for i in range(kind.list_size)}
+        elif (values := column.to_pandas()).dtype.kind == "O" and not pa.types.is_string(kind):
+            columns[name] = [json.dumps(v, default=lambda x: x.tolist()) for v in values]
+        else:
+            columns[name] = values
+    return columns
 
 
 @lru_cache

@@ -42,7 +42,7 @@ format: setup  ## apply the style
 	$(BIN)/ruff format .
 
 bench: setup  ## every performance claim, as a ratio measured now
-	@set -e; for file in benchmarks/bench_*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$file; done
+	@set -e; for file in benchmarks/[a-z]*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$file; done
 
 results: setup  ## the figures of docs/results.md, from the commands written there
 	$(BIN)/python jobs/experiment.py && $(BIN)/python jobs/report.py

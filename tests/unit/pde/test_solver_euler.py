@@ -21,6 +21,7 @@ from stepward.domains.pde.solver import (
     prolong,
     step_residual,
 )
+from stepward.domains.pde.solver.kernel import advance_batch
 
 _spec = importlib.util.spec_from_file_location("exact_riemann", Path(__file__).with_name("exact_riemann.py"))
 exact_riemann = importlib.util.module_from_spec(_spec)
@@ -115,7 +116,7 @@ def test_states_stay_physical(seed, family):
     assert (primitive[:, [0, 3]] > 0).all()
 
 
-def test_colliding_vacuum_and_blast_fall_back_without_losing_conservation():
+def test_violent_states_fall_back_without_losing_conservation():
     """Random noise over six decades of pressure, which second order alone does not survive."""
     rng = np.random.default_rng(0)
     primitive = np.stack(
@@ -131,6 +132,17 @@ def test_colliding_vacuum_and_blast_fall_back_without_losing_conservation():
     assert (primitive_from_conserved(final)[:, [0, 3]] > 0).all()
     drift = np.abs((final - initial).sum(axis=(2, 3))) / np.abs(initial).sum(axis=(2, 3))
     assert drift.max() <= 1e-12
+    counts, spacing = np.zeros((6, 2), dtype=np.int64), 1 / 16
+    advance_batch(initial.copy(), 0.05, spacing, spacing, 0.4, 1.4, True, np.empty(6, dtype=np.int64), counts)
+    assert (counts[:, 1] > 0).all()  # every sample needed the fallback
+
+
+def test_a_state_that_needs_endless_steps_is_given_up():
+    fields = sample_euler("gaussian", seed=0, indices=range(2), resolution=16)
+    fields[1, :, 4, 5] = (1e-14, 1.0, 0.0, 1e15)
+    with pytest.raises(UnphysicalStateError, match=r"steps of useful length.*cell \(4, 5\) of sample 1"):
+        EulerSolver().advance(fields, 0.1)
+    assert np.isfinite(EulerSolver().advance(fields, 0.1, on_unphysical="nan")[0]).all()
 
 
 def test_unphysical_input_is_named_or_filled():

@@ -1,6 +1,7 @@
 """Finite-volume solvers that make the data, the labels and the classical baselines of this domain."""
 
 from stepward.domains.pde.solver.burgers import BurgersSolver
+from stepward.domains.pde.solver.burgers_initial import sample_burgers
 from stepward.domains.pde.solver.euler import EulerSolver
 from stepward.domains.pde.solver.residual import flux_residual, step_residual
 from stepward.domains.pde.solver.state import (
@@ -26,5 +27,6 @@ __all__ = [
     "flux_residual",
     "primitive_from_conserved",
     "prolong",
+    "sample_burgers",
     "step_residual",
 ]

@@ -20,9 +20,10 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-__all__ = ["GHOST", "advance_batch", "flux_divergence_batch"]
+__all__ = ["GHOST", "MIN_STEP_SHARE", "advance_batch", "flux_divergence_batch"]
 
 GHOST = 2
+MIN_STEP_SHARE = 1e-7  # a state that needs shorter steps than this share of the duration is given up
 _NUM_ROWS = 6  # scratch rows of _divergence
 _MAX_HALVINGS = 12
 
@@ -116,13 +117,16 @@ def _load_primitives(u, w, gamma, periodic):
 @njit(error_model="numpy", cache=True)
 @no_type_check
 def _largest_step(w, dx, dy, gamma):
-    """The largest time a signal may take to cross one cell in either direction: min over cells and axes."""
-    rate = 0.0
+    """The time in which no signal crosses more than one cell along either axis, and the cell that sets it."""
+    rate, fastest = 0.0, -1
+    ny = w.shape[2] - 2 * GHOST
     for i in range(GHOST, w.shape[1] - GHOST):
         for j in range(GHOST, w.shape[2] - GHOST):
             sound = np.sqrt(gamma * w[3, i, j] / w[0, i, j])
-            rate = max(rate, (abs(w[1, i, j]) + sound) / dx, (abs(w[2, i, j]) + sound) / dy)
-    return 1.0 / rate
+            here = max((abs(w[1, i, j]) + sound) / dx, (abs(w[2, i, j]) + sound) / dy)
+            if here > rate:
+                rate, fastest = here, (i - GHOST) * ny + j - GHOST
+    return 1.0 / rate, fastest
 
 
 @njit(error_model="numpy", cache=True)
@@ -236,7 +240,10 @@ def _advance_one(u, duration, dx, dy, cfl, gamma, periodic, w, rate, stage, rows
         return bad
     elapsed = 0.0
     while elapsed < duration:
-        allowed = cfl * _largest_step(w, dx, dy, gamma)
+        allowed, fastest = _largest_step(w, dx, dy, gamma)
+        allowed *= cfl
+        if allowed < MIN_STEP_SHARE * duration:
+            return fastest
         remaining = duration - elapsed
         last = allowed >= remaining * (1.0 - 1e-12)
         # Two equal steps at the end instead of a full one and a sliver.

@@ -80,8 +80,13 @@ def unphysical(
     rho, mx, my, energy = (float(value) for value in fields[:, cell[0], cell[1]])
     with np.errstate(all="ignore"):
         pressure = float((gamma - 1.0) * (energy - 0.5 * np.float64(mx * mx + my * my) / np.float64(rho)))
+    if rho > 0 and pressure > 0 and np.isfinite(fields[:, cell[0], cell[1]]).all():
+        # A cell that was fine when the step began: the step to a physical state was not found.
+        expected = "a state that can be advanced, with positive density and pressure, in steps of useful length"
+    else:
+        expected = "finite values and positive density and pressure"
     message = (
-        f"expected finite values and positive density and pressure; got density={rho:.6g}, pressure={pressure:.6g} "
+        f"expected {expected}; got density={rho:.6g}, pressure={pressure:.6g} "
         f"(m_x={mx:.6g}, m_y={my:.6g}, E={energy:.6g}, gamma={gamma:g}) in cell {cell} of sample {sample} "
         f"({num_bad} bad samples in the batch). Check that channels are (rho, m_x, m_y, E), or leave these samples out."
     )

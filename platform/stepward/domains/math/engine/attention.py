@@ -1,0 +1,105 @@
+"""Attention of many rows over a shared prefix and a private suffix.
+
+Rows of one family attend to the same prefix, so their queries form one matrix product with keys that are stored and
+read once; the private suffixes are short. Scores of both parts go through one softmax, which is the exact result
+(merging two softmaxes by their log-sum-exp gives the same and takes twice as many passes).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from stepward.domains.math.engine.cache import KVStore
+
+__all__ = ["StepPlan", "attend_rows", "plan_step"]
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """Everything the layers of one decoding step have in common.
+
+    Args:
+        place: where the new keys and values go, see `KVStore.places`.
+        members: row of each (family, rank); ranks beyond a family's rows repeat row 0 and are ignored.
+        seat: flat (family, rank) of each row.
+        prefix_mask: 0 or -inf, shape [rows, prefix]: prefixes of a family are nested, so each row sees its own part.
+        suffix_mask: 0 or -inf, shape [rows, suffix].
+    """
+
+    place: Int64[Tensor, " nh"]
+    members: Int64[Tensor, "f c"]
+    seat: Int64[Tensor, " n"]
+    mask: Float[Tensor, "n 1 k"]
+    prefix_length: int
+    suffix_length: int
+
+
+def plan_step(
+    store: KVStore,
+    family: Int64[np.ndarray, " n"],
+    prefix_lengths: Int64[np.ndarray, " n"],
+    suffix_lengths: Int64[np.ndarray, " n"],
+) -> StepPlan:
+    """Plan a step for rows 0..n-1, each with `suffix_lengths` tokens stored and one to come."""
+    num_families = int(family.max()) + 1
+    counts = np.bincount(family, minlength=num_families)
+    order = np.argsort(family, kind="stable")
+    rank = np.empty(len(family), dtype=np.int64)
+    rank[order] = np.arange(len(family)) - np.repeat(np.cumsum(counts) - counts, counts)
+    width = int(counts.max())
+    members = np.zeros((num_families, width), dtype=np.int64)
+    members[family, rank] = np.arange(len(family))
+    prefix_length, suffix_length = int(prefix_lengths.max()), int(suffix_lengths.max()) + 1
+    hidden = np.concatenate(
+        [
+            np.arange(prefix_length) >= prefix_lengths[:, None],
+            np.arange(suffix_length) > suffix_lengths[:, None],
+        ],
+        axis=1,
+    )
+    mask = torch.zeros(hidden.shape, device=store.device).masked_fill_(
+        torch.from_numpy(hidden).to(store.device), -torch.inf
+    )
+    return StepPlan(
+        place=store.places(suffix_lengths),
+        members=torch.from_numpy(members).to(store.device),
+        seat=torch.from_numpy(family * width + rank).to(store.device),
+        mask=mask[:, None],
+        prefix_length=prefix_length,
+        suffix_length=suffix_length,
+    )
+
+
+def attend_rows(
+    store: KVStore, plan: StepPlan, layer: int, queries: Float[Tensor, "n q d"], scale: float
+) -> Float[Tensor, "n q d"]:
+    """Attend with one query token a row; query heads share key/value heads in order (grouped-query attention)."""
+    rows, query_heads, dim = queries.shape
+    heads = store.suffix.shape[3]
+    group = query_heads // heads
+    families, width = plan.members.shape
+    prefix, suffix = plan.prefix_length, plan.suffix_length
+
+    keys = store.prefix[layer, 0, :families].reshape(families * heads, -1, dim)[:, :prefix]
+    values = store.prefix[layer, 1, :families].reshape(families * heads, -1, dim)[:, :prefix]
+    own_keys = store.suffix[layer, 0, :rows].view(rows * heads, -1, dim)[:, :suffix]
+    own_values = store.suffix[layer, 1, :rows].view(rows * heads, -1, dim)[:, :suffix]
+
+    shared = queries.index_select(0, plan.members.view(-1)).view(families, width, heads, group, dim)
+    shared = shared.permute(0, 2, 1, 3, 4).reshape(families * heads, width * group, dim)
+    scores = torch.bmm(shared, keys.transpose(1, 2))
+    scores = scores.view(families, heads, width, group, prefix).transpose(1, 2)
+    scores = scores.reshape(families * width, query_heads, prefix).index_select(0, plan.seat)
+    own = torch.bmm(queries.reshape(rows * heads, group, dim), own_keys.transpose(1, 2))
+    scores = torch.cat([scores, own.view(rows, query_heads, suffix)], dim=-1).float()
+    weights = torch.softmax(scores.mul_(scale).add_(plan.mask), dim=-1).to(values.dtype)
+
+    own = torch.bmm(weights[..., prefix:].reshape(rows * heads, group, suffix), own_values).view(rows, query_heads, dim)
+    shared = weights[..., :prefix].index_select(0, plan.members.view(-1))
+    shared = shared.view(families, width, heads, group, prefix).transpose(1, 2)
+    shared = torch.bmm(shared.reshape(families * heads, width * group, prefix), values)
+    shared = shared.view(families, heads, width, group, dim).transpose(1, 2)
+    return own.add_(shared.reshape(families * width, query_heads, dim).index_select(0, plan.seat))

@@ -1,0 +1,90 @@
+"""The sequences of one call: what each has said, how likely it was, and when it ended."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt64
+from torch import Tensor
+
+from stepward.domains.math.engine.config import Continuations, EngineStats, FinishReason, SamplingConfig
+from stepward.domains.math.engine.drawing import draw_tokens
+from stepward.domains.math.engine.stopping import StopRule
+from stepward.domains.math.engine.streams import Uniforms
+
+__all__ = ["Ledger", "branch"]
+
+
+class Ledger:
+    """Draws the next token of sequences and keeps the account.
+
+    Args:
+        prefix: which prefix each sequence continues.
+        prefix_lengths: its number of tokens.
+        keys: the stream of each sequence; token t is drawn from counter t.
+        uniforms: `Uniforms`.
+        config: temperature and top-p.
+        stop: the `StopRule`.
+    """
+
+    def __init__(
+        self,
+        *,
+        prefix: Int64[np.ndarray, " n"],
+        prefix_lengths: Int64[np.ndarray, " n"],
+        keys: UInt64[np.ndarray, " n"],
+        uniforms: Uniforms,
+        config: SamplingConfig,
+        stop: StopRule,
+    ) -> None:
+        self.prefix, self.prefix_lengths = prefix, prefix_lengths
+        self.keys, self.uniforms, self.config, self.stop = keys, uniforms, config, stop
+        width = max(1, min(config.max_new_tokens, stop.max_positions))
+        self.tokens = np.full((len(prefix), width), -1, dtype=np.int32)
+        self.log_probs = np.zeros((len(prefix), width), dtype=np.float32)
+        self.lengths = np.zeros(len(prefix), dtype=np.int64)
+        self.reasons = np.full(len(prefix), FinishReason.RUNNING, dtype=np.int8)
+        self.reasons[prefix_lengths >= stop.max_positions] = FinishReason.CONTEXT
+
+    def draw(
+        self, sequences: Int64[np.ndarray, " s"], source: Int64[np.ndarray, " s"], logits: Float[Tensor, "n v"]
+    ) -> Int64[np.ndarray, " s"]:
+        """Append a token to each of `sequences`, from logits row `source` (ascending), and note which end with it."""
+        at = self.lengths[sequences]
+        drawn, log_probs = draw_tokens(
+            logits,
+            torch.from_numpy(source).to(logits.device),
+            torch.from_numpy(self.uniforms(self.keys[sequences], at)).to(logits.device),
+            temperature=self.config.temperature,
+            top_p=self.config.top_p,
+        )
+        tokens = drawn.cpu().numpy()
+        self.tokens[sequences, at] = tokens
+        self.log_probs[sequences, at] = log_probs.float().cpu().numpy()
+        self.lengths[sequences] += 1
+        self.reasons[sequences] = self.stop(
+            self.prefix_lengths[sequences], self.tokens[sequences], self.lengths[sequences]
+        )
+        return tokens
+
+    def close(self, stats: EngineStats) -> Continuations:
+        """The result, cut to the longest continuation."""
+        width = int(self.lengths.max(initial=0))
+        return Continuations(
+            prefix=self.prefix,
+            tokens=self.tokens[:, :width],
+            log_probs=self.log_probs[:, :width],
+            lengths=self.lengths,
+            reasons=self.reasons,
+            stats=stats,
+        )
+
+
+def branch(
+    source: Int64[np.ndarray, " s"], tokens: Int64[np.ndarray, " s"]
+) -> tuple[Int64[np.ndarray, " r"], Int64[np.ndarray, " r"], Int64[np.ndarray, " s"]]:
+    """Sequences that came from the same row and drew the same token stay one row.
+
+    Returns the parent row and the token of each new row (by parent, then token), and each sequence's new row.
+    """
+    base = int(tokens.max(initial=0)) + 1
+    pairs, row_of = np.unique(source * base + tokens, return_inverse=True)
+    return pairs // base, pairs % base, row_of.astype(np.int64)

@@ -102,6 +102,11 @@ class Wing:
         learners: kind -> settings class, `Trainable` or `Fittable`.
         verifier: ``() -> Verifier``.
         exact: ``(states) -> values`` where the true value of a state is known; None elsewhere.
+        situations: ``(states) -> [n]`` integers, equal where states of any problems have the same future, so that
+            held-out problems can be told from held-out states; None where that is not known.
+        rebudget: ``(states, factor) -> states`` with the steps they have left multiplied, rounded down, at least 1;
+            None where solutions have no step budget.
+        texts: ``(states) -> texts`` of a few characters that stand for each state in a drawing; None: not drawn.
     """
 
     name: str
@@ -114,6 +119,9 @@ class Wing:
     learners: Mapping[str, type[Config]]
     verifier: Callable[[], Verifier]
     exact: Callable[[Any], Float[np.ndarray, " n"]] | None = field(default=None)
+    situations: Callable[[Any], np.ndarray] | None = field(default=None)
+    rebudget: Callable[[Any, float], Any] | None = field(default=None)
+    texts: Callable[[Any], list[str]] | None = field(default=None)
 
 
 def wings() -> dict[str, Wing]:

@@ -1,28 +1,31 @@
 """Arms of an evaluation: the guides that are compared, each a reward model built from plain settings.
 
-A guide is a reward model that needs no training (a kind of the wing), or a trained one, by the name of its artifact:
+A guide needs no training (a kind of the wing), or is trained, or looks ahead with another guide:
 
     guides:
       prm: {kind: trained, artifact: prm, calibration: temperature}
+      prm_ahead: {kind: lookahead, guide: prm, depth: 2}
       distance: {kind: distance}
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import Float
 from pydantic import Field
 
+from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, validate
 from stepward.core.interfaces import RewardModel
 from stepward.core.registry import lookup
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
+from stepward.rewards import Calibrated, Lookahead
 from stepward.rewards.calibration import Calibrator, calibrator_from_dict
 
 Calibration = Literal["none", "temperature", "isotonic"]
+PROBABILITIES = frozenset({"trained", "exact"})  # kinds whose scores are success probabilities; others only rank
 
 
 class TrainedGuide(Config):
@@ -30,23 +33,51 @@ class TrainedGuide(Config):
 
     kind: Literal["trained"] = "trained"
     artifact: str = Field(description="name of the train artifact")
-    calibration: Calibration = Field(
-        "none", description="calibration fitted on the validation split to apply to its scores"
-    )
+    calibration: Calibration = Field("none", description="calibration, fitted on the validation split, of its scores")
 
 
-class Calibrated:
-    """A reward model whose scores pass through a calibrator."""
+class LookaheadGuide(Config):
+    """Another guide, with what it says about steps to come."""
 
-    def __init__(self, inner: RewardModel, calibrator: Calibrator) -> None:
-        self.inner, self.calibrator = inner, calibrator
-        self.num_parameters = inner.num_parameters
-        if hasattr(inner, "charged_tokens"):
-            self.charged_tokens = inner.charged_tokens
+    kind: Literal["lookahead"] = "lookahead"
+    guide: str = Field(description="name of the guide to look ahead with")
+    depth: int = Field(1, ge=0, description="steps that every child is rolled forward; 0 is the guide itself")
+    discount: float = Field(1.0, gt=0, le=1, description="γ, weight of each further step")
+    num_rollouts: int = Field(1, ge=1, description="rollouts a child")
+    reading: Literal["sum", "last"] = Field("last", description="sum for rewards that add up, last for probabilities")
+    proposer: str | None = Field(None, description="kind of proposer that rolls forward; none: the domain's policy")
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
-        """Calibrated probabilities."""
-        return self.calibrator.apply(self.inner.score(parents, children))
+
+def build_guide(name: str, guides: Mapping[str, Any], *, store: str, wing: Wing) -> RewardModel:
+    """The guide called `name` among the settings of all guides.
+
+    Raises:
+        ValueError: a guide or an artifact does not exist, or guides look ahead with one another in a circle.
+    """
+    guide = lookup(guides, name, kind="guide")
+    if isinstance(guide, TrainedGuide):
+        return load_trained(Artifact(store, wing.name, "train", guide.artifact).folder, wing, guide.calibration)
+    if isinstance(guide, LookaheadGuide):
+        others = {other: settings for other, settings in guides.items() if other != name}
+        return Lookahead(
+            build_guide(guide.guide, others, store=store, wing=wing),
+            lookup(wing.proposers, guide.proposer or next(iter(wing.proposers)), kind="proposer")().build(),  # type: ignore[attr-defined]
+            wing.domain,
+            depth=guide.depth,
+            discount=guide.discount,
+            num_rollouts=guide.num_rollouts,
+            reading=guide.reading,
+        )
+    return guide.build(wing.domain)
+
+
+def trained_artifacts(guides: Mapping[str, Any], store: str, domain: str) -> dict[str, Artifact]:
+    """Guide -> the train artifact it is loaded from, for those that are trained."""
+    return {
+        name: Artifact(store, domain, "train", guide.artifact)
+        for name, guide in guides.items()
+        if isinstance(guide, TrainedGuide)
+    }
 
 
 def load_trained(folder: Folder, wing: Wing, calibration: Calibration = "none") -> RewardModel:
@@ -64,8 +95,13 @@ def load_trained(folder: Folder, wing: Wing, calibration: Calibration = "none") 
     if described["domain"] != wing.name:
         raise ValueError(f"{folder.url}: expected a reward model of domain {wing.name!r}, got {described['domain']!r}.")
     learner = lookup(wing.learners, described["kind"], kind="learner")
-    reward = validate(learner, described["settings"]).reward(folder.read_weights("weights.safetensors"))
+    reward = validate(learner, described["settings"]).reward(folder.read_weights("weights.safetensors"))  # type: ignore[attr-defined]
     if calibration == "none":
         return reward
+    return Calibrated(reward, lookup(load_calibrators(folder), calibration, kind="fitted calibration"), wing.domain)
+
+
+def load_calibrators(folder: Folder) -> dict[str, Calibrator]:
+    """The calibrations that were fitted for a train artifact, by kind."""
     fitted = folder.read_json("calibration.json") if folder.exists("calibration.json") else {}
-    return Calibrated(reward, calibrator_from_dict(lookup(fitted, calibration, kind="calibration of this artifact")))
+    return {kind: calibrator_from_dict(data) for kind, data in fitted.items() if isinstance(data, dict)}

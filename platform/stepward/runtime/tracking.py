@@ -30,6 +30,7 @@ KIND = "stepward.stage"
 EXPERIMENT = "stepward.experiment"
 FINGERPRINT = "stepward.fingerprint"
 PARENT = "mlflow.parentRunId"
+NOTE = "tracked.json"  # beside the manifest and not of it: where an artifact was logged
 
 
 class Tracking(Config):
@@ -49,11 +50,17 @@ def track(artifact: Artifact, tracking: Tracking) -> str | None:
     """Log a finished artifact; returns its run id, or None where tracking is off or out of reach.
 
     A tracking store that cannot be reached or written costs a warning with the command that logs the artifact later.
+    What was logged is noted in the artifact's folder, so that a finished job need not ask the store again.
     """
     if not tracking.enabled:
         return None
+    noted = _noted(artifact, tracking)
+    if noted is not None:
+        return noted
     try:
-        return log_artifact(artifact, tracking)
+        run = log_artifact(artifact, tracking)
+        _note(artifact, tracking, run)
+        return run
     except tracking_errors() as error:
         logger.warning(
             "Not tracked: the MLflow store %s cannot be used now (%s: %s).\n"
@@ -83,6 +90,24 @@ def log_artifact(artifact: Artifact, tracking: Tracking) -> str:
             found = _log_run(client, experiment, content, artifact, manifest, tracking)
             client.set_terminated(parent, "FINISHED")
         return found
+
+
+def _noted(artifact: Artifact, tracking: Tracking) -> str | None:
+    """The run that this artifact is known to have in this store; None if it is not known, or its database is gone."""
+    database = _database(tracking.uri)
+    if not artifact.folder.exists(NOTE) or (database is not None and not database.exists()):
+        return None
+    return artifact.folder.read_json(NOTE).get(_note_key(artifact, tracking))
+
+
+def _note(artifact: Artifact, tracking: Tracking, run: str) -> None:
+    notes = artifact.folder.read_json(NOTE) if artifact.folder.exists(NOTE) else {}
+    artifact.folder.write_json(NOTE, notes | {_note_key(artifact, tracking): run})
+
+
+def _note_key(artifact: Artifact, tracking: Tracking) -> str:
+    place = _database(tracking.uri) or tracking.uri
+    return f"{artifact.manifest().fingerprint} {tracking.experiment} {place}"
 
 
 def tracking_errors() -> tuple[type[Exception], ...]:

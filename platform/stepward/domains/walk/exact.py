@@ -23,12 +23,14 @@ class ExactValues:
 
     The tables hold numbers up to R = (max_abs + 6) · 2^⌈max_steps/2⌉. A walk that leaves this range after d steps has
     at most max_steps − d < ⌈max_steps/2⌉ steps left, and one step at best halves the distance to zero: its value is
-    exactly 0. So values are exact for every state that a problem can reach.
+    exactly 0. So values are exact for every state that a problem can reach. From R = 1500 T + 4 max_abs + 100 on, the
+    walker halves with a probability that is 1 in floating point, and never comes from below: long budgets need no
+    larger tables, and larger numbers are read after halving.
     """
 
     def __init__(self, max_abs: int = 50, max_steps: int = 10, temperature: float = 1.0) -> None:
         self.max_abs, self.max_steps = max_abs, max_steps
-        self.radius = (max_abs + 6) * 2 ** -(-max_steps // 2)
+        self.radius = min((max_abs + 6) * 2 ** -(-max_steps // 2), int(1500 * temperature) + 4 * max_abs + 100)
         self.targets = np.arange(-max_abs, max_abs + 1)
         self._numbers = np.arange(-self.radius, self.radius + 1)
         after = successors(self._numbers)
@@ -65,6 +67,10 @@ class ExactValues:
                 f"Exact values: expected |target| <= {self.max_abs} and steps left <= {self.max_steps}, got "
                 f"{np.abs(target).max()} and {steps_left.max()}. Build ExactValues with larger limits."
             )
-        inside = np.abs(current) <= self.radius
+        far = np.abs(current) > self.radius
+        while far.any() and (steps_left[far] > 0).any():
+            current, steps_left = np.where(far, current // 2, current), steps_left - far
+            far = np.abs(current) > self.radius
+        inside = ~far & (steps_left >= 0)
         rows = table[np.maximum(steps_left, 0), target + self.max_abs, np.where(inside, current, 0) + self.radius]
         return np.where(inside, rows, 0.0)

@@ -54,8 +54,9 @@ class _Exact:
     def score(self, parents: WalkStates, children: WalkStates) -> Float[np.ndarray, " n"]:
         if not len(children):
             return np.zeros(0)
-        max_abs, max_steps = int(np.abs(children.target).max()), children.actions.shape[1]
-        values = exact_values(max(50, max_abs), max_steps, self.temperature)
+        max_abs, max_steps = int(np.abs(children.target).max()), int(children.steps_left.max())
+        tens = 10 * max(1, -(-max_steps // 10))  # few tables: one of a longer budget holds the values of shorter ones
+        values = exact_values(max(50, max_abs), tens, self.temperature)
         return values.value(children.current, children.target, children.steps_left)
 
 
@@ -86,4 +87,4 @@ def exact_values(max_abs: int, max_steps: int, temperature: float) -> ExactValue
 
 def exact_value(states: WalkStates) -> Float[np.ndarray, " n"]:
     """V* of states under the softmax walker of temperature 1."""
-    return ExactReward().build(None).score(states, states)  # type: ignore[arg-type]
+    return _Exact(1.0).score(states, states)

@@ -1,0 +1,18 @@
+"""Evaluate guides: solve rate against cost, value ranking, calibration, robustness, label coverage; on Ray Data.
+
+    python jobs/evaluate.py                                   PRM, HMM, exact values, distance and random order on walk
+    python jobs/evaluate.py --split validation --name tuning  to choose something; the test split is for the report
+    python jobs/evaluate.py my_evaluation.yaml
+
+Needs <store>/<domain>/label/default and the train artifacts of the guides. Makes <store>/<domain>/evaluate/<name>:
+tables/*.parquet (outcomes, frontier, comparisons, searches, costs, ranking, calibration, reliability, robustness,
+dividend, coverage), metrics.json, runs/<guide>/ and manifest.json. After a kill, the same command goes on.
+"""
+
+import _platform  # noqa: F401
+from stepward.core.stage import load_job
+from stepward.runtime.evaluation import evaluate_job, run_evaluate
+from stepward.runtime.outcome import report
+
+if __name__ == "__main__":
+    report(run_evaluate, load_job(evaluate_job, __doc__))

@@ -1,0 +1,123 @@
+"""Everything that is asked of one guide apart from searches: its share of every value table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stepward.core.config import validate
+from stepward.core.interfaces import Proposer, RewardModel
+from stepward.core.seeding import stable_hash
+from stepward.core.wing import Wing
+from stepward.evaluate.arms import PROBABILITIES, build_guide, load_calibrators, trained_artifacts
+from stepward.evaluate.calibration_metrics import brier_score, expected_calibration_error
+from stepward.evaluate.dividend import dividend_rows
+from stepward.evaluate.held_out import HeldOut
+from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.value_study import calibrated, calibration_row, ranking_row, reliability_rows, siblings
+from stepward.rewards.calibration import Calibrator
+
+Tables = dict[str, list[dict[str, Any]]]
+
+
+def study_guide(arm: str, held: HeldOut, settings: EvaluateSettings, *, policy: dict[str, Any], wing: Wing) -> Tables:
+    """Rows of the tables ranking, calibration, reliability, robustness and dividend that are about one guide.
+
+    Guides whose scores are no probabilities are ranked and not calibrated.
+
+    Args:
+        arm: name of the guide.
+        held: what it is judged on.
+        settings: of the evaluation.
+        policy: settings of the policy the labels are about, with its kind.
+        wing: the domain.
+    """
+    guide = build_guide(arm, settings.guides, store=settings.store, wing=wing)
+    rng = np.random.default_rng(stable_hash(settings.seed, "values", arm))
+    tables: Tables = {"ranking": _ranking(guide, held, settings, wing, rng)}
+    if settings.guides[arm].kind in PROBABILITIES:
+        tables |= _calibration(guide, arm, held, settings, rng)
+        proposer = _policy(policy, wing)
+        study = {"policy": proposer, "wing": wing, "seed": settings.seed, "rng": rng}
+        tables["dividend"] = dividend_rows(guide, held, settings.dividend, **study)
+    if wing.exact is not None and wing.rebudget is not None:
+        tables["robustness"] = _robustness(guide, arm, held, settings, wing, rng)
+    return {name: [{"arm": arm, **row} for row in rows] for name, rows in tables.items()}
+
+
+def _ranking(
+    guide: RewardModel, held: HeldOut, settings: EvaluateSettings, wing: Wing, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    truths = held.successes / held.num_rollouts if held.exact is None else held.exact
+    rows = []
+    for name, mask in held.subsets().items():
+        chosen = np.flatnonzero(mask)
+        if len(chosen):
+            row = _ranked(guide, held.states.take(chosen), truths[chosen], held.ids, chosen, settings, wing, rng)
+            rows.append({"states": name, **row})
+    return rows
+
+
+def _ranked(
+    guide: RewardModel,
+    states: Any,
+    truths: np.ndarray,
+    ids: list[str],
+    chosen: np.ndarray,
+    settings: EvaluateSettings,
+    wing: Wing,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Ranking of states, and of the children of the first of them where V* of children is known."""
+    study, family, family_truths = settings.values, None, None
+    if wing.exact is not None:
+        parents = states.take(np.arange(min(study.max_parents, len(states))))
+        parent_ids = [ids[row] for row in chosen[: len(parents)]]
+        family = siblings(parents, parent_ids, study.num_children, wing, settings.proposer, settings.seed)
+        family_truths = wing.exact(family[1])
+    return ranking_row(guide, states, truths, family, family_truths, study, rng, settings.confidence)
+
+
+def _calibration(
+    guide: RewardModel, arm: str, held: HeldOut, settings: EvaluateSettings, rng: np.random.Generator
+) -> Tables:
+    """Calibration before and after every calibration that was fitted; the guide's own, where it has one, is `none`."""
+    fitted: dict[str, Calibrator] = {}
+    trained = trained_artifacts(settings.guides, settings.store, settings.domain)
+    if arm in trained and settings.guides[arm].calibration == "none":
+        fitted = load_calibrators(trained[arm].folder)
+    predictions = np.clip(guide.score(held.states, held.states), 0.0, 1.0)
+    calibration, reliability = [], []
+    for name, values in calibrated(predictions, fitted).items():
+        for subset, mask in held.subsets().items():
+            if mask.any():
+                part = held.take(np.flatnonzero(mask))
+                row = calibration_row(values[mask], part, settings.values, rng, settings.confidence)
+                calibration.append({"calibration": name, "states": subset, **row})
+        curve = reliability_rows(values, held, settings.values, settings.confidence)
+        reliability += [{"calibration": name, **point} for point in curve]
+    return {"calibration": calibration, "reliability": reliability}
+
+
+def _robustness(
+    guide: RewardModel, arm: str, held: HeldOut, settings: EvaluateSettings, wing: Wing, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """The same states with fewer or more steps left, against V* of that many; the guide was trained on factor 1."""
+    rows = []
+    for factor in settings.values.budget_factors:
+        states = wing.rebudget(held.states, factor)  # type: ignore[misc]
+        truths = np.asarray(wing.exact(states), np.float64)  # type: ignore[misc]
+        row = _ranked(guide, states, truths, held.ids, np.arange(len(held)), settings, wing, rng)
+        if settings.guides[arm].kind in PROBABILITIES:
+            predictions = np.clip(guide.score(states, states), 0.0, 1.0)
+            bins: dict[str, Any] = {"num_bins": settings.values.num_bins, "confidence": settings.confidence}
+            error = expected_calibration_error(predictions, truths, rng=rng, **bins)
+            row |= {"brier_exact": brier_score(predictions, truths), "bias": float((predictions - truths).mean())}
+            row |= {"ece": error.debiased, "ece_low": error.low, "ece_high": error.high}
+        rows.append({"step_factor": factor, "mean_exact": float(truths.mean()), **row})
+    return rows
+
+
+def _policy(settings: dict[str, Any], wing: Wing) -> Proposer:
+    return validate(wing.proposers[settings["kind"]], settings).build()  # type: ignore[attr-defined]

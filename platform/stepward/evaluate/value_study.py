@@ -1,0 +1,150 @@
+"""How well a guide knows the value of held-out partial solutions: order, order among siblings, calibration.
+
+Where the domain knows V*, it is the truth; else the Monte-Carlo labels are, and siblings are not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import ndtri
+
+from stepward.core.batch import repeat
+from stepward.core.interfaces import RewardModel
+from stepward.core.seeding import Rng
+from stepward.core.wing import Wing
+from stepward.evaluate.calibration_metrics import (
+    brier_score,
+    debiased_brier,
+    expected_calibration_error,
+    reliability_curve,
+)
+from stepward.evaluate.held_out import HeldOut
+from stepward.evaluate.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
+from stepward.evaluate.settings import ValueStudy
+from stepward.rewards.calibration import Calibrator
+
+Row = dict[str, Any]
+
+
+def siblings(parents: Any, ids: list[str], num_children: int, wing: Wing, proposer: str, seed: int) -> tuple[Any, Any]:
+    """`num_children` children of every state, and the parent of each child, row-major."""
+    rng = Rng.from_ids(seed, ids, "siblings")
+    children = wing.proposers[proposer]().build().propose(parents, num_candidates=num_children, rng=rng)  # type: ignore[attr-defined]
+    return repeat(parents, num_children), children
+
+
+def ranking_row(
+    guide: RewardModel,
+    states: Any,
+    truths: Float[np.ndarray, " n"],
+    family: tuple[Any, Any] | None,
+    family_truths: Float[np.ndarray, " c"] | None,
+    study: ValueStudy,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Row:
+    """Rank correlation over states, and rank statistics within the sets of `family`, all with intervals.
+
+    Args:
+        guide: the guide.
+        states: n held-out states. truths: their values.
+        family: (parents, children), `study.num_children` rows a parent; None: not judged.
+        family_truths: values of the children.
+    """
+    rho = spearman(guide.score(states, states), truths)
+    low, high = spearman_interval(rho, len(truths), confidence)
+    row: Row = {"num_states": len(truths), "spearman": rho, "spearman_low": low, "spearman_high": high}
+    if family is None or family_truths is None:
+        return row
+    sets = np.repeat(np.arange(len(family_truths) // study.num_children), study.num_children)
+    scores = guide.score(*family)
+    spread = {"rng": rng, "min_spread": study.min_spread}
+    found = {
+        "sibling_spearman": sibling_spearman(scores, family_truths, sets, **spread),
+        "sibling_accuracy": sibling_accuracy(scores, family_truths, sets, **spread),
+        "top1_regret": top1_regret(scores, family_truths, sets, **spread),
+    }
+    for name, estimate in found.items():
+        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return row | {"top1_accuracy": top1_accuracy(scores, family_truths, sets, study, rng), **_sets(found)}
+
+
+def top1_accuracy(
+    scores: Float[np.ndarray, " c"],
+    truths: Float[np.ndarray, " c"],
+    sets: Int[np.ndarray, " c"],
+    study: ValueStudy,
+    rng: np.random.Generator,
+) -> float:
+    """Share of sibling sets whose highest-scored child is one of the best; of tied children one is picked at random."""
+    truth = truths.reshape(-1, study.num_children)
+    wide = np.repeat(truth.max(axis=1) - truth.min(axis=1) > study.min_spread, study.num_children)
+    best = (truth == truth.max(axis=1, keepdims=True)).reshape(-1).astype(np.float64)
+    return 1.0 - top1_regret(scores[wide], best[wide], sets[wide], rng=rng).value
+
+
+def calibration_row(
+    predictions: Float[np.ndarray, " n"], held: HeldOut, study: ValueStudy, rng: np.random.Generator, confidence: float
+) -> Row:
+    """Brier scores and calibration errors of predictions, against Monte-Carlo labels and, where known, V*."""
+    shares = held.successes / held.num_rollouts
+    bins: dict[str, Any] = {"rng": rng, "num_bins": study.num_bins, "confidence": confidence}
+    row: Row = {
+        "num_states": len(held),
+        "mean_prediction": float(predictions.mean()),
+        "mean_label": float(shares.mean()),
+    }
+    row["brier_monte_carlo"] = debiased_brier(predictions, held.successes, held.num_rollouts)
+    row |= _error("ece_monte_carlo", expected_calibration_error(predictions, shares, **bins))
+    if held.exact is not None:
+        row["brier_exact"] = brier_score(predictions, held.exact)
+        row |= _error("ece", expected_calibration_error(predictions, held.exact, **bins))
+    return row
+
+
+def reliability_rows(
+    predictions: Float[np.ndarray, " n"], held: HeldOut, study: ValueStudy, confidence: float
+) -> list[Row]:
+    """The reliability curve against V* where it is known, else against Monte-Carlo labels."""
+    truths = held.successes / held.num_rollouts if held.exact is None else held.exact
+    curve = reliability_curve(predictions, truths, num_bins=study.num_bins, confidence=confidence)
+    return [{"bin": position, **asdict(point)} for position, point in enumerate(curve)]
+
+
+def calibrated(
+    predictions: Float[np.ndarray, " n"], calibrators: Mapping[str, Calibrator]
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Predictions before calibration ("none") and after each."""
+    return {"none": predictions} | {name: found.apply(predictions) for name, found in calibrators.items()}
+
+
+def spearman_interval(rho: float, num_rows: int, confidence: float) -> tuple[float, float]:
+    """Interval of a rank correlation by Fisher's z with variance (1 + ρ²/2) / (n − 3).
+
+    Source: Bonett and Wright 2000, "Sample size requirements for estimating Pearson, Kendall and Spearman
+    correlations". Rows count as independent.
+    """
+    if num_rows <= 3 or not np.isfinite(rho):
+        return float("nan"), float("nan")
+    if abs(rho) >= 1 - 1e-12:
+        return rho, rho
+    half = ndtri((1 + confidence) / 2) * np.sqrt((1 + rho**2 / 2) / (num_rows - 3))
+    return float(np.tanh(np.arctanh(rho) - half)), float(np.tanh(np.arctanh(rho) + half))
+
+
+def _error(name: str, error: Any) -> Row:
+    return {
+        name: error.debiased,
+        f"{name}_low": error.low,
+        f"{name}_high": error.high,
+        f"{name}_plug_in": error.plug_in,
+    }
+
+
+def _sets(found: Mapping[str, Any]) -> Row:
+    return {"num_sibling_sets": found["sibling_spearman"].num_units}

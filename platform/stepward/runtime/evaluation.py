@@ -1,0 +1,136 @@
+"""The evaluate stage on Ray Data: searches and guide studies as items of an actor pool, resumable after any kill."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from stepward.core.artifacts import Manifest
+from stepward.core.config import validate
+from stepward.core.wing import Wing, find_wing
+from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
+from stepward.evaluate.stage import finish, minimum_detectable_effect
+from stepward.evaluate.work import EvaluateWork
+from stepward.runtime.cluster import ClusterSettings, connect
+from stepward.runtime.pools import PoolSettings, actor_pool
+from stepward.runtime.progress import progress
+from stepward.runtime.tracking import Tracking, track
+
+logger = logging.getLogger("stepward.evaluate")
+
+
+class EvaluatePool(PoolSettings):
+    """The actor pool that searches and judges."""
+
+    shard_size: int = Field(1000, ge=1, description="problems an item of work; no result depends on it")
+
+
+class EvaluateJob(EvaluateSettings):
+    """All settings of jobs/evaluate.py; `evaluate_job` narrows them to a domain."""
+
+    pool: EvaluatePool = Field(EvaluatePool(), description="workers and size of their items")
+    cluster: ClusterSettings = Field(ClusterSettings(), description="which Ray cluster does the work")
+    tracking: Tracking = Field(Tracking(), description="where the finished artifact is logged")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a run of the evaluate stage made."""
+
+    url: str
+    manifest: Manifest
+    metrics: dict[str, float]
+    budgets: tuple[int, ...]
+    seconds: float
+    was_finished: bool
+
+    def __str__(self) -> str:
+        made = "Already finished" if self.was_finished else f"Evaluated in {self.seconds:.1f} s"
+        arms, problems = self.manifest.facts["arms"], self.metrics.get("num_problems", 0)
+        lines = [f"{made}: {len(arms)} guides on {problems:,.0f} {self.manifest.facts['split']} problems"]
+        lines += [f"  {arm:<12} {self._line(arm)}" for arm in arms]
+        return "\n".join([*lines, self.url])
+
+    def _line(self, arm: str) -> str:
+        rates = {budget: self.metrics.get(f"{arm}/solve_rate_at_{budget:g}") for budget in self.budgets}
+        solved = "  ".join(f"{budget}: {rate:.3f}" for budget, rate in rates.items() if rate is not None)
+        sibling = self.metrics.get(f"{arm}/sibling_spearman")
+        return f"solved at {solved}" + (f"   sibling Spearman {sibling:.3f}" if sibling is not None else "")
+
+
+def evaluate_job(wing: Wing) -> type[EvaluateJob]:
+    """Settings of the evaluate job for a domain."""
+    return evaluate_settings(wing, EvaluateJob)  # type: ignore[return-value]
+
+
+def run_evaluate(settings: EvaluateJob) -> Evaluated:
+    """Make or finish an evaluate artifact, and track it. A finished one is returned at once.
+
+    Raises:
+        ValueError: an input artifact is missing, unfinished or changed, or this one is of other settings.
+        RuntimeError: an item of work failed, or workers died and did not come back.
+    """
+    started = time.monotonic()
+    artifact, identity = settings.artifact("evaluate"), settings.identity()
+    finished = artifact.begin(identity, overwrite=settings.overwrite)
+    if finished:
+        manifest = artifact.open()
+    else:
+        work = EvaluateWork(settings, settings.pool.shard_size)
+        for source in work.inputs().values():
+            source.open()
+        logger.info("%s", minimum_detectable_effect(settings, len(work.problems)))
+        work.prepare()
+        evaluate_all(settings, work)
+        manifest = finish(work, time.monotonic() - started)
+    track(artifact, settings.tracking)
+    metrics = artifact.folder.read_json("metrics.json")
+    return Evaluated(artifact.url, manifest, metrics, settings.budgets, time.monotonic() - started, finished)
+
+
+def evaluate_all(settings: EvaluateJob, work: EvaluateWork) -> None:
+    """Every item that is not done yet, through the pool."""
+    items, left = work.items(), work.left()
+    if not left:
+        return
+    with connect(settings.cluster), progress("Evaluating", len(items), len(items) - len(left)) as advance:
+        pool = settings.pool.resolve()
+        logger.info("%d of %d items to do, by %d workers", len(left), len(items), pool.num_actors)
+        for answer in actor_pool(EvaluateWorker, {"settings": _shipped(settings)}, left, pool):
+            if answer["error"]:
+                raise RuntimeError(f"{answer['item']}: {answer['error']}")
+            advance(1)
+    missing = work.left()
+    if missing:
+        raise RuntimeError(
+            f"{len(missing)} items were not done because workers died, first {missing[0]}. Run it again."
+        )
+
+
+class EvaluateWorker:
+    """An actor of the pool: does one item and writes its file; an error is an answer, for the driver to stop at."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        job = validate(evaluate_job(find_wing(settings["domain"])), settings)
+        self._work = EvaluateWork(job, job.pool.shard_size)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        [item] = batch["item"]
+        error = ""
+        try:
+            self._work.do(str(item))
+        except Exception as failure:
+            error = f"{type(failure).__name__}: {failure}"
+        return {"item": [str(item)], "error": [error]}
+
+
+def _shipped(settings: EvaluateJob) -> dict[str, Any]:
+    """Settings as plain values, with a store that workers find from their own working directory."""
+    from pathlib import Path
+
+    plain = settings.model_dump(mode="json")
+    return plain if "://" in settings.store else plain | {"store": str(Path(settings.store).resolve())}

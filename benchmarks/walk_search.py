@@ -5,13 +5,13 @@
 Four ways to run the same best-first search on the same problems with the same guide:
 
 * lockstep: `stepward.search`, all problems advance together;
-* one child at a time: a loop over problems on plain integers with a heap, every child scored by a call of its own;
+* one child at a time: a loop over problems on plain integers with a heap, each child scored by a call of its own;
 * one node at a time: the same loop, the new children of a node scored in one call;
 * free scores: the same loop, all scores known beforehand, which no guide can beat.
 
 Prints expansions a CPU-second, the ratios, and whether solved problems and expansions agree. The guide is the trained
-network of artifacts/walk/train/prm where it exists, else one with random weights of the same shape; the distance heuristic,
-which costs next to nothing, shows what is left when scoring is free.
+network of artifacts/walk/train/prm where it exists, else one with random weights of the same shape; the distance
+heuristic, which costs next to nothing, shows what is left when scoring is free.
 """
 
 from __future__ import annotations

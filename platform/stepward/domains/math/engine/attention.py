@@ -5,6 +5,7 @@ read once; the private suffixes are short. Scores of both parts go through one s
 (merging two softmaxes by their log-sum-exp gives the same and takes twice as many passes).
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from stepward.domains.math.engine.cache import KVStore
 
-__all__ = ["StepPlan", "attend_rows", "plan_step"]
+__all__ = ["StepPlan", "attend_rows", "length_class", "plan_step"]
+
+_SHORTEST = 16
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class StepPlan:
         place: where the new keys and values go, see `KVStore.places`.
         members: row of each (family, rank); ranks beyond a family's rows repeat row 0 and are ignored.
         seat: flat (family, rank) of each row.
-        prefix_mask: 0 or -inf, shape [rows, prefix]: prefixes of a family are nested, so each row sees its own part.
-        suffix_mask: 0 or -inf, shape [rows, suffix].
+        mask: 0 or -inf over prefix and suffix; prefixes of a family are nested, so each row sees its own part.
+        prefix_length: the longest prefix.
+        spans: rows (start, end) and the suffix length they need: rows come longest class first, see `length_class`.
     """
 
     place: Int64[Tensor, " nh"]
@@ -34,7 +38,21 @@ class StepPlan:
     seat: Int64[Tensor, " n"]
     mask: Float[Tensor, "n 1 k"]
     prefix_length: int
-    suffix_length: int
+    spans: tuple[tuple[int, int, int], ...]
+
+
+def length_class(suffix_lengths: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """0 for suffixes of up to 16 tokens with the one to come, 1 up to 32, 2 up to 64 and so on.
+
+    Rows are kept in order of class, so that the short ones do not read the padding of the longest.
+    """
+    return np.ceil(np.log2(np.maximum(suffix_lengths + 1, _SHORTEST) / _SHORTEST)).astype(np.int64)
+
+
+def _spans(suffix_lengths: Int64[np.ndarray, " n"]) -> tuple[tuple[int, int, int], ...]:
+    kind = length_class(suffix_lengths)
+    starts = [0, *(np.flatnonzero(np.diff(kind)) + 1).tolist(), len(kind)]
+    return tuple((a, b, int(suffix_lengths[a:b].max()) + 1) for a, b in itertools.pairwise(starts))
 
 
 def plan_step(
@@ -69,7 +87,7 @@ def plan_step(
         seat=torch.from_numpy(family * width + rank).to(store.device),
         mask=mask[:, None],
         prefix_length=prefix_length,
-        suffix_length=suffix_length,
+        spans=_spans(suffix_lengths),
     )
 
 
@@ -77,29 +95,33 @@ def attend_rows(
     store: KVStore, plan: StepPlan, layer: int, queries: Float[Tensor, "n q d"], scale: float
 ) -> Float[Tensor, "n q d"]:
     """Attend with one query token a row; query heads share key/value heads in order (grouped-query attention)."""
-    rows, query_heads, dim = queries.shape
+    _, query_heads, dim = queries.shape
     heads = store.suffix.shape[3]
     group = query_heads // heads
     families, width = plan.members.shape
-    prefix, suffix = plan.prefix_length, plan.suffix_length
+    prefix = plan.prefix_length
 
     keys = store.prefix[layer, 0, :families].reshape(families * heads, -1, dim)[:, :prefix]
     values = store.prefix[layer, 1, :families].reshape(families * heads, -1, dim)[:, :prefix]
-    own_keys = store.suffix[layer, 0, :rows].view(rows * heads, -1, dim)[:, :suffix]
-    own_values = store.suffix[layer, 1, :rows].view(rows * heads, -1, dim)[:, :suffix]
-
+    queries = queries * scale
     shared = queries.index_select(0, plan.members.view(-1)).view(families, width, heads, group, dim)
     shared = shared.permute(0, 2, 1, 3, 4).reshape(families * heads, width * group, dim)
-    scores = torch.bmm(shared, keys.transpose(1, 2))
-    scores = scores.view(families, heads, width, group, prefix).transpose(1, 2)
-    scores = scores.reshape(families * width, query_heads, prefix).index_select(0, plan.seat)
-    own = torch.bmm(queries.reshape(rows * heads, group, dim), own_keys.transpose(1, 2))
-    scores = torch.cat([scores, own.view(rows, query_heads, suffix)], dim=-1).float()
-    weights = torch.softmax(scores.mul_(scale).add_(plan.mask), dim=-1).to(values.dtype)
+    shared = torch.bmm(shared, keys.transpose(1, 2)).view(families, heads, width, group, prefix).transpose(1, 2)
+    scores = plan.mask.repeat(1, query_heads, 1)
+    scores[..., :prefix] += shared.reshape(families * width, query_heads, prefix).index_select(0, plan.seat)
+    for start, end, length in plan.spans:
+        own_keys = store.suffix[layer, 0, start:end].view((end - start) * heads, -1, dim)[:, :length]
+        own = torch.bmm(queries[start:end].reshape(-1, group, dim), own_keys.transpose(1, 2))
+        scores[start:end, :, prefix : prefix + length] += own.view(end - start, query_heads, length)
+    weights = torch.softmax(scores, dim=-1).to(values.dtype)
 
-    own = torch.bmm(weights[..., prefix:].reshape(rows * heads, group, suffix), own_values).view(rows, query_heads, dim)
     shared = weights[..., :prefix].index_select(0, plan.members.view(-1))
     shared = shared.view(families, width, heads, group, prefix).transpose(1, 2)
     shared = torch.bmm(shared.reshape(families * heads, width * group, prefix), values)
     shared = shared.view(families, heads, width, group, dim).transpose(1, 2)
-    return own.add_(shared.reshape(families * width, query_heads, dim).index_select(0, plan.seat))
+    mixed = shared.reshape(families * width, query_heads, dim).index_select(0, plan.seat)
+    for start, end, length in plan.spans:
+        own_values = store.suffix[layer, 1, start:end].view((end - start) * heads, -1, dim)[:, :length]
+        own_weights = weights[start:end, :, prefix : prefix + length].reshape(-1, group, length)
+        mixed[start:end] += torch.bmm(own_weights, own_values).view(end - start, query_heads, dim)
+    return mixed

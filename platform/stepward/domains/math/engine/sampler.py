@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from stepward.domains.math.engine.attention import plan_step
+from stepward.domains.math.engine.attention import length_class, plan_step
 from stepward.domains.math.engine.cache import KVStore
 from stepward.domains.math.engine.config import EngineStats, FinishReason
 from stepward.domains.math.engine.decoder import Decoder
@@ -170,13 +170,17 @@ class PackedSampler:
     def _pack(
         self, parent: Int64[np.ndarray, " r"], token: Int64[np.ndarray, " r"], row_of: Int64[np.ndarray, " s"]
     ) -> None:
-        """Give the new rows the places 0..r-1, leaving a row where it is when its first child can stay there."""
-        eldest = np.diff(parent, prepend=-1) != 0
-        stays = eldest & (parent < len(parent))
+        """Give the new rows the places 0..r-1, longest class first; a row's first child stays where it is if it can."""
+        length = self.suffix_length[parent] + 1
+        kind = length_class(length)
+        kind_of_place = np.sort(kind)[::-1]
+        stays = (np.diff(parent, prepend=-1) != 0) & (parent < len(parent))
+        stays[stays] = kind_of_place[parent[stays]] == kind[stays]
+        moving = np.flatnonzero(~stays)
+        moving = moving[np.argsort(-kind[moving], kind="stable")]
         place = np.empty_like(parent)
         place[stays] = parent[stays]
-        place[~stays] = np.setdiff1d(np.arange(len(parent)), parent[stays], assume_unique=True)
-        length = self.suffix_length[parent] + 1
+        place[moving] = np.setdiff1d(np.arange(len(parent)), parent[stays], assume_unique=True)
         if not stays.all():
             self.store.copy_rows(parent[~stays], place[~stays], int(length[~stays].max()))
         order = np.argsort(place)

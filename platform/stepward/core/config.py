@@ -10,12 +10,12 @@ from __future__ import annotations
 import difflib
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 C = TypeVar("C", bound="Config")
@@ -75,6 +75,19 @@ def validate(config_class: type[C], settings: dict[str, Any]) -> C:
     except ValidationError as error:
         lines = [_explain(config_class, item) for item in error.errors()]
         raise ValueError("\n".join(lines)) from None
+
+
+def one_of(kinds: Mapping[str, type[Config]]) -> Any:
+    """Type of a setting that is one of several settings classes, told apart by `kind`; without one, the first."""
+    classes = tuple(kinds.values())
+    if len(classes) == 1:
+        return classes[0]
+    first = next(iter(kinds))
+
+    def add_kind(value: Any) -> Any:
+        return {"kind": first, **value} if isinstance(value, dict) else value
+
+    return Annotated[Union[classes], Field(discriminator="kind"), BeforeValidator(add_kind)]  # noqa: UP007
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

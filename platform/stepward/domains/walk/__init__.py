@@ -9,7 +9,10 @@ from pydantic import Field
 from stepward.core.config import Config
 from stepward.core.wing import Wing
 from stepward.domains.walk.data import WalkMining, WalkProblems, walk_states
+from stepward.domains.walk.metrics import rebudget, situations
 from stepward.domains.walk.proposer import ActionEnumerator, SoftmaxWalker
+from stepward.domains.walk.rewards.hmm import WalkHMM
+from stepward.domains.walk.rewards.mlp import WalkMLP
 from stepward.domains.walk.rewards.simple import DistanceReward, ExactReward, RandomReward, exact_value
 from stepward.domains.walk.states import Walk
 from stepward.domains.walk.verifier import TargetVerifier
@@ -44,7 +47,10 @@ wing = Wing(
     mining=WalkMining,
     proposers={"softmax": SoftmaxSettings, "enumerate": EnumerateSettings},
     rewards={"exact": ExactReward, "distance": DistanceReward, "random": RandomReward},
-    learners={},
+    learners={"mlp": WalkMLP, "hmm": WalkHMM},
     verifier=TargetVerifier,
     exact=exact_value,
+    situations=situations,
+    rebudget=rebudget,
+    texts=lambda states: [str(number) for number in states.current.tolist()],
 )

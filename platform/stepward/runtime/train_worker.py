@@ -1,0 +1,145 @@
+"""What a worker of Ray Train does: read the labels, descend, report every epoch with a checkpoint."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from stepward.core.wing import find_wing
+from stepward.evaluate import debiased_brier, spearman
+from stepward.train import (
+    Binomial,
+    Checkpoint,
+    Examples,
+    LabelledStates,
+    Pairwise,
+    Rank,
+    TrainSettings,
+    epochs,
+    make_examples,
+    read_labels,
+    seeded_module,
+    state_arrays,
+    train_settings,
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gave.
+
+    Attributes:
+        weights: name -> array.
+        history: metrics of every epoch; empty for a learner fitted at once.
+        best_epoch: epoch the weights are of; 0 for a learner fitted at once.
+    """
+
+    weights: dict[str, np.ndarray]
+    history: list[dict[str, float]]
+    best_epoch: int
+
+
+def fit(values: dict[str, Any]) -> Trained:
+    """Fit a learner in one call to the training split."""
+    settings, labels = _settings(values), _labels(values, "train")
+    weights = settings.learner.fit(labels.states, labels.successes, labels.num_rollouts, settings.seed)
+    return Trained(weights, [], 0)
+
+
+def train(config: dict[str, Any]) -> None:
+    """The function Ray Train runs on every worker. `config`: shipped settings, and threads of a CPU worker."""
+    import ray.train
+    from ray.train.torch import get_device, prepare_model
+
+    torch.set_num_threads(config["threads"])
+    values = config["settings"]
+    settings = _settings(values)
+    context = ray.train.get_context()
+    rank = Rank(context.get_world_rank(), context.get_world_size())
+    labels, validation = _labels(values, "train"), _labels(values, "validation")
+    steps = epochs(
+        seeded_module(settings.learner.module, settings.seed).to(get_device()),
+        _examples(settings, labels),
+        make_examples(settings.learner.encode(validation.states), *_counts(validation), Binomial(), pool=False),
+        settings.objective,
+        settings.optimisation,
+        seed=settings.seed,
+        start=_last_checkpoint(),
+        wrap=(lambda module: prepare_model(module, move_to_device=False)) if rank.world > 1 else lambda module: module,
+        rank=rank,
+        judge=_judge(validation),
+        agree=_from_first_worker if rank.world > 1 else lambda number: number,
+    )
+    for checkpoint in steps:
+        metrics = checkpoint.progress.history[-1]
+        if rank.rank:
+            ray.train.report(metrics)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint.save(folder)
+            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def read_result(result: Any) -> Trained:
+    """Weights of the best epoch, and the history, from the last checkpoint of a finished run."""
+    with result.checkpoint.as_directory() as folder:
+        checkpoint = Checkpoint.load(folder)
+    return Trained(state_arrays(checkpoint.best), checkpoint.progress.history, checkpoint.progress.best_epoch)
+
+
+def _settings(values: dict[str, Any]) -> TrainSettings:
+    """Settings from shipped values; those of the cluster are not the worker's business."""
+    wanted = train_settings(find_wing(values["domain"]))
+    return wanted.model_validate({name: value for name, value in values.items() if name in wanted.model_fields})
+
+
+def _labels(values: dict[str, Any], split: str) -> LabelledStates:
+    settings = _settings(values)
+    return read_labels(settings.artifact("label", settings.label).folder, settings.wing, split)
+
+
+def _counts(labels: LabelledStates) -> tuple[np.ndarray, np.ndarray]:
+    return labels.successes, labels.num_rollouts
+
+
+def _judge(labels: LabelledStates) -> Callable[[Float[np.ndarray, " n"]], dict[str, float]]:
+    """Metrics of an epoch from validation probabilities, one a row of `labels`."""
+
+    def judge(probabilities: Float[np.ndarray, " n"]) -> dict[str, float]:
+        found = {"debiased_brier": debiased_brier(probabilities, *_counts(labels))}
+        if labels.exact is not None:
+            found["spearman_exact"] = spearman(probabilities, labels.exact)
+        return found
+
+    return judge
+
+
+def _examples(settings: TrainSettings, labels: LabelledStates) -> Examples:
+    objective = settings.objective
+    groups = labels.column_codes(objective.group_by) if isinstance(objective, Pairwise) else None
+    return make_examples(settings.learner.encode(labels.states), *_counts(labels), objective, groups)
+
+
+def _last_checkpoint() -> Checkpoint | None:
+    import ray.train
+
+    found = ray.train.get_checkpoint()
+    if found is None:
+        return None
+    with found.as_directory() as folder:
+        return Checkpoint.load(folder)
+
+
+def _from_first_worker(number: float) -> float:
+    """The number that the first worker has: workers must agree on when to stop, to the last bit."""
+    from ray.train.torch import get_device
+
+    shared = torch.tensor(number, dtype=torch.float64, device=get_device())
+    torch.distributed.broadcast(shared, src=0)
+    return float(shared)

@@ -1,0 +1,180 @@
+"""The train stage: Ray Train for learners that descend gradients, one remote task for those that are fitted at once.
+
+A stopped run goes on from its last epoch when the same command is given again: checkpoints stand in the artifact's
+folder under a name made of the labels' fingerprint, so labels that changed meanwhile start a new training.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from stepward.core.artifacts import Manifest
+from stepward.core.config import Config
+from stepward.core.storage import Folder
+from stepward.core.wing import Wing
+from stepward.runtime.cluster import ClusterSettings, connect, resources
+from stepward.runtime.tracking import Tracking, track
+from stepward.runtime.train_worker import Trained, fit, train
+from stepward.runtime.trained_artifact import finish
+from stepward.train import Pairwise, TrainSettings, read_labels, train_settings
+
+logger = logging.getLogger("stepward.train")
+
+
+class TrainingError(RuntimeError):
+    """The training cannot go on now; finished epochs are kept, and the same command takes it up."""
+
+
+class TrainPool(Config):
+    """The workers that train together."""
+
+    num_workers: int = Field(1, ge=1, description="workers; each takes its share of every minibatch")
+    cpus_per_worker: float | None = Field(None, gt=0, description="CPUs of a worker; none: an equal share of all")
+    use_gpu: bool | None = Field(None, description="one GPU a worker; none: where there are enough of them")
+    max_failures: int = Field(3, ge=0, description="how often workers that died are started again from the last epoch")
+
+    def resolve(self) -> TrainPool:
+        """These settings with the numbers that depend on the cluster filled in."""
+        have = resources()
+        cpus = self.cpus_per_worker or max(have["CPU"] // self.num_workers, 1.0)
+        gpu = have["GPU"] >= self.num_workers if self.use_gpu is None else self.use_gpu
+        return self.model_copy(update={"cpus_per_worker": cpus, "use_gpu": gpu})
+
+
+class TrainJob(TrainSettings):
+    """All settings of jobs/train.py; `train_job` narrows them to a domain."""
+
+    NOT_IDENTITY: ClassVar[frozenset[str]] = TrainSettings.NOT_IDENTITY
+
+    pool: TrainPool = Field(TrainPool(), description="workers and retries")
+    cluster: ClusterSettings = Field(ClusterSettings(), description="which Ray cluster does the work")
+    tracking: Tracking = Field(Tracking(), description="where the finished artifact is logged")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run of the train stage made."""
+
+    url: str
+    manifest: Manifest
+    metrics: dict[str, float]
+    seconds: float
+    was_finished: bool
+
+    def __str__(self) -> str:
+        made = "Already finished" if self.was_finished else f"Trained in {self.seconds:.1f} s"
+        rows = self.manifest.rows
+        shown = ", ".join(f"{name} {self.metrics[name]:.4f}" for name in SHOWN if name in self.metrics)
+        return f"{made}: {rows['train']:,} training and {rows['validation']:,} validation rows; {shown}\n{self.url}"
+
+
+SHOWN = ("validation_loss", "debiased_brier", "spearman_exact", "ece")
+
+
+def train_job(wing: Wing) -> type[TrainJob]:
+    """Settings of the train job for a domain."""
+    return train_settings(wing, TrainJob)  # type: ignore[return-value]
+
+
+def run_train(settings: TrainJob) -> TrainResult:
+    """Make or finish a train artifact, and track it. A finished one is returned at once.
+
+    Raises:
+        ValueError: the label artifact is missing, unfinished, damaged or lacks a column or a split; or this artifact is
+            of other settings, or of labels that have changed since.
+        TrainingError: workers died more often than `pool.max_failures`, or the training itself raised.
+    """
+    started = time.monotonic()
+    artifact, identity = settings.artifact("train"), settings.identity()
+    was_finished = artifact.begin(identity, overwrite=settings.overwrite)
+    if was_finished:
+        manifest = artifact.open()
+    else:
+        labels = settings.artifact("label", settings.label)
+        fingerprint = labels.open().fingerprint
+        _check_labels(settings, labels.folder)
+        with connect(settings.cluster):
+            trained = (
+                _fit_on_ray(settings) if settings.fitted_at_once else _train_on_ray(settings, f"run-{fingerprint}")
+            )
+        manifest = finish(settings, trained, started)
+    track(artifact, settings.tracking)
+    metrics = artifact.folder.read_json("metrics.json")
+    return TrainResult(artifact.url, manifest, metrics, time.monotonic() - started, was_finished)
+
+
+def _check_labels(settings: TrainJob, folder: Folder) -> None:
+    """Find out here, and not after workers have started, that labels cannot be used."""
+    for split in ("train", "validation"):
+        labels = read_labels(folder, settings.wing, split)
+        if isinstance(settings.objective, Pairwise):
+            labels.column_codes(settings.objective.group_by)
+
+
+def shipped(settings: TrainJob) -> dict[str, Any]:
+    """The settings as plain values: classes made for a domain do not travel, their values do.
+
+    The store becomes an absolute path, because workers of Ray Train run in a folder of their own.
+    """
+    unset = {"objective", "optimisation"} if settings.fitted_at_once else set()
+    store = settings.store if "://" in settings.store else str(Path(settings.store).resolve())
+    return settings.model_dump(mode="json", exclude={"overwrite", *unset}) | {"store": store}
+
+
+def _train_on_ray(settings: TrainJob, run: str) -> Trained:
+    """Weights of the best epoch, from a Ray Train run that resumes itself by its name."""
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from stepward.runtime.train_worker import read_result
+
+    pool = settings.pool.resolve()
+    folder = settings.artifact("train").folder
+    trainer = TorchTrainer(
+        train,
+        train_loop_config={"settings": shipped(settings), "threads": max(int(pool.cpus_per_worker or 1), 1)},
+        scaling_config=ScalingConfig(
+            num_workers=pool.num_workers,
+            use_gpu=bool(pool.use_gpu),
+            resources_per_worker={"CPU": pool.cpus_per_worker} | ({"GPU": 1} if pool.use_gpu else {}),
+        ),
+        run_config=RunConfig(
+            name=run,
+            storage_path=folder.url if "://" in folder.url else folder.path,
+            failure_config=FailureConfig(max_failures=pool.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    try:
+        result = trainer.fit()
+    except Exception as error:  # Ray wraps whatever a worker raised in errors of its own
+        raise TrainingError(_explain(error, folder.url)) from error
+    return read_result(result)
+
+
+def _fit_on_ray(settings: TrainJob) -> Trained:
+    import ray
+
+    pool = settings.pool.resolve()
+    task = ray.remote(num_cpus=pool.cpus_per_worker, max_retries=pool.max_failures)(fit)
+    try:
+        return ray.get(task.remote(shipped(settings)))
+    except ray.exceptions.RayTaskError as error:
+        cause = error.as_instanceof_cause()
+        raise TrainingError(_explain(cause, settings.artifact("train").url)) from error
+
+
+def _explain(error: BaseException, url: str) -> str:
+    failures = getattr(error, "worker_failures", None) or {}
+    shown = "; ".join(f"worker {rank}: {type(e).__name__}: {e}" for rank, e in failures.items()) or str(error)
+    return (
+        f"Training stopped: {shown}\nFinished epochs are kept in {url}. Mend the cause, then run the same command "
+        "again: it goes on where it stopped."
+    )

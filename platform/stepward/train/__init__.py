@@ -1,0 +1,34 @@
+"""Training of reward models: losses, objectives, the epoch loop and its checkpoints. Nothing here knows of Ray."""
+
+from stepward.train.checkpoints import Checkpoint, Progress
+from stepward.train.examples import Examples, make_examples, minibatches
+from stepward.train.labels import LabelledStates, read_labels
+from stepward.train.loop import Rank, epochs, predict_logits, seeded_module, state_arrays
+from stepward.train.objectives import OBJECTIVES, Binomial, Focal, HardBCE, Objective, Pairwise, SoftBCE
+from stepward.train.optimisation import Optimisation
+from stepward.train.settings import TrainSettings, train_settings
+
+__all__ = [
+    "TrainSettings",
+    "train_settings",
+    "Optimisation",
+    "Objective",
+    "OBJECTIVES",
+    "SoftBCE",
+    "Binomial",
+    "HardBCE",
+    "Focal",
+    "Pairwise",
+    "LabelledStates",
+    "read_labels",
+    "Examples",
+    "make_examples",
+    "minibatches",
+    "epochs",
+    "seeded_module",
+    "predict_logits",
+    "state_arrays",
+    "Rank",
+    "Checkpoint",
+    "Progress",
+]

@@ -65,15 +65,15 @@ class LabelWork:
         self.scratch.write_json(PLAN, plan)
 
     def batches(self) -> dict[str, int]:
-        """Number of rows of every batch."""
-        return dict(self.scratch.read_json(PLAN)["batches"])
+        """Number of rows of every batch, in the order of their names."""
+        return dict(sorted(self.scratch.read_json(PLAN)["batches"].items()))
 
     def done(self) -> set[str]:
         """Batches whose labels are complete."""
         return {name.removeprefix("labels/").removesuffix(".parquet") for name in self.folder.files("labels")}
 
     def left(self) -> list[str]:
-        """Batches that are not done, in the order of the plan."""
+        """Batches that are not done, in the order of their names."""
         done = self.done()
         return [batch for batch in self.batches() if batch not in done]
 
@@ -102,7 +102,7 @@ class LabelWork:
         self.folder.write_table(f"labels/{batch}.parquet", labels)
 
     def labels(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Labels, one batch at a time, in the order of the plan."""
+        """Labels, one batch at a time, in the order of their names."""
         for batch in self.batches():
             yield self.folder.read_table(f"labels/{batch}.parquet", columns)
 

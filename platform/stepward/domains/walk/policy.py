@@ -35,13 +35,12 @@ class SoftmaxPolicy:
         """The action in whose part of the cumulated distribution each number in (0, 1) falls."""
         if not len(current):
             return np.zeros(0, np.int8)
-        self._cover(int(target.min()), int(target.max()))
+        low, high = int(target.min()), int(target.max())
+        self._cover(low, high)
         offset = current - target + REACH
-        inside = (offset >= 0) & (offset < 2 * REACH)
-        if self._first > -MAX_TARGET and self._last < MAX_TARGET:
-            within = inside
-        else:
-            within = inside & (np.abs(target) <= MAX_TARGET)
+        within = (offset >= 0) & (offset < 2 * REACH)
+        if low < self._first or high > self._last:
+            within &= (target >= self._first) & (target <= self._last)
         if within.all():
             return self._look_up(target, offset, uniform)
         chosen = np.empty(len(current), np.int8)

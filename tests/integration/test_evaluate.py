@@ -1,0 +1,137 @@
+"""The evaluate stage as its job runs it, on a local Ray cluster: once, again, resumed, and with bad input."""
+
+import json
+
+import pytest
+from tests.walk_artifacts import make_labels
+
+from stepward.core.artifacts import Artifact, ArtifactError
+from stepward.core.config import parse_config
+from stepward.core.wing import find_wing
+from stepward.evaluate.stage import finish
+from stepward.evaluate.work import EvaluateWork
+from stepward.runtime.evaluation import EvaluatePool, evaluate_job, run_evaluate
+from stepward.runtime.tracking import Tracking
+
+pytestmark = pytest.mark.ray
+Job = evaluate_job(find_wing("walk"))
+TABLES = {
+    "outcomes", "frontier", "comparisons", "searches", "costs",
+    "ranking", "calibration", "reliability", "robustness", "dividend", "coverage",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    root = tmp_path_factory.mktemp("store")
+    make_labels(root)
+    return str(root)
+
+
+def job(store, **changes):
+    few = {"max_states": 100, "max_parents": 40}
+    searches = {
+        "best_first": {"search": {"kind": "best_first"}, "budget": 50},
+        "dvts": {"search": {"kind": "dvts"}, "budget": 40, "proposer": "softmax", "guides": ("exact",)},
+    }
+    defaults = {
+        "store": store,
+        "guides": {"exact": {"kind": "exact"}, "distance": {"kind": "distance"}},
+        "budgets": (10, 50),
+        "searches": searches,
+        "values": few,
+        "dividend": {"num_parents": 40, "num_candidates": (2,)},
+        "num_resamples": 500,
+        "pool": EvaluatePool(num_actors=2, shard_size=11),
+        "tracking": Tracking(enabled=False),
+    }
+    return Job(**defaults | changes)
+
+
+@pytest.fixture(scope="module")
+def evaluated(store, ray_cluster):
+    return run_evaluate(job(store))
+
+
+def test_the_artifact_holds_every_table_and_one_run_a_guide(store, evaluated):
+    artifact = Artifact(store, "walk", "evaluate", "default")
+    manifest = artifact.open()
+    assert {
+        name.split("/")[1].removesuffix(".parquet") for name in manifest.files if name.startswith("tables/")
+    } == TABLES
+    assert not any(name.startswith("shards/") for name in artifact.folder.files())
+    assert set(manifest.inputs) == {"label"}
+    assert manifest.facts["split"] == "test"
+    assert "Minimum detectable difference" in manifest.facts["minimum_detectable_effect"]
+    metrics = artifact.folder.read_json("metrics.json")
+    assert metrics["exact/share_of_exact_at_50"] == 1.0
+    assert metrics["distance/minus_exact_at_50"] == pytest.approx(
+        metrics["distance/solve_rate_at_50"] - metrics["exact/solve_rate_at_50"]
+    )
+    own = artifact.folder.read_json("runs/exact/metrics.json")
+    assert own["solve_rate_at_50"] == metrics["exact/solve_rate_at_50"]
+    assert json.dumps(metrics)  # plain numbers throughout
+    assert "2 guides on 40 test problems" in str(evaluated)
+
+
+def test_other_shards_in_one_process_give_the_same_content(store, evaluated):
+    settings = job(store, name="alone")
+    work = EvaluateWork(settings, shard_size=40)
+    settings.artifact("evaluate").begin(settings.identity())
+    work.prepare()
+    for item in reversed(work.left()):
+        work.do(item)
+    assert finish(work, 0.0).digest == evaluated.manifest.digest
+
+
+def test_a_finished_job_ends_at_once_and_changes_nothing(store, evaluated, monkeypatch):
+    def never(*_):
+        raise AssertionError("a finished job must not connect to a cluster")
+
+    monkeypatch.setattr("stepward.runtime.evaluation.connect", never)
+    again = run_evaluate(job(store))
+    assert again.was_finished
+    assert again.manifest == evaluated.manifest
+    with pytest.raises(ArtifactError, match="is finished with other settings"):
+        run_evaluate(job(store, budgets=(10,)))
+
+
+def test_a_stopped_run_goes_on_with_what_is_left(store, ray_cluster):
+    settings = job(store, name="stopped")
+    settings.artifact("evaluate").begin(settings.identity())
+    work = EvaluateWork(settings, settings.pool.shard_size)
+    work.prepare()
+    done = [item for item in work.items() if item.startswith("search/best_first/exact")]
+    for item in done:
+        work.do(item)
+    # A mark that only survives where the item is not done again.
+    path = f"shards/{done[0]}.parquet"
+    table = work.folder.read_table(path)
+    marked = table.set_column(table.column_names.index("seconds"), "seconds", [[777.0] * len(table)])
+    work.folder.write_table(path, marked)
+    assert run_evaluate(settings).manifest.rows["outcomes"] == 3 * 40
+    outcomes = Artifact(store, "walk", "evaluate", "stopped").folder.read_table("tables/outcomes.parquet")
+    assert outcomes["seconds"].to_pylist().count(777.0) == 11
+
+
+def test_missing_and_changed_inputs_are_named(tmp_path, ray_cluster):
+    with pytest.raises(ArtifactError, match=r"label/default: expected a finished walk label artifact"):
+        run_evaluate(job(str(tmp_path)))
+    make_labels(tmp_path, num_train=5, num_test=5)
+    trained = {"prm": {"kind": "trained", "artifact": "absent"}}
+    with pytest.raises(ArtifactError, match=r"train/absent: expected a finished walk train artifact"):
+        run_evaluate(
+            job(
+                str(tmp_path),
+                name="other",
+                guides=trained,
+                searches={"a": {"search": {"kind": "best_first"}, "budget": 5}},
+            )
+        )
+
+
+def test_settings_that_do_not_exist_are_errors():
+    with pytest.raises(ValueError, match=r"did you mean 'num_problems'"):
+        parse_config(Job, ["num_problem=3"])
+    with pytest.raises(ValueError, match=r"split"):
+        parse_config(Job, ["split=train"])

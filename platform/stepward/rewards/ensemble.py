@@ -8,7 +8,7 @@ overoptimization" (mean, worst case, and variance-penalised optimisation).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from stepward.core.cost import Combinator, metered_reward
 from stepward.core.interfaces import Domain, RewardModel
 
-Reduction = Literal["mean", "min", "lower_bound"]
+REDUCTIONS = ("mean", "min", "lower_bound")
 
 
 class Ensemble(Combinator):
@@ -34,13 +34,13 @@ class Ensemble(Combinator):
         members: Sequence[RewardModel],
         domain: Domain,
         *,
-        reduction: Reduction = "mean",
+        reduction: str = "mean",
         num_deviations: float = 1.0,
     ) -> None:
         if not members:
             raise ValueError("Ensemble: expected at least one member, got none.")
-        if reduction not in get_args(Reduction):
-            raise ValueError(f"Ensemble: expected reduction among {list(get_args(Reduction))}, got {reduction!r}.")
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"Ensemble: expected reduction among {list(REDUCTIONS)}, got {reduction!r}.")
         if not num_deviations >= 0:
             raise ValueError(f"Ensemble: expected num_deviations >= 0, got {num_deviations}.")
         self._members = [metered_reward(member, domain) for member in members]

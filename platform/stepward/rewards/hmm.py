@@ -12,6 +12,7 @@ for any emission: a model hands over log B and the rest is the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Real
@@ -72,34 +73,67 @@ def fit_categorical_hmm(
     num_states: int,
     num_symbols: int,
     seed: int,
-    num_iterations: int = 50,
-    max_sequences: int = 20_000,
+    num_iterations: int = 20,
+    num_starts: int = 4,
+    max_sequences: int = 1_500,
 ) -> dict[str, Float[np.ndarray, ...]]:
     """π, A and the emission matrix [K, V] of a categorical HMM, by Baum–Welch (hmmlearn).
+
+    Baum–Welch climbs to the nearest optimum, and often that is one where all states are alike. So several random starts
+    run for a few iterations on a third of the sequences, and the likeliest goes on with all of them.
 
     Args:
         symbols: observations in 0 .. V − 1, padded on the right.
         lengths: observations of each sequence; empty ones say nothing and are left out.
         num_states, num_symbols: K and V.
-        seed: of the random start of Baum–Welch, and of the sequences drawn where there are too many.
-        max_sequences: sequences used at most. The K² + K V parameters need no more than tens of thousands, and an
-            iteration costs about 30 µs a sequence.
+        seed: of the random starts, and of the sequences drawn where there are too many.
+        num_iterations: of the likeliest start, at most.
+        num_starts: random starts.
+        max_sequences: sequences used at most. The K² + K V parameters do not need more, and an iteration costs 0.1 to
+            0.3 ms a sequence.
 
     Returns:
         {"start", "transition", "emission"}.
     """
-    from hmmlearn.hmm import CategoricalHMM
-
     used = np.flatnonzero(lengths > 0)
     if not len(used):
         raise ValueError("HMM: expected sequences with at least one step, got none.")
-    if len(used) > max_sequences:
-        used = np.sort(np.random.default_rng(seed).choice(used, max_sequences, replace=False))
-    symbols, lengths = symbols[used], lengths[used]
+    used = np.random.default_rng(seed).permutation(used)[:max_sequences]
+    some = used[: -(-len(used) // 3)]
+    sizes = {"num_states": num_states, "num_symbols": num_symbols}
+    tries = [
+        _baum_welch(symbols[some], lengths[some], **sizes, seed=seed * num_starts + start, num_iterations=10)
+        for start in range(num_starts)
+    ]
+    first = max(tries, key=lambda model: model.monitor_.history[-1])
+    best = _baum_welch(symbols[used], lengths[used], **sizes, seed=seed, num_iterations=num_iterations, first=first)
+    return {"start": best.startprob_, "transition": best.transmat_, "emission": best.emissionprob_}
+
+
+def _baum_welch(
+    symbols: np.ndarray,
+    lengths: np.ndarray,
+    *,
+    num_states: int,
+    num_symbols: int,
+    seed: int,
+    num_iterations: int,
+    first: Any = None,
+) -> Any:
+    """An hmmlearn model fitted from a random start, or from the parameters of `first`."""
+    from hmmlearn.hmm import CategoricalHMM
+
+    model = CategoricalHMM(
+        num_states,
+        n_features=num_symbols,
+        n_iter=num_iterations,
+        random_state=seed,
+        init_params="ste" if first is None else "",
+    )
+    if first is not None:
+        model.startprob_, model.transmat_, model.emissionprob_ = first.startprob_, first.transmat_, first.emissionprob_
     observed = symbols[np.arange(symbols.shape[1]) < lengths[:, None]]
-    model = CategoricalHMM(num_states, n_features=num_symbols, n_iter=num_iterations, random_state=seed)
-    model.fit(observed[:, None], lengths)
-    return {"start": model.startprob_, "transition": model.transmat_, "emission": model.emissionprob_}
+    return model.fit(observed[:, None], lengths)
 
 
 def expected_success(

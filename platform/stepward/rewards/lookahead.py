@@ -5,7 +5,7 @@ Wraps any reward model; a search cannot tell the difference, except in its costs
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from stepward.core.cost import Combinator, metered_proposer, metered_reward
 from stepward.core.interfaces import Domain, Proposer, RewardModel, Status
 from stepward.core.seeding import Rng, mix_keys
 
-Reading = Literal["sum", "last"]
+READINGS = ("sum", "last")
 
 
 class Lookahead(Combinator):
@@ -57,7 +57,7 @@ class Lookahead(Combinator):
         depth: int,
         discount: float = 1.0,
         num_rollouts: int = 1,
-        reading: Reading = "sum",
+        reading: str = "sum",
         seed: int = 0,
     ) -> None:
         if depth < 0 or num_rollouts < 1 or not 0 < discount <= 1:
@@ -65,8 +65,8 @@ class Lookahead(Combinator):
                 "Lookahead: expected depth >= 0, num_rollouts >= 1 and 0 < discount <= 1, got "
                 f"{depth}, {num_rollouts} and {discount}."
             )
-        if reading not in get_args(Reading):
-            raise ValueError(f"Lookahead: expected reading among {list(get_args(Reading))}, got {reading!r}.")
+        if reading not in READINGS:
+            raise ValueError(f"Lookahead: expected reading among {list(READINGS)}, got {reading!r}.")
         self._inner, self._proposer = metered_reward(inner, domain), metered_proposer(proposer, domain)
         self._domain, self.depth, self.discount = domain, depth, discount
         self.num_rollouts, self.reading, self.seed = num_rollouts, reading, seed

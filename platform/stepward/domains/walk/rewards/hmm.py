@@ -23,8 +23,9 @@ class WalkHMM(Config):
 
     kind: Literal["hmm"] = "hmm"
     num_states: int = Field(8, ge=1, description="hidden states K")
-    num_iterations: int = Field(50, ge=1, description="iterations of Baum-Welch, at most")
-    max_sequences: int = Field(20_000, ge=1, description="walks used for Baum-Welch, at most; success shares use all")
+    num_iterations: int = Field(20, ge=1, description="iterations of Baum-Welch, at most")
+    num_starts: int = Field(4, ge=1, description="random starts of Baum-Welch, of which the likeliest goes on")
+    max_sequences: int = Field(1500, ge=1, description="walks used for Baum-Welch, at most; success shares use all")
 
     def fit(
         self, states: WalkStates, successes: np.ndarray, num_rollouts: np.ndarray, seed: int
@@ -38,6 +39,7 @@ class WalkHMM(Config):
             num_symbols=NUM_ACTIONS,
             seed=seed,
             num_iterations=self.num_iterations,
+            num_starts=self.num_starts,
             max_sequences=self.max_sequences,
         )
         log_emission = hmm.categorical_log_emission(symbols, weights["emission"])

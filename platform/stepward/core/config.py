@@ -68,6 +68,25 @@ def peek(argv: Sequence[str], key: str, default: str) -> str:
     return str(found)
 
 
+def override(config_class: type[C], settings: Mapping[str, Any], changes: Mapping[str, Any]) -> C:
+    """Plain settings changed at dotted names, as a configuration.
+
+    A changed `kind` is applied before the other changes of its block, since another kind starts its block afresh.
+
+    Raises:
+        ValueError: names every wrong setting, as `parse_config` does.
+    """
+    changed = dict(settings)
+    for name in sorted(changes, key=lambda name: (name.count("."), name.split(".")[-1] != "kind")):
+        changed = _merge(changed, _nest(name.split("."), changes[name]))
+    return validate(config_class, _with_default_kinds(config_class, changed))
+
+
+def names_file(argv: Sequence[str]) -> bool:
+    """Whether a command line names a YAML file."""
+    return any(key is None for key, _ in _pairs([a for a in argv if a not in ("-h", "--help")]))
+
+
 def validate(config_class: type[C], settings: dict[str, Any]) -> C:
     """Validate plain settings; errors name the dotted field, what was expected and what came."""
     try:

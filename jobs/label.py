@@ -1,16 +1,15 @@
 """Label partial solutions by Monte-Carlo continuation, on Ray Data.
 
-    python jobs/label.py                               the embedded default: 230,000 partial number walks
+    python jobs/label.py                               the embedded default: 260,000 partial number walks
     python jobs/label.py problems.path=mine.jsonl      your own problems (.jsonl, .csv, .parquet)
     python jobs/label.py settings.yaml --pool.num_actors 4
 
-Makes <store>/<domain>/label/<name>: labels/*.parquet (id, the partial solution, successes, num_rollouts, and exact where
-the truth is known), problems.parquet, dead_letters.parquet, metrics.json, manifest.json. After a kill, the same command
-goes on where it stopped.
+Makes <store>/<domain>/label/<name>: labels/*.parquet (id, the partial solution, successes, num_rollouts, and exact
+where the truth is known), problems.parquet, dead_letters.parquet, metrics.json, manifest.json. After a kill, the same
+command goes on where it stopped.
 """
 
 import _platform  # noqa: F401
-
 from stepward.core.stage import load_job
 from stepward.runtime.labelling import label_job, run_label
 from stepward.runtime.outcome import report

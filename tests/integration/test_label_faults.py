@@ -133,9 +133,13 @@ def test_killed_worker_and_killed_driver(project_root: Path, tmp_path: Path) -> 
 
 
 def test_rows_that_raise_and_rows_that_kill(project_root: Path, tmp_path: Path) -> None:
-    """Bad rows of the user's file, rows that raise and rows that kill their process are dead letters; others are not."""
+    """Bad rows of the user's file, rows that raise and rows that kill their process are dead letters."""
     lines = [{"id": f"p{i}", "start": i, "target": i + 7} for i in range(10)]
-    bad = [{"id": "far", "start": 3, "target": 700}, {"id": "p1", "start": 1, "target": 2}, {"id": "half", "start": 1.5}]
+    bad = [
+        {"id": "far", "start": 3, "target": 700},
+        {"id": "p1", "start": 1, "target": 2},
+        {"id": "half", "start": 1.5},
+    ]
     text = [json.dumps(line) for line in lines + bad] + ["{not json"]
     (tmp_path / "mine.jsonl").write_text("\n".join(text))
     settings = ["problems.path=mine.jsonl", "mining.per_problem=2", "mining.max_depth=2", "pool.batch_size=8",
@@ -150,7 +154,9 @@ def test_rows_that_raise_and_rows_that_kill(project_root: Path, tmp_path: Path) 
     assert all("process died 2 times" in dead[f"p5/{i}"] for i in range(2))
     assert len(dead) == 8
     labels = artifact.folder.read_table("labels")
-    assert sorted(labels["id"].to_pylist()) == sorted(f"p{i}/{j}" for i in range(10) for j in range(2) if i not in (2, 5))
+    assert sorted(labels["id"].to_pylist()) == sorted(
+        f"p{i}/{j}" for i in range(10) for j in range(2) if i not in (2, 5)
+    )
     assert manifest.rows["labels"] == len(labels) == 16
     assert "8 dead letters" in done.stdout
 
@@ -181,7 +187,12 @@ def test_full_disk(project_root: Path, tmp_path: Path) -> None:
     if shutil.which("unshare") is None:
         pytest.skip("no unshare here, so no small file system of our own")
     done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200
+        ["unshare", "-rm", "sh", "-c", script],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     if done.returncode == 77 or "unshare failed" in done.stderr:
         pytest.skip("not allowed to mount a small file system here")

@@ -20,7 +20,8 @@ def read_problems(settings: LabelSettings) -> tuple[pa.Table, list[Rejected]]:
     Raises:
         ValueError: there is no problem at all, or one id stands for two problems.
     """
-    tables, rejected = [], {}
+    tables: list[pa.Table] = []
+    rejected: dict[str, Rejected] = {}
     for split in SPLITS:
         table, bad = settings.problems.problems(split, settings.seed)
         tables.append(table.append_column("split", pa.array([split] * len(table), pa.string())))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 
+import pyarrow as pa
+
 from stepward.label.task import LabelTask, reject, salvage
 from stepward.label.work import LabelWork
-
-import pyarrow as pa
 
 
 def label_alone(work: LabelWork, task: LabelTask, batch: str, max_attempts: int) -> int:

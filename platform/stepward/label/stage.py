@@ -1,4 +1,4 @@
-"""The two ends of the label stage, which need no cluster: from settings to batches, from batches to a finished artifact."""
+"""The two ends of the label stage, which need no cluster: settings to batches, and batches to a finished artifact."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest
     rows, metrics, rollouts = _summary(work)
     if not rows["labels"]:
         raise ValueError(
-            f"Labels: expected at least one, but all {len(dead)} rows failed, the first with: {dead['error'][0].as_py()}. "
-            f"Nothing was finished; mend the cause and run again with overwrite=true."
+            f"Labels: expected at least one, but all {len(dead)} rows failed, "
+            f"the first with: {dead['error'][0].as_py()}. Nothing was finished; "
+            "mend the cause and run again with overwrite=true."
         )
     work.folder.write_table("dead_letters.parquet", dead)
     work.folder.write_json("metrics.json", metrics | {"dead_letters": float(len(dead))})

@@ -121,7 +121,9 @@ class LabelWork:
             rows = self.scratch.read_table(f"rows/{batch}.parquet", ["id"])["id"].to_pylist()
             labels = self.folder.read_table(f"labels/{batch}.parquet", ["id"])["id"].to_pylist()
             dead = self.scratch.read_table(f"dead/{batch}.parquet", ["id"])["id"].to_pylist()
-            wrong = (Counter(labels) + Counter(dead)) - Counter(rows) | (Counter(rows) - Counter(labels) - Counter(dead))
+            wrong = (Counter(labels) + Counter(dead)) - Counter(rows) | (
+                Counter(rows) - Counter(labels) - Counter(dead)
+            )
             if wrong:
                 raise ValueError(
                     f"{self.folder.url}: expected each row of batch {batch} once, as a label or as a dead letter, "
@@ -130,7 +132,9 @@ class LabelWork:
         ids = pa.chunked_array([part["id"].combine_chunks() for part in self.labels(["id"])], pa.string())
         if pc.count_distinct(ids).as_py() != len(ids):
             twice = [item["values"] for item in pc.value_counts(ids).to_pylist() if item["counts"] > 1]
-            raise ValueError(f"Rows to label: expected unique ids, got {twice[:5]} more than once. Give rows unique ids.")
+            raise ValueError(
+                f"Rows to label: expected unique ids, got {twice[:5]} more than once. Give rows unique ids."
+            )
 
     def clear(self) -> None:
         """Remove the scratch files."""

@@ -23,7 +23,11 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in what `ray job submit` start
 class ClusterSettings(Config):
     """Which Ray cluster does the work."""
 
-    address: str | None = Field(None, description='cluster to use: "auto", host:port, or "local" for one of this job\'s own; none: the one in RAY_ADDRESS or of the submitted job, else local')
+    address: str | None = Field(
+        None,
+        description="auto, host:port, or local for a cluster of the job's own; "
+        "none: that of RAY_ADDRESS or of the submitted job, else local",
+    )
     num_cpus: int | None = Field(None, ge=1, description="CPUs of a local cluster; none: all of this machine")
     num_gpus: int | None = Field(None, ge=0, description="GPUs of a local cluster; none: all of this machine")
     object_store_mb: int = Field(512, ge=80, description="shared memory of a local cluster in MB")

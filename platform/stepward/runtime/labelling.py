@@ -31,7 +31,7 @@ from stepward.runtime.tracking import Tracking, track
 logger = logging.getLogger("stepward.label")
 
 
-class LabellingStopped(RuntimeError):
+class LabellingError(RuntimeError):
     """The job cannot go on now; what is done is kept, and the same command takes it up."""
 
 
@@ -40,7 +40,7 @@ class LabelPool(PoolSettings):
 
     batch_size: int = Field(2000, ge=1, description="rows a batch: the unit of work and of what a kill can cost")
     in_flight: int = Field(IN_FLIGHT, ge=1, description="rollouts a worker advances together; no label depends on it")
-    max_attempts: int = Field(2, ge=1, description="deaths of a worker after which a batch is suspected, and a row given up")
+    max_attempts: int = Field(2, ge=1, description="deaths after which a batch is suspected, and a row given up")
 
 
 class LabelJob(LabelSettings):
@@ -78,7 +78,7 @@ def run_label(settings: LabelJob) -> Labelled:
 
     Raises:
         ValueError: no problem or no row could be used, or the artifact is of other settings.
-        LabellingStopped: workers cannot work: the storage is full, or the proposer cannot be built.
+        LabellingError: workers cannot work: the storage is full, or the proposer cannot be built.
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("label"), settings.identity()
@@ -116,7 +116,7 @@ def label_all(settings: LabelJob, work: LabelWork) -> None:
                     _alone(settings, pool, work, batch, advance)
             now = work.left()
             if now == left and work.begun() == begun:
-                raise LabellingStopped("workers died before they began a batch; their logs are in Ray's session folder")
+                raise LabellingError("workers died before they began a batch; their logs are in Ray's session folder")
             if now:
                 logger.warning("%d batches are not done (a worker died?): trying them again", len(now))
             left = now
@@ -131,13 +131,11 @@ def _pool_round(
             seen.add(answer["package"])
             logger.info("Workers use stepward from %s", answer["package"])
         if answer["error"]:
-            raise LabellingStopped(f"batch {answer['batch']}: {answer['error']}")
+            raise LabellingError(f"batch {answer['batch']}: {answer['error']}")
         advance(answer["rows"])
 
 
-def _alone(
-    settings: LabelJob, pool: LabelPool, work: LabelWork, batch: str, advance: Callable[[int], None]
-) -> None:
+def _alone(settings: LabelJob, pool: LabelPool, work: LabelWork, batch: str, advance: Callable[[int], None]) -> None:
     """Label one suspected batch in processes of its own, until one of them lives to the end."""
     import ray
 
@@ -151,11 +149,11 @@ def _alone(
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
             continue
         if answer["error"]:
-            raise LabellingStopped(f"batch {batch}: {answer['error']}")
+            raise LabellingError(f"batch {batch}: {answer['error']}")
         logger.warning("Batch %s: %d of %d rows became dead letters", batch, answer["dead"], rows)
         advance(rows)
         return
-    raise LabellingStopped(f"batch {batch}: its processes died before they began a row")
+    raise LabellingError(f"batch {batch}: its processes died before they began a row")
 
 
 class LabelWorker:
@@ -209,9 +207,9 @@ def explain_stop(url: str) -> Iterator[None]:
     """Say of what stops the stage that nothing is lost, and how to go on."""
     try:
         yield
-    except (LabellingStopped, OSError) as error:
+    except (LabellingError, OSError) as error:
         hint = "Free some space" if "No space left" in str(error) or "quota" in str(error).lower() else "Mend the cause"
-        raise LabellingStopped(
+        raise LabellingError(
             f"Labelling stopped: {error}\nEvery finished batch is kept in {url}. {hint}, "
             "then run the same command again: it goes on where it stopped."
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field
 
@@ -15,13 +15,17 @@ from stepward.runtime.cluster import resources
 class PoolSettings(Config):
     """Size of an actor pool, and how often it tries again."""
 
-    num_actors: int | None = Field(None, ge=1, description="workers; none: one per GPU where there are GPUs, else as many as CPUs allow")
+    num_actors: int | None = Field(
+        None, ge=1, description="workers; none: one per GPU, without GPUs as many as CPUs allow"
+    )
     cpus_per_actor: float = Field(1.0, gt=0, description="CPUs of a worker")
-    gpus_per_actor: float | None = Field(None, ge=0, description="GPUs of a worker, fractions share one; none: 1 where there are GPUs, else 0")
-    max_restarts: int = Field(16, ge=0, description="how often a worker that died is started again, in one round of the pool")
-    max_task_retries: int = Field(1, ge=0, description="how often an item of work whose worker died is tried again, in one round of the pool")
+    gpus_per_actor: float | None = Field(
+        None, ge=0, description="GPUs of a worker, maybe a fraction; none: 1 or, without GPUs, 0"
+    )
+    max_restarts: int = Field(16, ge=0, description="new starts of a worker that died, in one round")
+    max_task_retries: int = Field(1, ge=0, description="new tries of an item whose worker died, in one round")
 
-    def resolve(self) -> PoolSettings:
+    def resolve(self) -> Self:
         """These settings with the numbers that depend on the cluster filled in.
 
         Raises:
@@ -34,8 +38,9 @@ class PoolSettings(Config):
         room = int(have["GPU"] / gpus) if gpus else int(have["CPU"] / self.cpus_per_actor)
         if self.num_actors is None and room < 1:
             raise ValueError(
-                f"pool: expected room for a worker of {self.cpus_per_actor:g} CPUs and {gpus:g} GPUs, but the cluster has "
-                f"{have['CPU']:g} CPUs and {have['GPU']:g} GPUs. Ask for less, or set pool.num_actors for a cluster that grows."
+                f"pool: expected room for a worker of {self.cpus_per_actor:g} CPUs and {gpus:g} GPUs, but the cluster "
+                f"has {have['CPU']:g} CPUs and {have['GPU']:g} GPUs. Ask for less, or set pool.num_actors for a "
+                "cluster that grows."
             )
         return self.model_copy(update={"num_actors": self.num_actors or room, "gpus_per_actor": gpus})
 

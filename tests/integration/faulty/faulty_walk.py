@@ -1,4 +1,4 @@
-"""The number walk with a proposer that is slow, raises, or kills its process: a plug-in, found with this folder on the path."""
+"""The number walk with a proposer that is slow, raises, or kills its process: a plug-in found on the path."""
 
 import os
 import signal

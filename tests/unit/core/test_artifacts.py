@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from stepward.core.artifacts import Artifact, ArtifactError, content_digest
 
 
-def make(root: Path, name: str = "a", *, identity: dict | None = None, digest: str = "d", **options: object) -> Artifact:
+def make(root: Path, name: str = "a", *, identity: dict | None = None, digest: str = "d", **more: object) -> Artifact:
     artifact = Artifact(str(root), "walk", "label", name)
     artifact.begin(identity or {"m": 64})
     artifact.folder.write_bytes("labels/0.parquet", b"rows")
-    artifact.finish(identity=identity or {"m": 64}, seed=0, digest=digest, **options)
+    artifact.finish(identity=identity or {"m": 64}, seed=0, digest=digest, **more)
     return artifact
 
 
@@ -71,7 +71,9 @@ def test_an_input_that_was_made_anew_is_noticed(tmp_path: Path) -> None:
 
 def test_fingerprint_sees_content_settings_and_inputs_only(tmp_path: Path) -> None:
     first = make(tmp_path / "here", facts={"batches": 1}).manifest().fingerprint
-    assert make(tmp_path / "there", "other", facts={"batches": 2}, cost={"seconds": 9.0}).manifest().fingerprint == first
+    assert (
+        make(tmp_path / "there", "other", facts={"batches": 2}, cost={"seconds": 9.0}).manifest().fingerprint == first
+    )
     assert make(tmp_path / "x", digest="e").manifest().fingerprint != first
     assert make(tmp_path / "y", identity={"m": 65}).manifest().fingerprint != first
     source = make(tmp_path / "z", "source")

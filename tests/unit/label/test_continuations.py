@@ -1,5 +1,7 @@
 """Monte-Carlo labels against the truth, and their independence of the batch."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -33,7 +35,7 @@ def label(rows: pa.Table, num_rollouts: int, **options: int) -> np.ndarray:
 
 
 def test_labels_agree_with_exact_values(partials: pa.Table) -> None:
-    """successes ~ Binomial(M, V*): the mean of p̂ − V*, and the mean of its squared z-scores, within 4 standard errors."""
+    """successes ~ Binomial(M, V*): mean p̂ − V* and mean squared z-score within 4 standard errors."""
     M = 64
     share, value = label(partials, M) / M, wing.exact(wing.states(partials))
     variance = value * (1 - value) / M
@@ -41,7 +43,9 @@ def test_labels_agree_with_exact_values(partials: pa.Table) -> None:
     inner = (value > 0.01) & (value < 0.99)
     assert inner.sum() > 1000
     squares = (share - value)[inner] ** 2 / variance[inner]
-    kurtosis = 2 + (1 - 6 * value * (1 - value))[inner] / (M * value * (1 - value))[inner]  # variance of z² of a binomial
+    kurtosis = (
+        2 + (1 - 6 * value * (1 - value))[inner] / (M * value * (1 - value))[inner]
+    )  # variance of z² of a binomial
     assert abs(squares.mean() - 1) < 4 * np.sqrt(kurtosis.sum()) / inner.sum()
     assert np.array_equal(share[value == 1], np.ones((value == 1).sum()))
     assert np.array_equal(share[value == 0], np.zeros((value == 0).sum()))
@@ -68,7 +72,7 @@ def test_labels_do_not_depend_on_the_batch(
     expected = label(few, 8)
     shuffled = few.take(order)
     edges = [0, *sorted(cuts), 60]
-    parts = [label(shuffled.slice(a, b - a), 8, in_flight=in_flight) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [label(shuffled.slice(a, b - a), 8, in_flight=in_flight) for a, b in itertools.pairwise(edges)]
     assert np.array_equal(np.concatenate(parts), expected[order])
 
 

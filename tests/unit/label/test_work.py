@@ -14,7 +14,7 @@ from stepward.core.config import parse_config
 from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
 from stepward.label import LabelTask, LabelWork, cut, finish, label_alone, plan, salvage
-from stepward.runtime.labelling import LabellingStopped, LabelJob, LabelWorker, explain_stop, label_job, shipped
+from stepward.runtime.labelling import LabelJob, LabellingError, LabelWorker, explain_stop, label_job, shipped
 
 SMALL = ["problems.num_train=4", "problems.num_validation=2", "problems.num_test=1", "mining.per_problem=5",
          "labels.num_rollouts_train=4", "labels.num_rollouts_validation=8", "labels.num_rollouts_test=8"]  # fmt: skip
@@ -175,14 +175,14 @@ def test_a_worker_answers_what_stops_it(job: LabelJob, work: LabelWork, monkeypa
 
 
 @pytest.mark.parametrize(("error", "hint"), [
-    (OSError(errno.ENOSPC, "No space left on device"), "Free some space"), (LabellingStopped("x"), "Mend the cause"),
+    (OSError(errno.ENOSPC, "No space left on device"), "Free some space"), (LabellingError("x"), "Mend the cause"),
 ])  # fmt: skip
 def test_what_stops_the_stage_says_how_to_go_on(error: Exception, hint: str) -> None:
     def stop() -> None:
         with explain_stop("store/x"):
             raise error
 
-    with pytest.raises(LabellingStopped, match=f"kept in store/x. {hint}, then run the same command again"):
+    with pytest.raises(LabellingError, match=f"kept in store/x. {hint}, then run the same command again"):
         stop()
 
 
@@ -202,7 +202,7 @@ def test_settings_of_one_of_several_proposers() -> None:
     assert parse_config(settings, ["proposer.kind=enumerate"]).proposer.kind == "enumerate"
     with pytest.raises(ValueError, match="temprature"):
         parse_config(settings, ["proposer.temprature=2"])
-    with pytest.raises(ValueError, match="pool.batch_size"):
+    with pytest.raises(ValueError, match=r"pool\.batch_size"):
         parse_config(settings, ["pool.batch_size=0"])
 
 

@@ -1,12 +1,14 @@
-"""Small finished label artifacts of the number walk, made without any cluster, for tests of the stages after it."""
+"""Small finished artifacts of the number walk, made without any cluster, for tests of the stages after them."""
 
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from stepward.core.artifacts import Artifact, content_digest
 from stepward.core.wing import find_wing
+from stepward.rewards.calibration import CALIBRATORS
 
 POLICY = {"kind": "softmax", "temperature": 1.0}
 
@@ -38,4 +40,24 @@ def make_labels(
         labels.append(partial)
     artifact.folder.write_table("problems.parquet", pa.concat_tables(problems))
     artifact.finish(identity=identity, seed=seed, digest=content_digest(labels), rows={"labels": sum(map(len, labels))})
+    return artifact
+
+
+def make_trained(root: Path, labels: Artifact, name: str = "prm") -> Artifact:
+    """A finished train artifact: a small network with random weights, and calibrations fitted to the true values."""
+    wing, artifact = find_wing("walk"), Artifact(str(root), "walk", "train", name)
+    artifact.begin({})
+    learner = wing.learners["mlp"](hidden_width=8, depth=1)
+    torch.manual_seed(0)
+    weights = {key: tensor.numpy() for key, tensor in learner.module().state_dict().items()}
+    rows = labels.folder.read_table("labels/validation-000000.parquet")
+    states = wing.states(rows)
+    counts = rows["successes"].to_numpy(), rows["num_rollouts"].to_numpy()
+    scores = learner.reward(weights).score(states, states)
+    fitted = {kind: fit.fit(scores, *counts).to_dict() for kind, fit in CALIBRATORS.items()}
+    artifact.folder.write_weights("weights.safetensors", weights)
+    described = {"kind": "mlp", "settings": learner.model_dump(mode="json"), "domain": "walk"}
+    artifact.folder.write_json("reward.json", described)
+    artifact.folder.write_json("calibration.json", fitted)
+    artifact.finish(identity={}, seed=0, digest="random weights", inputs={"label": labels})
     return artifact

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.walk_artifacts import make_labels, make_trained
 
 from stepward.core.artifacts import Artifact
+from stepward.core.wing import find_wing
+from stepward.evaluate.arms import load_trained
 from stepward.runtime.tracked_run import flatten, metric_name
 from stepward.runtime.tracking import Tracking, log_artifact, track
 from stepward.runtime.tracking_job import TrackSettings, run_track, stored_artifacts
@@ -90,6 +93,21 @@ def test_arms_are_child_runs_that_can_be_put_side_by_side(tmp_path, database, cl
     assert [(point.step, point.value) for point in curve] == [(10, 0.45), (20, 0.9)]
 
 
+def test_what_was_tracked_is_noted_so_that_a_finished_job_ends_at_once(tmp_path, database, monkeypatch):
+    tracking, artifact = Tracking(uri=database, experiment="noted"), make_artifact(tmp_path)
+    run = track(artifact, tracking)
+
+    def never(*_):
+        raise AssertionError("this store need not be asked again")
+
+    monkeypatch.setattr("stepward.runtime.tracking.log_artifact", never)
+    assert track(artifact, tracking) == run
+    assert artifact.open().digest == "d"  # the note is beside the artifact, not in it
+    elsewhere = Tracking(uri=f"sqlite:///{tmp_path}/other.db")
+    with pytest.raises(AssertionError, match="need not be asked"):
+        track(artifact, elsewhere)
+
+
 def test_logging_again_adds_nothing_and_new_content_adds_a_run(tmp_path, database, client):
     tracking = Tracking(uri=database, experiment="again")
     first = log_artifact(make_artifact(tmp_path), tracking)
@@ -136,6 +154,32 @@ def test_trials_of_a_sweep_are_closed_child_runs(tmp_path, database, client):
     assert found["trial/b"].data.metrics == {"loss": 0.4}
     assert found["trial/b"].data.tags["stepward.status"] == "stopped"
     assert {child.info.status for child in found.values()} == {"FINISHED"}
+
+
+def test_a_trained_reward_model_can_be_loaded_and_predicts_from_a_frame(tmp_path, database, client):
+    import mlflow
+
+    labels = make_labels(tmp_path, num_train=3, num_test=3)
+    artifact = make_trained(tmp_path, labels)
+    run = client.get_run(log_artifact(artifact, Tracking(uri=database, experiment="model")))
+    [output] = run.outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
+    assert logged.experiment_id == run.info.experiment_id
+    files = [path.name for path in Path(logged.artifact_location.removeprefix("file://")).rglob("*") if path.is_file()]
+    assert "weights.safetensors" in files
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(database)
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+    finally:
+        mlflow.set_tracking_uri(before)
+    rows = labels.folder.read_table("labels/test-000000.parquet")
+    wing = find_wing("walk")
+    states = wing.states(rows)
+    expected = load_trained(artifact.folder, wing).score(states, states)
+    np.testing.assert_allclose(model.predict(rows.to_pandas()), expected, atol=1e-6)  # rounding of float32 alone
+    assert model.metadata.signature.inputs.input_names()[:2] == ["id", "problem_id"]
 
 
 def test_an_unreachable_server_costs_a_warning_and_the_command_logs_later(tmp_path, database, client, caplog, capfd):

@@ -39,9 +39,9 @@ class SearchPlan(Config):
         return getattr(build_search(self.search), "num_solutions", None) == 1
 
     @property
-    def branching(self) -> int | None:
-        """Children proposed of each expanded state."""
-        return getattr(build_search(self.search), "num_candidates", None)
+    def branching(self) -> int:
+        """Children proposed of each expanded state; 1 in searches that sample solutions."""
+        return getattr(build_search(self.search), "num_candidates", 1)
 
 
 class ValueStudy(Config):

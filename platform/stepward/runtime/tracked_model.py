@@ -8,9 +8,8 @@ This file is both the writer and, as a model from code, what MLflow runs to load
 
 from __future__ import annotations
 
-import json
 import tempfile
-from pathlib import Path
+import warnings
 from typing import Any
 
 import mlflow
@@ -23,6 +22,7 @@ from stepward.core.artifacts import MANIFEST, Artifact, Manifest
 from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
 from stepward.evaluate.arms import load_trained
+from stepward.runtime.tracked_run import flatten
 
 FILES = ("weights.safetensors", "reward.json", "calibration.json")
 LABEL_COLUMNS = frozenset({"split", "successes", "num_rollouts", "exact", "status", "error"})
@@ -54,46 +54,59 @@ def state_table(frame: pd.DataFrame) -> pa.Table:
     return table
 
 
-def log_reward_model(run: str, artifact: Artifact, manifest: Manifest, uri: str) -> None:
-    """Log the reward model of a finished train artifact to its run."""
+def log_reward_model(run: str, experiment: str, artifact: Artifact, manifest: Manifest, uri: str) -> None:
+    """Log the reward model of a finished train artifact to its run, with five states as an example where there are any.
+
+    Args:
+        run, experiment: ids in the store at `uri`.
+        artifact, manifest: of the training.
+        uri: of the store.
+    """
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch, "reward")
-            folder.mkdir()
+        with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # hints about integer columns
+            folder = Folder(f"{scratch}/reward")
             for name in FILES:
                 if name in manifest.files:
-                    (folder / name).write_bytes(artifact.folder.read_bytes(name))
-            example = _example(manifest)
+                    folder.write_bytes(name, artifact.folder.read_bytes(name))
+            described = folder.read_json("reward.json")
+            model = mlflow.MlflowClient(uri).create_logged_model(
+                experiment,
+                name=f"{artifact.name}-{described['kind']}",
+                source_run_id=run,
+                params={"kind": described["kind"], **flatten(described["settings"])},
+                tags={"stepward.fingerprint": manifest.fingerprint},
+                model_type="reward_model",
+            )
             mlflow.models.Model.log(
                 artifact_path=None,
-                name="reward_model",
+                model_id=model.model_id,
                 flavor=mlflow.pyfunc,
                 run_id=run,
                 python_model=__file__,
-                artifacts={"reward": str(folder)},
-                input_example=example,
-                pip_requirements=[
-                    f"{name}=={manifest.versions[name]}" for name in ("stepward",) if name in manifest.versions
-                ],
-                tags={"stepward.fingerprint": manifest.fingerprint},
-                params=json.loads(json.dumps({"kind": artifact.folder.read_json("reward.json")["kind"]})),
+                artifacts={"reward": f"{scratch}/reward"},
+                pip_requirements=[f"stepward=={manifest.versions['stepward']}"],
+                **_example(manifest, folder),
             )
     finally:
         mlflow.set_tracking_uri(before)
 
 
-def _example(manifest: Manifest) -> pd.DataFrame | None:
-    """Five states of the labels the model was trained on; none where these are no longer there."""
+def _example(manifest: Manifest, folder: Folder) -> dict[str, Any]:
+    """An input example and its signature, of labels the model was trained on; nothing where these are gone."""
     source = manifest.inputs.get("label", {}).get("url")
     if source is None or not Folder(source).exists(MANIFEST):
-        return None
-    folder = Folder(source)
-    first = next(name for name in folder.files("labels") if name.endswith(".parquet"))
-    table = folder.read_table(first)
-    states = table.select([name for name in table.column_names if name not in LABEL_COLUMNS])
-    return states.slice(0, 5).to_pandas()
+        return {}
+    labels = Folder(source)
+    first = next(name for name in labels.files("labels") if name.endswith(".parquet"))
+    table = labels.read_table(first)
+    rows = table.select([name for name in table.column_names if name not in LABEL_COLUMNS]).slice(0, 5).to_pylist()
+    frame, wing = pd.DataFrame(rows), find_wing(folder.read_json("reward.json")["domain"])
+    states = wing.states(state_table(frame))
+    scores = load_trained(folder, wing).score(states, states)
+    return {"input_example": frame, "signature": mlflow.models.infer_signature(frame, scores)}
 
 
 mlflow.models.set_model(TrackedReward())

@@ -133,7 +133,7 @@ def _log_run(
             if "reward.json" in manifest.files:
                 from stepward.runtime.tracked_model import log_reward_model
 
-                log_reward_model(run, artifact, manifest, tracking.uri)
+                log_reward_model(run, experiment, artifact, manifest, tracking.uri)
         for child in content.children:
             child.tags.update({EXPERIMENT: tracking.experiment, PARENT: run})
             _log_run(client, experiment, child, artifact, manifest, tracking)
@@ -236,6 +236,7 @@ def _mlflow_environment(tracking: Tracking) -> Iterator[None]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(tracking.timeout),
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     }
     added = {key: value for key, value in wanted.items() if key not in os.environ}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.walk_artifacts import POLICY, make_labels
+from tests.walk_artifacts import POLICY, make_labels, make_trained
 
 from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng
@@ -106,6 +106,31 @@ def test_trained_guides_of_another_domain_are_refused(labels):
     with pytest.raises(ValueError, match="expected a reward model of domain 'walk', got 'math'"):
         load_trained(folder, WING)
     folder.delete("")
+
+
+def test_trained_guides_are_judged_before_and_after_calibration(labels, held, settings):
+    trained = make_trained(labels.root, labels)
+    guides = {
+        "prm": {"kind": "trained", "artifact": "prm"},
+        "after": {"kind": "trained", "artifact": "prm", "calibration": "isotonic"},
+    }
+    chosen = evaluate_settings(WING)(**settings.model_dump(exclude={"guides", "searches", "references"}), guides=guides)
+    tables = study_guide("prm", held, chosen, policy=POLICY, wing=WING)
+    brier = {row["calibration"]: row["brier_exact"] for row in tables["calibration"] if row["states"] == "all"}
+    assert set(brier) == {"none", "temperature", "isotonic"}
+    assert brier["isotonic"] < brier["none"]  # random weights: anything fitted is better
+    raw, after = (build_guide(arm, chosen.guides, store=labels.root, wing=WING) for arm in guides)
+    order = np.argsort(raw.score(held.states, held.states), kind="stable")
+    assert (np.diff(after.score(held.states, held.states)[order]) >= 0).all()
+    [own] = [
+        row
+        for row in study_guide("after", held, chosen, policy=POLICY, wing=WING)["calibration"]
+        if row["states"] == "all"
+    ]
+    assert own["brier_exact"] == pytest.approx(brier["isotonic"])  # a calibration is not applied twice
+    trained.folder.write_json("calibration.json", {})
+    with pytest.raises(ValueError, match="Unknown fitted calibration"):
+        build_guide("after", chosen.guides, store=labels.root, wing=WING)
 
 
 def test_the_dividend_of_true_values_is_what_was_promised(held, settings):

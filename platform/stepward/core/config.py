@@ -82,11 +82,6 @@ def override(config_class: type[C], settings: Mapping[str, Any], changes: Mappin
     return validate(config_class, _with_default_kinds(config_class, changed))
 
 
-def names_file(argv: Sequence[str]) -> bool:
-    """Whether a command line names a YAML file."""
-    return any(key is None for key, _ in _pairs([a for a in argv if a not in ("-h", "--help")]))
-
-
 def validate(config_class: type[C], settings: dict[str, Any]) -> C:
     """Validate plain settings; errors name the dotted field, what was expected and what came."""
     try:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stepward.core.artifacts import Artifact
-from stepward.core.config import Config, load_config, names_file, peek
+from stepward.core.config import Config, load_config, peek
 from stepward.core.wing import Wing, find_wing
 
 
@@ -37,24 +37,15 @@ class StageSettings(Config):
         return find_wing(self.domain)
 
 
-def load_job(
-    settings_for: Callable[[Wing], type[StageSettings]],
-    doc: str,
-    argv: Sequence[str] | None = None,
-    *,
-    file: str | None = None,
-) -> Any:
+def load_job(settings_for: Callable[[Wing], type[StageSettings]], doc: str, argv: Sequence[str] | None = None) -> Any:
     """Settings of a job from its command line, with the fields of the domain that the command line names.
 
     Args:
         settings_for: wing -> settings class of the stage.
         doc: the job's docstring, shown by ``--help``.
-        file: YAML file to read where the command line names none.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if file is not None and not names_file(arguments):
-            arguments = [file, *arguments]
         wing = find_wing(peek(arguments, "domain", "walk"))
     except ValueError as error:
         print(error, file=sys.stderr)

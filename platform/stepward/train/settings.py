@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from pydantic import Field, create_model, model_validator
 
@@ -11,6 +11,7 @@ from stepward.core.stage import StageSettings
 from stepward.core.wing import Fittable, Wing
 from stepward.train.objectives import Objective, SoftBCE
 from stepward.train.optimisation import Optimisation
+from stepward.train.subset import LabelSubset
 
 
 class TrainSettings(StageSettings):
@@ -18,6 +19,7 @@ class TrainSettings(StageSettings):
 
     name: str = Field("prm", pattern=r"^[A-Za-z0-9._-]+$", description="name of the artifact to make")
     label: str = Field("default", description="name of the label artifact to learn from")
+    subset: LabelSubset = Field(LabelSubset(), description="which of its training labels are learned from")
     learner: Any
     objective: Objective = Field(SoftBCE(), description="what the model is trained for")
     optimisation: Optimisation = Field(Optimisation(), description="gradient descent")
@@ -33,7 +35,7 @@ class TrainSettings(StageSettings):
         return {name: value for name, value in super().identity().items() if name not in unused}
 
     @model_validator(mode="after")
-    def _no_setting_without_effect(self) -> Self:
+    def _no_setting_without_effect(self) -> TrainSettings:
         useless = {"objective", "optimisation"} & self.model_fields_set
         if self.fitted_at_once and useless:
             raise ValueError(

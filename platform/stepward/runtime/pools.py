@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from pydantic import Field
 
 from stepward.core.config import Config
 from stepward.runtime.cluster import resources
+
+P = TypeVar("P", bound="PoolSettings")
 
 
 class PoolSettings(Config):
@@ -25,7 +27,7 @@ class PoolSettings(Config):
     max_restarts: int = Field(16, ge=0, description="new starts of a worker that died, in one round")
     max_task_retries: int = Field(1, ge=0, description="new tries of an item whose worker died, in one round")
 
-    def resolve(self) -> Self:
+    def resolve(self: P) -> P:
         """These settings with the numbers that depend on the cluster filled in.
 
         Raises:

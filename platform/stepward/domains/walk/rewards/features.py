@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from stepward.domains.walk.states import WalkStates
+from stepward.domains.walk.states import WalkStates, roots
 
 MAX_STEPS_SEEN = 10  # budgets beyond it look alike
 PATH_STEPS = 9
@@ -42,6 +42,11 @@ def features(states: WalkStates) -> Float32[np.ndarray, "n num_features"]:
     for index, row in enumerate(rows):
         out[index] = row
     return out.T
+
+
+def num_features() -> int:
+    """Length of a feature vector."""
+    return features(roots(np.zeros(1, np.int64), np.ones(1, np.int64), 1)).shape[1]
 
 
 def reachable(states: WalkStates) -> Bool[np.ndarray, " n"]:

@@ -13,9 +13,9 @@ from pydantic import Field
 from scipy.special import expit
 
 from stepward.core.config import Config
-from stepward.domains.walk.rewards.features import features
+from stepward.domains.walk.rewards.features import features, num_features
 from stepward.domains.walk.rewards.terminal import settled
-from stepward.domains.walk.states import WalkStates, roots
+from stepward.domains.walk.states import WalkStates
 
 Activation = Literal["relu", "silu", "gelu"]
 
@@ -83,11 +83,6 @@ class MLPReward:
                 tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
                 pieces.append(self._module(**tensors).numpy())
         return np.concatenate(pieces)
-
-
-def num_features() -> int:
-    """Length of a feature vector."""
-    return features(roots(np.zeros(1, np.int64), np.ones(1, np.int64), 1)).shape[1]
 
 
 def _network(layers: Any) -> Any:

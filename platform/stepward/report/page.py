@@ -1,0 +1,110 @@
+"""The page: what it is made of, and its one template. Everything is in the file: no script, no link to elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph."""
+
+    text: str
+    kind: ClassVar[str] = "prose"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure; `name` is that of its PNG file, `alt` what it shows for those who cannot see it."""
+
+    name: str
+    png: bytes
+    alt: str
+    caption: str
+    kind: ClassVar[str] = "picture"
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.png).decode()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts. `words`: text rather than numbers, aligned left. `folded`: shown on a click on these words."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    words: bool = False
+    folded: str = ""
+    kind: ClassVar[str] = "grid"
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Lines to be copied as they are: commands, settings. `folded`: shown on a click on these words."""
+
+    text: str
+    folded: str = ""
+    kind: ClassVar[str] = "verbatim"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What cannot be shown, why, and the command that makes it."""
+
+    reason: str
+    command: str = ""
+    kind: ClassVar[str] = "gap"
+
+
+Block = Prose | Picture | Grid | Verbatim | Gap
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the page."""
+
+    title: str
+    blocks: Sequence[Block]
+
+    @property
+    def anchor(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Page:
+    """The report. `kicker` stands above the title; `answer` holds the sentences that answer its question."""
+
+    title: str
+    kicker: str
+    answer: Sequence[str]
+    sections: Sequence[Section]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Picture)]
+
+    @property
+    def num_missing(self) -> int:
+        """Sections that lack some of their data."""
+        return sum(any(isinstance(block, Gap) for block in section.blocks) for section in self.sections)
+
+
+def render(page: Page) -> str:
+    """The page as HTML. Every text is escaped, so names from data cannot become markup."""
+    environment = Environment(
+        loader=PackageLoader("stepward.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(page=page)

@@ -1,0 +1,80 @@
+"""What every section needs to know of an evaluation: its arms, searches, seeds, and how to say them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from stepward.report.figures import Look, looks
+from stepward.report.sources import Sources
+from stepward.report.tables import where
+from stepward.report.text import count
+from stepward.search.registry import build_search
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An evaluation as its manifest tells it."""
+
+    identity: dict[str, Any]
+    seed: int
+    num_problems: int
+
+    @property
+    def guides(self) -> dict[str, dict[str, Any]]:
+        return dict(self.identity["guides"])
+
+    @property
+    def styles(self) -> dict[str, Look]:
+        """One look a guide, the same in every figure."""
+        return looks(self.guides)
+
+    @property
+    def main(self) -> str:
+        """The search of the frontier: the first."""
+        return next(iter(self.identity["searches"]))
+
+    @property
+    def trained(self) -> list[str]:
+        return [name for name, guide in self.guides.items() if guide["kind"] == "trained"]
+
+    @property
+    def primary(self) -> str:
+        """The guide that the experiment is about: the first trained one."""
+        return (self.trained or list(self.guides))[0]
+
+    @property
+    def references(self) -> list[str]:
+        return [name for name in self.identity["references"] if name != self.primary]
+
+    def search_words(self, search: str) -> str:
+        """A search with the settings that decide its result."""
+        plan = self.identity["searches"][search]
+        built = build_search(plan["search"])
+        words = [plan["search"]["kind"].replace("_", "-")]
+        branching = getattr(built, "num_candidates", None)
+        if branching is not None:
+            words.append(f"{branching} children a node")
+        if hasattr(built, "deduplicate"):
+            words.append("states deduplicated" if built.deduplicate else "states not deduplicated")
+        proposer = plan["proposer"] or self.identity["proposer"]
+        return ", ".join([*words, f"proposer {proposer}"])
+
+    def sample_words(self) -> str:
+        return f"n = {count(self.num_problems)} {self.identity['split']} problems, seed {self.seed}"
+
+
+def setting(sources: Sources) -> Setting:
+    """The setting of the evaluation, or `MissingError`."""
+    manifest = sources.evaluate.open()
+    outcomes = sources.evaluate.table("tables/outcomes.parquet")
+    first = next(iter(manifest.identity["searches"]))
+    arm = next(iter(manifest.identity["guides"]))
+    return Setting(manifest.identity, manifest.seed, len(where(outcomes, search=first, arm=arm)))
+
+
+def evaluate_table(sources: Sources, name: str) -> pa.Table:
+    """A table of the evaluation, or `MissingError`."""
+    return sources.evaluate.table(f"tables/{name}.parquet")

@@ -1,0 +1,186 @@
+"""The report stage: one HTML page and its figures, from the artifacts of an experiment. It needs no cluster.
+
+A report belongs to what it was made from: made again with the same artifacts it is left as it is, and when one of them
+has changed, or is there at last, it is replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from stepward.core.artifacts import Artifact
+from stepward.core.config import validate
+from stepward.core.cost import Cost
+from stepward.core.seeding import Rng
+from stepward.core.stage import StageSettings
+from stepward.core.wing import Wing
+from stepward.evaluate.arms import build_guide
+from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
+from stepward.label import label_settings
+from stepward.report import MAX_NODES, Page, Sources, build_page, read_sources, render, tree_table
+from stepward.runtime.tracking import Tracking, track
+from stepward.search.registry import build_search
+from stepward.train import train_settings
+
+TRAINED = ("prm", "hmm")
+DRAWN = (3, 8)  # expansions of the search that is drawn: enough to show a choice, few enough to read
+
+
+class ReportJob(StageSettings):
+    """All settings of jobs/report.py."""
+
+    evaluate: str = Field("default", description="name of the evaluate artifact")
+    label: str | None = Field(None, description="name of the label artifact; none: that of the evaluation")
+    trained: tuple[str, ...] | None = Field(None, description="names of train artifacts; none: those of the evaluation")
+    tune: str = Field("default", description="name of the tune artifact")
+    headline_budget: int = Field(
+        20, ge=1, description="expansions that the answer at the top is about; choose it before you look"
+    )
+    tracking: Tracking = Field(Tracking(), description="where the report is logged")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a run of the report stage made."""
+
+    page: str
+    num_figures: int
+    num_missing: int
+    store: str
+    seconds: float
+    was_finished: bool
+
+    def __str__(self) -> str:
+        made = "Already made" if self.was_finished else f"Reported in {self.seconds:.1f} s"
+        missing = f"; {self.num_missing} sections lack their data, and say how to make it" if self.num_missing else ""
+        lines = [f"{made}: {self.num_figures} figures{missing}", f"Report:       {self.page}"]
+        return "\n".join([*lines, f"MLflow store: {self.store}"])
+
+
+def report_job(wing: Wing) -> type[ReportJob]:
+    """Settings of the report job for a domain; it has none of its own."""
+    return ReportJob
+
+
+def run_report(settings: ReportJob) -> Reported:
+    """Make the report of an experiment and track it. Sections whose data are missing say so.
+
+    Raises:
+        ValueError: not one artifact of the experiment can be used.
+    """
+    started = time.monotonic()
+    sources = find_sources(settings)
+    artifact, inputs = settings.artifact("report"), {s.role: s.artifact for s in sources.usable()}
+    identity = settings.identity() | {"inputs": {s.role: s.open().fingerprint for s in sources.usable()}}
+    finished = not settings.overwrite and _is_of(artifact, identity)
+    if not finished:
+        artifact.begin(identity, overwrite=True)
+        tree = draw_search(settings, sources)
+        page = build_page(sources, tree)
+        html = _write(artifact, page, tree)
+        artifact.finish(
+            identity=identity,
+            seed=settings.seed,
+            digest=hashlib.sha256(html).hexdigest()[:16],
+            inputs=inputs,
+            cost={"seconds": time.monotonic() - started},
+            facts={"figures": len(page.pictures), "missing": page.num_missing},
+        )
+    track(artifact, settings.tracking)
+    facts = artifact.manifest().facts
+    page_url = f"{artifact.url}/report.html"
+    store = settings.tracking.uri if settings.tracking.enabled else "not tracked (tracking.enabled=false)"
+    return Reported(page_url, facts["figures"], facts["missing"], store, time.monotonic() - started, finished)
+
+
+def find_sources(settings: ReportJob) -> Sources:
+    """The artifacts of the experiment: those named, and else those that the evaluation was made from."""
+    evaluate = settings.artifact("evaluate", settings.evaluate)
+    identity = evaluate.manifest().identity if evaluate.finished else {}
+    guides = identity.get("guides", {}).values()
+    trained = settings.trained or tuple(g["artifact"] for g in guides if g["kind"] == "trained") or TRAINED
+    return read_sources(
+        evaluate=evaluate,
+        label=settings.artifact("label", settings.label or identity.get("labels", "default")),
+        tune=settings.artifact("tune", settings.tune),
+        trains=[settings.artifact("train", name) for name in dict.fromkeys(trained)],
+        headline=settings.headline_budget,
+        defaults=default_identities(settings.wing),
+    )
+
+
+def default_identities(wing: Wing) -> dict[str, dict[str, Any]]:
+    """Stage -> settings of its job without arguments, so that commands name only what differs."""
+    jobs = {"label": label_settings(wing), "evaluate": evaluate_settings(wing)}
+    jobs |= {"train": train_settings(wing)} if wing.learners else {}
+    return {stage: job().identity() for stage, job in jobs.items()}
+
+
+def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:
+    """Repeat one search of the evaluation and keep its tree: the first problem that took few enough expansions.
+
+    A search depends on its own problem, guide and seed alone, so this is the search that was evaluated.
+    """
+    wing = settings.wing
+    if sources.evaluate.manifest is None or sources.label.manifest is None or wing.texts is None:
+        return None
+    identity = sources.evaluate.manifest.identity | {"store": settings.store, "domain": settings.domain}
+    evaluation: EvaluateSettings = validate(evaluate_settings(wing), identity)
+    search, plan = next(iter(evaluation.searches.items()))
+    arm = next(iter(evaluation.arms(search)))
+    chosen = _drawable(sources.evaluate.table("tables/outcomes.parquet"), search, arm)
+    problems = sources.label.table("problems.parquet")
+    row = problems.filter(pc.is_in(problems["id"], pa.array(chosen[:1], pa.string()))).slice(0, 1)
+    if not len(row):
+        return None
+    result = build_search(plan.search)(
+        wing.states(row.combine_chunks()),
+        domain=wing.domain,
+        proposer=wing.proposers[evaluation.proposer_kind(search)]().build(),  # type: ignore[attr-defined]
+        reward=build_guide(arm, evaluation.guides, store=settings.store, wing=wing),
+        budget=Cost.limit(expansions=plan.budget),
+        rng=Rng.from_ids(evaluation.seed, row["id"].to_pylist(), "search"),
+        keep_tree=True,
+    )
+    table = tree_table(result, wing.texts, chosen[0])
+    return table if len(table) <= MAX_NODES else None
+
+
+def _drawable(outcomes: pa.Table, search: str, arm: str) -> list[str]:
+    """Problems that the guide solved in few expansions, in order of their ids."""
+    low, high = DRAWN
+    mine = pc.and_(pc.equal(outcomes["search"], search), pc.equal(outcomes["arm"], arm))
+    few = pc.and_(
+        pc.greater_equal(outcomes["expansions_at_solve"], low), pc.less_equal(outcomes["expansions_at_solve"], high)
+    )
+    return sorted(outcomes.filter(pc.and_(mine, few))["problem_id"].to_pylist())
+
+
+def _is_of(artifact: Artifact, identity: dict[str, Any]) -> bool:
+    """Whether the report is there, undamaged, and of just these settings and inputs."""
+    return artifact.finished and artifact.manifest().identity == identity and _whole(artifact)
+
+
+def _whole(artifact: Artifact) -> bool:
+    try:
+        artifact.open()
+    except ValueError:
+        return False
+    return True
+
+
+def _write(artifact: Artifact, page: Page, tree: pa.Table | None) -> bytes:
+    html = render(page).encode()
+    artifact.folder.write_bytes("report.html", html)
+    for picture in page.pictures:
+        artifact.folder.write_bytes(f"figures/{picture.name}.png", picture.png)
+    if tree is not None:
+        artifact.folder.write_table("tables/search_tree.parquet", tree)
+    return html

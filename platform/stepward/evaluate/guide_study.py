@@ -39,7 +39,7 @@ def study_guide(arm: str, held: HeldOut, settings: EvaluateSettings, *, policy: 
     if settings.guides[arm].kind in PROBABILITIES:
         tables |= _calibration(guide, arm, held, settings, rng)
         proposer = _policy(policy, wing)
-        study = {"policy": proposer, "wing": wing, "seed": settings.seed, "rng": rng}
+        study: dict[str, Any] = {"policy": proposer, "wing": wing, "seed": settings.seed, "rng": rng}
         tables["dividend"] = dividend_rows(guide, held, settings.dividend, **study)
     if wing.exact is not None and wing.rebudget is not None:
         tables["robustness"] = _robustness(guide, arm, held, settings, wing, rng)

@@ -111,7 +111,8 @@ def complete(states: Any, *, domain: Domain, proposer: Proposer, rng: Rng) -> An
     rows, step = np.arange(len(states)), 0
     while len(rows):
         going = domain.status(states) == Status.OPEN
-        order.append(rows[~going]), parts.append(states.take(np.flatnonzero(~going)))
+        order.append(rows[~going])
+        parts.append(states.take(np.flatnonzero(~going)))
         rows, states = rows[going], states.take(np.flatnonzero(going))
         states = proposer.propose(states, num_candidates=1, rng=rng.take(rows).fork(step)) if len(rows) else states
         step += 1

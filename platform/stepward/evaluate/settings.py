@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, create_model, field_validator, model_validator
 
@@ -129,7 +128,8 @@ class EvaluateSettings(StageSettings):
 def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSettings) -> type[EvaluateSettings]:
     """`base` with the guides of a domain as typed fields, and an evaluation of all of them as the default."""
     kinds = (TrainedGuide, LookaheadGuide, *wing.rewards.values())
-    guide: Any = Annotated[reduce(lambda a, b: a | b, kinds), Field(discriminator="kind")]
+    guide: Any = Annotated[Union[kinds], Field(discriminator="kind")]  # noqa: UP007
+    known = ", ".join(("trained", "lookahead", *wing.rewards))
     guides = default_guides(wing)
     proposer = ENUMERATE if ENUMERATE in wing.proposers else next(iter(wing.proposers))
     policy = next(iter(wing.proposers))
@@ -137,7 +137,7 @@ def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSetting
     searches = default_searches(wing, policy)
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
-        "guides": (dict[str, guide], Field(guides, min_length=1, description="name -> reward model to compare")),
+        "guides": (dict[str, guide], Field(guides, min_length=1, description=f"name -> reward model, of kind {known}")),
         "proposer": (str, Field(proposer, description="kind of proposer that searches use, with its default settings")),
         "references": (tuple[str, ...], Field(references, description="guides that all others are compared with")),
         "searches": (dict[str, SearchPlan], Field(searches, description="searches; the first gives the frontier")),

@@ -63,7 +63,7 @@ def ranking_row(
         return row
     sets = np.repeat(np.arange(len(family_truths) // study.num_children), study.num_children)
     scores = guide.score(*family)
-    spread = {"rng": rng, "min_spread": study.min_spread}
+    spread: dict[str, Any] = {"rng": rng, "min_spread": study.min_spread}
     found = {
         "sibling_spearman": sibling_spearman(scores, family_truths, sets, **spread),
         "sibling_accuracy": sibling_accuracy(scores, family_truths, sets, **spread),

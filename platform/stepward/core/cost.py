@@ -129,12 +129,13 @@ class MeteredProposer:
         ledger = _recording.get()
         if ledger is not None and expected:
             tokens = charged_tokens(self.inner, self.domain, children)
+            passes = charged_passes(self.inner, num_candidates)
             ledger.charge(
                 children.problem,
                 proposals=1.0,
-                nfe=float(self.nfe),
+                nfe=passes,
                 generated_tokens=tokens,
-                flops=2.0 * self.num_parameters * np.maximum(self.nfe, 1) * tokens,
+                flops=2.0 * self.num_parameters * (passes or 1.0) * tokens,
                 seconds=seconds / expected,
             )
         return children
@@ -170,7 +171,7 @@ class MeteredReward:
 
 
 class Combinator:
-    """Base of reward models made of other reward models. It charges nothing itself: its parts are metered."""
+    """Base of what is made of other reward models or proposers. It charges nothing itself: its parts are metered."""
 
     num_parameters = 0
 
@@ -181,9 +182,15 @@ def charged_tokens(component: Any, domain: Domain, children: Batch) -> Float[np.
     return count(children).astype(np.float64)
 
 
+def charged_passes(proposer: Proposer, num_candidates: int) -> float:
+    """Forward passes charged to each child: the proposer's own count for so many siblings, or its `nfe`."""
+    count = getattr(proposer, "charged_passes", None)
+    return float(proposer.nfe if count is None else count(num_candidates))
+
+
 def metered_proposer(proposer: Proposer, domain: Domain) -> Proposer:
-    """`proposer` with its work charged to the recording ledger; a metered one is returned as it is."""
-    return proposer if isinstance(proposer, MeteredProposer) else MeteredProposer(proposer, domain)
+    """`proposer` with its work charged to the recording ledger; metered ones and combinators are returned as they are."""
+    return proposer if isinstance(proposer, MeteredProposer | Combinator) else MeteredProposer(proposer, domain)
 
 
 def metered_reward(reward: RewardModel, domain: Domain) -> RewardModel:

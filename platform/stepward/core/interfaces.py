@@ -59,6 +59,7 @@ class Proposer(Protocol[S]):
     nfe: int
 
     # optional: charged_tokens(children) -> [n], where a proposal reads or writes other tokens than its step's
+    # optional: charged_passes(num_candidates) -> float, where siblings share forward passes
 
     def propose(self, states: S, *, num_candidates: int, rng: Rng) -> S:
         """`num_candidates` children of every state: n -> n * k. `rng` holds one stream a state."""

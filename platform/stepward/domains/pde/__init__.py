@@ -1,3 +1,23 @@
 """Partial differential equations: solvers, readers, surrogates, candidate generators and their reward models."""
 
-__all__: list[str] = []
+from stepward.core.wing import Wing
+from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
+from stepward.domains.pde.generators import GENERATORS
+from stepward.domains.pde.proposer import COMPOSING
+from stepward.domains.pde.rewards import LEARNERS, REWARDS, TrainedSettings
+from stepward.domains.pde.states import PDE, PDEStates
+from stepward.domains.pde.verifier import ReferenceVerifier
+
+__all__ = ["PDE", "PDEMining", "PDEProblems", "PDEStates", "ReferenceVerifier", "wing"]
+
+wing = Wing(
+    name="pde",
+    domain=PDE(),
+    states=pde_states,
+    problems=PDEProblems,
+    mining=PDEMining,
+    proposers=GENERATORS | COMPOSING,
+    rewards=REWARDS | {"saved": TrainedSettings},
+    learners=LEARNERS,
+    verifier=ReferenceVerifier,
+)

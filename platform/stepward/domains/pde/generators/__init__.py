@@ -1,0 +1,68 @@
+"""Candidate generators: proposers over a surrogate, and those that make one child of many candidates."""
+
+from stepward.core.config import Config
+from stepward.domains.pde.generators.base import Generator, GeneratorSettings, SampledGenerator, candidate_streams
+from stepward.domains.pde.generators.composing import MeanOfK, NearestToMean, Patchwork, Select, WeightedMean
+from stepward.domains.pde.generators.direct import (
+    DeterministicGenerator,
+    DeterministicSettings,
+    NoiseGenerator,
+    NoiseSettings,
+    StructuredGenerator,
+    StructuredSettings,
+)
+from stepward.domains.pde.generators.headroom import Headroom, NoHeadroomError, measure_headroom
+from stepward.domains.pde.generators.sampled import (
+    CodeGenerator,
+    CodeSettings,
+    DropoutGenerator,
+    DropoutSettings,
+    LatentGenerator,
+    LatentSettings,
+    TauGenerator,
+    TauSettings,
+)
+from stepward.domains.pde.generators.solver import SolverProposer, SolverSettings
+
+GENERATORS: dict[str, type[Config]] = {
+    "structured": StructuredSettings,
+    "deterministic": DeterministicSettings,
+    "noise": NoiseSettings,
+    "dropout": DropoutSettings,
+    "tau": TauSettings,
+    "latent": LatentSettings,
+    "code": CodeSettings,
+    "solver": SolverSettings,
+}
+
+__all__ = [
+    "GENERATORS",
+    "CodeGenerator",
+    "CodeSettings",
+    "DeterministicGenerator",
+    "DeterministicSettings",
+    "DropoutGenerator",
+    "DropoutSettings",
+    "Generator",
+    "GeneratorSettings",
+    "Headroom",
+    "LatentGenerator",
+    "LatentSettings",
+    "MeanOfK",
+    "NearestToMean",
+    "NoHeadroomError",
+    "NoiseGenerator",
+    "NoiseSettings",
+    "Patchwork",
+    "SampledGenerator",
+    "Select",
+    "SolverProposer",
+    "SolverSettings",
+    "StructuredGenerator",
+    "StructuredSettings",
+    "TauGenerator",
+    "TauSettings",
+    "WeightedMean",
+    "candidate_streams",
+    "measure_headroom",
+]

@@ -1,0 +1,122 @@
+"""Generators that need one forward pass a state: nothing, noise, and a few directions that make sense."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import conv2d, pad
+
+from stepward.domains.pde.generators.base import Generator, GeneratorSettings
+from stepward.domains.pde.surrogates import RowNoise, Surrogate
+
+
+class DeterministicSettings(GeneratorSettings):
+    """No chance: all candidates are the surrogate's own answer."""
+
+    kind: Literal["deterministic"] = "deterministic"
+
+    def build(self) -> DeterministicGenerator:
+        return DeterministicGenerator(self.load())
+
+
+class DeterministicGenerator(Generator):
+    """The base of every comparison."""
+
+    def candidates(
+        self,
+        fields: Float[Tensor, "n c h w"],
+        plain: Float[Tensor, "n c h w"],
+        steps: np.ndarray,
+        noise: RowNoise,
+        k: int,
+    ) -> Float[Tensor, "m c h w"]:
+        return plain.repeat_interleave(k, dim=0)
+
+    def tags(self, streams: object, k: int) -> np.ndarray:
+        return np.zeros(len(streams), np.uint64)  # type: ignore[arg-type]
+
+
+class NoiseSettings(GeneratorSettings):
+    """Gaussian noise on the next fields, cell by cell. It cannot help much: the error of all candidates is alike."""
+
+    kind: Literal["noise"] = "noise"
+    schedule: tuple[float, ...] = Field(
+        (0.08, 0.05, 0.02),
+        min_length=1,
+        description="σ at the first, second, … step, the last from then on, in units of a step",
+    )
+
+    def build(self) -> NoiseGenerator:
+        return NoiseGenerator(self.load(), self)
+
+
+class NoiseGenerator(Generator):
+    """d + σ(step) · step_scale · ε."""
+
+    def __init__(self, surrogate: Surrogate, settings: NoiseSettings) -> None:
+        super().__init__(surrogate, include_deterministic=settings.include_deterministic)
+        self._schedule = np.asarray(settings.schedule)
+
+    def candidates(
+        self,
+        fields: Float[Tensor, "n c h w"],
+        plain: Float[Tensor, "n c h w"],
+        steps: np.ndarray,
+        noise: RowNoise,
+        k: int,
+    ) -> Float[Tensor, "m c h w"]:
+        sigma = self._schedule[np.minimum(steps, len(self._schedule) - 1)]
+        repeated = plain.repeat_interleave(k, dim=0)
+        size = torch.from_numpy(np.repeat(sigma, k)).to(repeated)[:, None, None, None] * self.surrogate.step_scale
+        return repeated + size * noise.normal(*plain.shape[1:])
+
+
+class StructuredSettings(GeneratorSettings):
+    """A few numbers a candidate: how much sharper, and how much further than the surrogate's answer."""
+
+    kind: Literal["structured"] = "structured"
+    sharpness: float = Field(0.3, ge=0, description="standard deviation of a: sharper (a > 0) or smoother")
+    progress: float = Field(0.1, ge=0, description="standard deviation of b: further (b > 0) or less far")
+    per_channel: bool = Field(False, description="draw a and b for every channel instead of once")
+
+    def build(self) -> StructuredGenerator:
+        return StructuredGenerator(self.load(), self)
+
+
+class StructuredGenerator(Generator):
+    """c = d + a (d − blur d) + b (d − u), a ~ N(0, σ_a), b ~ N(0, σ_b); d: deterministic output, u: fields before.
+
+    Noise of many dimensions gives candidates of nearly one error (its spread goes with √(2 / dimensions)); two or eight
+    numbers do not, so a choice is worth something. Both directions conserve mass, momentum and energy as well as d
+    does.
+    """
+
+    def __init__(self, surrogate: Surrogate, settings: StructuredSettings) -> None:
+        super().__init__(surrogate, include_deterministic=settings.include_deterministic)
+        self._sizes, self._per_channel = (settings.sharpness, settings.progress), settings.per_channel
+
+    def candidates(
+        self,
+        fields: Float[Tensor, "n c h w"],
+        plain: Float[Tensor, "n c h w"],
+        steps: np.ndarray,
+        noise: RowNoise,
+        k: int,
+    ) -> Float[Tensor, "m c h w"]:
+        n, channels = plain.shape[:2]
+        drawn = noise.normal(2, channels if self._per_channel else 1).reshape(n, k, 2, -1)
+        a, b = (size * drawn[:, :, i, :, None, None] for i, size in enumerate(self._sizes))
+        sharper, further = (plain - blur(plain))[:, None], (plain - fields)[:, None]
+        return (plain[:, None] + a * sharper + b * further).flatten(0, 1)
+
+
+def blur(fields: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """Periodic binomial blur, (1, 2, 1) / 4 along each axis; it keeps the sum of every channel."""
+    line = fields.new_tensor([0.25, 0.5, 0.25])
+    kernel = (line[:, None] * line).expand(fields.shape[1], 1, 3, 3)
+    return conv2d(pad(fields, (1, 1, 1, 1), mode="circular"), kernel, groups=fields.shape[1])

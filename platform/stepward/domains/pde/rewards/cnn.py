@@ -1,0 +1,86 @@
+"""The process reward model of this domain: a convolutional network on (state, deterministic output, candidate)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+
+from stepward.core.config import Config
+from stepward.domains.pde.flops import Positions
+from stepward.domains.pde.rewards.common import ROWS, filled, finite_scores, in_pieces
+from stepward.domains.pde.rewards.network import Inputs, Padding, StepCNN
+from stepward.domains.pde.states import PDEStates
+from stepward.domains.pde.surrogates import as_tensor
+from stepward.domains.pde.verifier import as_numpy
+
+
+class CNNSettings(Config):
+    """Convolutional reward model. The source's form: inputs raw, patch 1, padding zeros, width 64, depth 6."""
+
+    kind: Literal["cnn"] = "cnn"
+    num_channels: int = Field(4, ge=1, description="fields C")
+    inputs: Inputs = Field("anchored", description="anchored: state, step, change; raw: state and candidate")
+    width: int = Field(32, ge=1, description="channels of a layer; the source has 64")
+    depth: int = Field(5, ge=1, description="layers; the source has 6")
+    patch: int = Field(2, ge=1, description="cells of a patch along an axis; the source has 1")
+    padding: Padding = Field("circular", description="circular for periodic data; the source has zeros")
+    num_scales: int = Field(1, ge=1, description="trunks, each on an input coarser by two than the one before")
+
+    def module(self) -> StepCNN:
+        """A fresh network: tensors state, deterministic, candidate [n, C, H, W] -> scores [n]."""
+        return StepCNN(
+            self.num_channels,
+            self.width,
+            self.depth,
+            inputs=self.inputs,
+            patch=self.patch,
+            padding=self.padding,
+            num_scales=self.num_scales,
+        )
+
+    def encode(self, parents: PDEStates, children: PDEStates) -> dict[str, np.ndarray]:
+        """Inputs of the network for steps."""
+        return {
+            "state": as_numpy(parents.fields),
+            "deterministic": as_numpy(children.deterministic),
+            "candidate": as_numpy(children.fields),
+        }
+
+    def reward(self, weights: Mapping[str, np.ndarray]) -> CNNReward:
+        """The reward model with these weights."""
+        return CNNReward(self, weights)
+
+
+class CNNReward:
+    """Scores of steps, and maps of them. Candidates that are not finite score `WORST`."""
+
+    def __init__(self, settings: CNNSettings, weights: Mapping[str, np.ndarray]) -> None:
+        self.settings = settings
+        self.module: StepCNN = filled(settings.module(), weights)
+        device = self.module.mean.device  # type: ignore[union-attr]
+        self._positions = Positions(self.module, lambda shape: self.module(*torch.zeros(3, 1, *shape, device=device)))
+        self.num_parameters = self._positions.num_parameters
+
+    def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
+        """One score a step, higher is better."""
+        maps = self.score_map(parents, children)
+        return finite_scores(maps.mean(axis=(1, 2), dtype=np.float64))
+
+    def score_map(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, "n p q"]:
+        """A score a patch; not finite where the candidate is not."""
+        return in_pieces(self._map, parents, children, ROWS)
+
+    def charged_tokens(self, children: PDEStates) -> Float[np.ndarray, " n"]:
+        """Effective positions of one forward pass."""
+        return self._positions.rows(children.fields)
+
+    def _map(self, parents: PDEStates, children: PDEStates) -> np.ndarray:
+        device = self.module.mean.device  # type: ignore[union-attr]
+        with torch.inference_mode():
+            tensors = [as_tensor(f, device) for f in (parents.fields, children.deterministic, children.fields)]
+            return self.module.score_map(*tensors).cpu().numpy()

@@ -1,0 +1,119 @@
+"""The convolutional network that scores a step, at every place and as a whole."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle
+
+TINY = 1e-6
+Inputs = Literal["anchored", "raw"]
+Padding = Literal["circular", "zeros"]
+
+
+class StepCNN(nn.Module):
+    """Convolutions, pooling over places, a linear head. The head is linear, so it can be read before the pooling:
+
+        score = mean over places of map,   map = head(trunk(x))
+
+    and so one network has a global score and a score map. With `num_scales` > 1 further trunks look at the input
+    averaged over 2 x 2, 4 x 4, … cells, and maps add up.
+
+    Inputs "anchored": (state, deterministic − state, candidate − deterministic), each in its own unit. What the
+    candidate changed is small beside the state: a network that is given (state, candidate), "raw", has to find the
+    difference.
+
+    Args:
+        num_channels: C.
+        width, depth: channels and layers of a trunk.
+        patch: cells of a patch along an axis, put into channels first; the map has one value a patch.
+        padding: "circular" for periodic data, or "zeros".
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        width: int,
+        depth: int,
+        *,
+        inputs: Inputs = "anchored",
+        patch: int = 2,
+        padding: Padding = "circular",
+        num_scales: int = 1,
+    ) -> None:
+        super().__init__()
+        self.inputs, self.patch = inputs, patch
+        fan_in = num_channels * patch**2 * (3 if inputs == "anchored" else 2)
+        self.trunks = nn.ModuleList(_trunk(fan_in, width, depth, padding) for _ in range(num_scales))
+        self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in range(num_scales))
+        for name, value in (("mean", 0.0), ("scale", 1.0), ("step_scale", 1.0), ("change_scale", 1.0)):
+            self.register_buffer(name, torch.full((num_channels, 1, 1), value))
+
+    def forward(
+        self,
+        state: Float[Tensor, "n c h w"],
+        deterministic: Float[Tensor, "n c h w"],
+        candidate: Float[Tensor, "n c h w"],
+    ) -> Float[Tensor, " n"]:
+        """One score a step."""
+        return self.score_map(state, deterministic, candidate).mean(dim=(1, 2))
+
+    def score_map(
+        self,
+        state: Float[Tensor, "n c h w"],
+        deterministic: Float[Tensor, "n c h w"],
+        candidate: Float[Tensor, "n c h w"],
+    ) -> Float[Tensor, "n p q"]:
+        """A score a patch; its mean is the score of the step.
+
+        Raises:
+            ValueError: the grid does not divide into patches at every scale.
+        """
+        multiple = self.patch * 2 ** (len(self.trunks) - 1)
+        if state.shape[2] % multiple or state.shape[3] % multiple:
+            raise ValueError(
+                f"Reward model: expected height and width multiples of {multiple} (patch x scales), got "
+                f"{tuple(state.shape[2:])}. Choose another patch size or fewer scales."
+            )
+        x = pixel_unshuffle(self._input(state, deterministic, candidate), self.patch)
+        total = self.heads[0](self.trunks[0](x))
+        for level, (trunk, head) in enumerate(zip(self.trunks, self.heads, strict=True)):
+            if level:
+                coarse = head(trunk(avg_pool2d(x, 2**level)))
+                total = total + interpolate(coarse, scale_factor=2**level, mode="nearest")
+        return total[:, 0]
+
+    @torch.no_grad()
+    def fit_scales(
+        self,
+        state: Float[Tensor, "n c h w"],
+        deterministic: Float[Tensor, "n c h w"],
+        candidate: Float[Tensor, "n c h w"],
+    ) -> None:
+        """Set the units to those of the data, a channel."""
+        over = (0, 2, 3)
+        for name, values in (
+            ("mean", state.mean(dim=over)),
+            ("scale", state.std(dim=over) + TINY),
+            ("step_scale", (deterministic - state).pow(2).mean(dim=over).sqrt() + TINY),
+            ("change_scale", (candidate - deterministic).pow(2).mean(dim=over).sqrt() + TINY),
+        ):
+            getattr(self, name).copy_(values[:, None, None])
+
+    def _input(self, state: Tensor, deterministic: Tensor, candidate: Tensor) -> Tensor:
+        now = (state - self.mean) / self.scale
+        if self.inputs == "raw":
+            return torch.cat([now, (candidate - self.mean) / self.scale], dim=1)
+        step, change = (deterministic - state) / self.step_scale, (candidate - deterministic) / self.change_scale
+        return torch.cat([now, step, change], dim=1)
+
+
+def _trunk(fan_in: int, width: int, depth: int, padding: str) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for layer in range(depth):
+        channels = fan_in if layer == 0 else width
+        layers += [nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding), nn.GELU()]
+    return nn.Sequential(*layers)

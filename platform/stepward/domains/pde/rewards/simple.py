@@ -1,0 +1,79 @@
+"""Rewards without training that every learned one has to beat."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from stepward.core.config import Config
+from stepward.core.interfaces import Domain
+from stepward.core.seeding import mix_keys
+from stepward.domains.pde.rewards.common import finite_scores
+from stepward.domains.pde.states import PDEStates
+from stepward.domains.pde.verifier import as_numpy
+
+
+class NearDeterministicSettings(Config):
+    """−‖candidate − deterministic‖ relative to the step: "do what the surrogate says". A strong baseline of ranking."""
+
+    kind: Literal["near_deterministic"] = "near_deterministic"
+
+    def build(self, domain: Domain) -> NearDeterministic:
+        return NearDeterministic()
+
+
+class RandomSettings(Config):
+    """A uniform random number that belongs to the state: a random candidate."""
+
+    kind: Literal["random"] = "random"
+    seed: int = Field(0, ge=0, description="another seed gives another random order")
+
+    def build(self, domain: Domain) -> RandomReward:
+        return RandomReward(domain, self.seed)
+
+
+class NoRewardSettings(Config):
+    """0 for every step: for proposers that choose themselves."""
+
+    kind: Literal["none"] = "none"
+
+    def build(self, domain: Domain) -> NoReward:
+        return NoReward()
+
+
+class NearDeterministic:
+    """Minus the distance to the deterministic output, divided by the length of the deterministic step."""
+
+    num_parameters = 0
+
+    def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
+        state, plain, candidate = (as_numpy(f) for f in (parents.fields, children.deterministic, children.fields))
+        with np.errstate(over="ignore", invalid="ignore"):
+            change, step = (
+                ((a - b).astype(np.float64) ** 2).sum((1, 2, 3)) for a, b in ((candidate, plain), (plain, state))
+            )
+            return finite_scores(-np.sqrt(change / (step + 1e-12)))
+
+
+class RandomReward:
+    """The number is made from the state's key."""
+
+    num_parameters = 0
+
+    def __init__(self, domain: Domain, seed: int) -> None:
+        self.domain, self.seed = domain, seed
+
+    def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
+        return mix_keys(self.domain.keys(children), self.seed) / 2.0**64
+
+
+class NoReward:
+    """See `NoRewardSettings`."""
+
+    num_parameters = 0
+
+    def score(self, parents: PDEStates, children: Any) -> Float[np.ndarray, " n"]:
+        return np.zeros(len(children))

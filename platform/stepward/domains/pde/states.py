@@ -1,0 +1,126 @@
+"""Rollouts of a surrogate under way: the fields now, and what scoring the last step needs.
+
+The truth is not in here. A state names the trajectory it belongs to (`reference`), and only a verifier opens that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int8, Shaped, UInt64
+
+from stepward.core.batch import ArrayBatch
+from stepward.core.interfaces import Status
+from stepward.core.seeding import mix_keys
+
+
+@dataclass(frozen=True)
+class PDEStates(ArrayBatch):
+    """n rollouts under way. Fields are float32: numpy arrays, or torch tensors where they live on an accelerator.
+
+    Attributes:
+        reference: name of the trajectory that holds the truth; see `references.py`.
+        frame: frame of that trajectory that `fields` should equal.
+        steps: steps taken since the rollout began.
+        horizon: steps after which the rollout is complete.
+        fields: cell averages, [n, C, H, W], in physical units.
+        deterministic: what the surrogate gives without chance for the step that led here, so that a reward model can
+            tell what a candidate changed, row by row; equal to `fields` where no step was taken.
+        lineage: 64 bits that name the state: made from the parent's and from the stream of the candidate.
+    """
+
+    reference: Shaped[np.ndarray, " n"]
+    frame: Int[np.ndarray, " n"]
+    steps: Int[np.ndarray, " n"]
+    horizon: Int[np.ndarray, " n"]
+    fields: Float[Any, "n c h w"]
+    deterministic: Float[Any, "n c h w"]
+    lineage: UInt64[np.ndarray, " n"]
+
+
+class PDE:
+    """The domain as a search sees it. A rollout is complete at its horizon, and dead once it is not finite."""
+
+    name = "pde"
+
+    def status(self, states: PDEStates) -> Int8[np.ndarray, " n"]:
+        over = states.steps >= states.horizon
+        alive = np.where(over, Status.COMPLETE, Status.OPEN)
+        return np.where(is_finite(states.fields), alive, Status.DEAD).astype(np.int8)
+
+    def keys(self, states: PDEStates) -> UInt64[np.ndarray, " n"]:
+        """Not a hash of the fields: these differ in the last bits with the size of the batch they were computed in."""
+        return states.lineage.copy()
+
+    def step_tokens(self, states: PDEStates) -> Int[np.ndarray, " n"]:
+        """1: components count their own positions (see `flops.py`)."""
+        return np.ones(len(states), np.int64)
+
+
+def roots(
+    fields: Float[np.ndarray, "n c h w"],
+    reference: Sequence[str] | Shaped[np.ndarray, " n"],
+    frame: Int[np.ndarray, " n"],
+    horizon: Int[np.ndarray, " n"],
+    problem: Int[np.ndarray, " n"] | None = None,
+) -> PDEStates:
+    """Rollouts that have not taken a step yet; problem i is row i unless said otherwise.
+
+    Raises:
+        ValueError: fields that are not finite.
+    """
+    fields = np.ascontiguousarray(fields, np.float32)
+    bad = np.flatnonzero(~is_finite(fields))
+    if len(bad):
+        raise ValueError(f"Initial fields: expected finite numbers, got others in rows {bad[:5].tolist()}. Drop them.")
+    return PDEStates(
+        problem=np.arange(len(fields)) if problem is None else problem.astype(np.int64),
+        reference=np.asarray(reference, dtype=np.str_),
+        frame=frame.astype(np.int64),
+        steps=np.zeros(len(fields), np.int64),
+        horizon=horizon.astype(np.int64),
+        fields=fields,
+        deterministic=fields,
+        lineage=_content_keys(fields, frame, horizon),
+    )
+
+
+def advance(
+    parents: PDEStates,
+    fields: Float[Any, "n c h w"],
+    deterministic: Float[Any, "n c h w"],
+    tags: UInt64[np.ndarray, " n"],
+) -> PDEStates:
+    """Children of `parents`, row by row: one step and one frame on.
+
+    Args:
+        tags: what tells siblings apart: the key of each candidate's random stream, 0 for a step without chance.
+    """
+    return parents.replace(
+        frame=parents.frame + 1,
+        steps=parents.steps + 1,
+        fields=fields,
+        deterministic=deterministic,
+        lineage=mix_keys(mix_keys(parents.lineage, 1) ^ tags, 2),
+    )
+
+
+def is_finite(fields: Float[Any, "n c h w"]) -> Bool[np.ndarray, " n"]:
+    """Rows without NaN and infinity. One sum a row finds both: they survive addition, save for overflow, which is
+    one.
+    """
+    flat = fields.reshape(len(fields), int(np.prod(fields.shape[1:])))
+    if isinstance(fields, np.ndarray):
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.isfinite(flat.sum(axis=1))
+    return flat.sum(dim=1).isfinite().cpu().numpy()
+
+
+def _content_keys(fields: np.ndarray, frame: np.ndarray, horizon: np.ndarray) -> UInt64[np.ndarray, " n"]:
+    digests = (blake2b(row.tobytes(), digest_size=8).digest() for row in fields)
+    keys = np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(fields))
+    return mix_keys(keys ^ mix_keys(frame * 4096 + horizon, 3), 4)

@@ -1,0 +1,119 @@
+"""What every surrogate is: a network that maps the fields now to the fields one step later."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from stepward.domains.pde.surrogates.draws import Draws
+
+TINY = 1e-6
+
+
+class Surrogate(nn.Module):
+    """next = fields + step_scale · change((fields − mean) / scale): networks see and give numbers of order 1.
+
+    The three scales are buffers, set by `fit_scales` from data and stored with the weights.
+
+    Args:
+        num_channels: C.
+        multiple: height and width of a grid must be multiples of it.
+
+    Attributes:
+        stochastic: kinds of chance it knows: among "dropout", "latent", "tau", "code", "output".
+    """
+
+    stochastic: ClassVar[frozenset[str]] = frozenset()
+    mean: Tensor
+    scale: Tensor
+    step_scale: Tensor
+
+    def __init__(self, num_channels: int, multiple: int = 1) -> None:
+        super().__init__()
+        self.num_channels, self.multiple = num_channels, multiple
+        for name, value in (("mean", 0.0), ("scale", 1.0), ("step_scale", 1.0)):
+            self.register_buffer(name, torch.full((num_channels, 1, 1), value))
+
+    def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
+        """Fields one step later; without `draws` a function of `fields` alone (in evaluation mode).
+
+        Raises:
+            ValueError: another number of channels, or a grid that does not divide into patches.
+        """
+        self.check(fields)
+        return fields + self.step_scale * self.change((fields - self.mean) / self.scale, draws)
+
+    def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
+        """Normalised fields -> change in one step, in units of `step_scale`."""
+        raise NotImplementedError
+
+    def check(self, fields: Tensor) -> None:
+        """Raise ValueError for fields of another shape than the network's."""
+        _, channels, height, width = fields.shape
+        if channels != self.num_channels or height % self.multiple or width % self.multiple:
+            raise ValueError(
+                f"{type(self).__name__}: expected fields [n, {self.num_channels}, H, W] with H and W multiples of "
+                f"{self.multiple}, got {tuple(fields.shape)}. Crop or resample the grid, or choose another patch size."
+            )
+
+    def fit_scales(self, trajectories: Float[np.ndarray, "n frames c h w"]) -> None:
+        """Set mean, scale and step_scale to those of the data, a channel.
+
+        Raises:
+            ValueError: numbers that are not finite, in which trajectory.
+        """
+        bad = np.flatnonzero(~np.isfinite(trajectories).reshape(len(trajectories), -1).all(axis=1))
+        if len(bad):
+            raise ValueError(f"Trajectories: expected finite numbers, got others in {bad[:5].tolist()}. Drop them.")
+        over = (0, 1, 3, 4)
+        steps = np.diff(trajectories, axis=1)
+        for buffer, values in (
+            (self.mean, trajectories.mean(axis=over)),
+            (self.scale, trajectories.std(axis=over) + TINY),
+            (self.step_scale, np.sqrt((steps**2).mean(axis=over)) + TINY),
+        ):
+            buffer.copy_(torch.from_numpy(np.asarray(values, np.float32))[:, None, None])
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def ready(self) -> None:
+        """Raise ValueError if the network must not be used for rollouts yet. Most have nothing to object."""
+
+
+class Wrapped(Surrogate):
+    """A user's own module, called with physical fields [n, C, H, W] and giving those one step later."""
+
+    def __init__(self, module: nn.Module, num_channels: int, multiple: int = 1) -> None:
+        super().__init__(num_channels, multiple)
+        self.module = module
+
+    def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
+        self.check(fields)
+        following = self.module(fields)
+        if following.shape != fields.shape:
+            raise ValueError(
+                f"{type(self.module).__name__}: expected fields like its input, {tuple(fields.shape)}, got "
+                f"{tuple(following.shape)}. A surrogate maps the fields now to the fields one step later."
+            )
+        return following
+
+
+def as_tensor(fields: Any, device: torch.device) -> Float[Tensor, "n c h w"]:
+    """Fields of a batch of states on a device."""
+    tensor = torch.from_numpy(np.require(fields, requirements=["C", "W"])) if isinstance(fields, np.ndarray) else fields
+    return tensor.to(device=device, dtype=torch.float32)
+
+
+def as_given(tensor: Tensor, like: Any) -> Any:
+    """A result in the form of `like`: a numpy array for numpy fields, else a tensor on the same device."""
+    return tensor.cpu().numpy() if isinstance(like, np.ndarray) else tensor.to(like.device)

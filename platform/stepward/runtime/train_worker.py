@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,20 +62,11 @@ def train(config: dict[str, Any]) -> None:
     settings = _settings(values)
     context = ray.train.get_context()
     rank = Rank(context.get_world_rank(), context.get_world_size())
+    parallel: dict[str, Any] = {}
+    if rank.world > 1:
+        parallel = {"wrap": lambda module: prepare_model(module, move_to_device=False), "agree": _from_first_worker}
     labels, validation = _labels(values, "train"), _labels(values, "validation")
-    steps = epochs(
-        seeded_module(settings.learner.module, settings.seed).to(get_device()),
-        _examples(settings, labels),
-        make_examples(settings.learner.encode(validation.states), *_counts(validation), Binomial(), pool=False),
-        settings.objective,
-        settings.optimisation,
-        seed=settings.seed,
-        start=_last_checkpoint(),
-        wrap=(lambda module: prepare_model(module, move_to_device=False)) if rank.world > 1 else lambda module: module,
-        rank=rank,
-        judge=_judge(validation),
-        agree=_from_first_worker if rank.world > 1 else lambda number: number,
-    )
+    steps = descend(settings, labels, validation, get_device(), start=_last_checkpoint(), rank=rank, **parallel)
     for checkpoint in steps:
         metrics = checkpoint.progress.history[-1]
         if rank.rank:
@@ -84,6 +75,26 @@ def train(config: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint.save(folder)
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def descend(
+    settings: TrainSettings,
+    labels: LabelledStates,
+    validation: LabelledStates,
+    device: torch.device | str,
+    **options: Any,
+) -> Iterator[Checkpoint]:
+    """The epoch loop over labelled states, with the metrics of every epoch; `options` are further ones of `epochs`."""
+    return epochs(
+        seeded_module(settings.learner.module, settings.seed).to(device),
+        _examples(settings, labels),
+        make_examples(settings.learner.encode(validation.states), *_counts(validation), Binomial(), pool=False),
+        settings.objective,
+        settings.optimisation,
+        seed=settings.seed,
+        judge=_judge(validation),
+        **options,
+    )
 
 
 def read_result(result: Any) -> Trained:
@@ -101,7 +112,8 @@ def _settings(values: dict[str, Any]) -> TrainSettings:
 
 def _labels(values: dict[str, Any], split: str) -> LabelledStates:
     settings = _settings(values)
-    return read_labels(settings.artifact("label", settings.label).folder, settings.wing, split)
+    labels = read_labels(settings.artifact("label", settings.label).folder, settings.wing, split)
+    return settings.subset.of(labels, settings.seed) if split == "train" else labels
 
 
 def _counts(labels: LabelledStates) -> tuple[np.ndarray, np.ndarray]:

@@ -48,7 +48,10 @@ def finish(settings: TrainSettings, trained: Trained, started: float) -> Manifes
         seed=settings.seed,
         digest=digest,
         inputs={"label": labels_artifact},
-        rows={"train": labels_artifact.manifest().rows["train"], "validation": len(validation)},
+        rows={
+            "train": settings.subset.num_kept(labels_artifact.manifest().rows["train"]),
+            "validation": len(validation),
+        },
         cost={"seconds": time.monotonic() - started},
         facts={"num_parameters": int(reward.num_parameters), "best_epoch": trained.best_epoch},
     )

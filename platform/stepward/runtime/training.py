@@ -113,6 +113,8 @@ def _check_labels(settings: TrainJob, folder: Folder) -> None:
     """Find out here, and not after workers have started, that labels cannot be used."""
     for split in ("train", "validation"):
         labels = read_labels(folder, settings.wing, split)
+        if split == "train":
+            labels = settings.subset.of(labels, settings.seed)
         if isinstance(settings.objective, Pairwise):
             labels.column_codes(settings.objective.group_by)
 

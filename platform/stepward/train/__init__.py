@@ -7,6 +7,7 @@ from stepward.train.loop import Rank, epochs, predict_logits, seeded_module, sta
 from stepward.train.objectives import OBJECTIVES, Binomial, Focal, HardBCE, Objective, Pairwise, SoftBCE
 from stepward.train.optimisation import Optimisation
 from stepward.train.settings import TrainSettings, train_settings
+from stepward.train.subset import LabelSubset, thin
 
 __all__ = [
     "TrainSettings",
@@ -19,6 +20,8 @@ __all__ = [
     "HardBCE",
     "Focal",
     "Pairwise",
+    "LabelSubset",
+    "thin",
     "LabelledStates",
     "read_labels",
     "Examples",

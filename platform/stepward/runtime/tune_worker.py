@@ -1,0 +1,149 @@
+"""What one trial of a sweep does in its worker: the plain epoch loop, reported every epoch so that it can be stopped.
+
+A report carries a checkpoint, from which an interrupted trial goes on, and the trial's losses so far, which is all that
+the driver reads in the end.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.special import expit
+
+from stepward.core.storage import Folder
+from stepward.core.wing import find_wing
+from stepward.runtime.train_worker import descend
+from stepward.train import (
+    Checkpoint,
+    LabelledStates,
+    Progress,
+    TrainSettings,
+    predict_logits,
+    read_labels,
+    train_settings,
+)
+from stepward.tune import Space, problem_losses
+
+OUTCOME, LOSSES = "outcome.json", "losses.npy"
+
+
+@dataclass
+class Standing:
+    """Where a trial stands after an epoch, as its checkpoint holds it.
+
+    Attributes:
+        progress: history and best epoch.
+        losses: share of each validation problem in the loss of the best epoch; empty if no loss was finite.
+        facts: num_parameters, num_rollouts, num_rows, patience_out.
+    """
+
+    progress: Progress
+    losses: Float[np.ndarray, " p"]
+    facts: dict[str, Any]
+
+    def save(self, folder: str) -> None:
+        np.save(Path(folder, LOSSES), self.losses)
+        content = {"history": self.progress.history, "best_epoch": self.progress.best_epoch, "facts": self.facts}
+        Path(folder, OUTCOME).write_text(json.dumps(content))
+
+    @classmethod
+    def load(cls, folder: str) -> Standing:
+        content = json.loads(Path(folder, OUTCOME).read_text())
+        history, best = content["history"], content["best_epoch"]
+        losses = np.load(Path(folder, LOSSES), allow_pickle=False)
+        return cls(Progress(len(history), history, best), losses, content["facts"])
+
+
+def run_trial(config: dict[str, Any], *, base: dict[str, Any], space: Space, threads: int, device: str) -> None:
+    """The function Ray Tune runs: one trial.
+
+    Args:
+        config: what Tune hands out; see `trial_values`.
+        base: plain train settings that are of the sweep.
+    """
+    from ray import tune
+
+    torch.set_num_threads(threads)
+    wing = find_wing(base["domain"])
+    settings = space.settings(train_settings(wing), base, trial_values(config, space))
+    url = settings.artifact("label", settings.label).url
+    labels = settings.subset.of(_labels(url, wing.name, "train"), settings.seed)
+    validation = _labels(url, wing.name, "validation")
+    found = tune.get_checkpoint()
+    with tempfile.TemporaryDirectory() as scratch:
+        start = None if found is None else found.to_directory(scratch)
+        steps = (
+            fitted(settings, labels, validation)
+            if settings.fitted_at_once
+            else descended(settings, labels, validation, device, start)
+        )
+        for standing, checkpoint in steps:
+            with tempfile.TemporaryDirectory() as folder:
+                standing.save(folder)
+                if checkpoint is not None:
+                    checkpoint.save(folder)
+                tune.report(standing.progress.history[-1], checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def trial_values(config: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """Value of each dimension: drawn beforehand, or suggested, where a choice is the index of its value."""
+    if "drawn" in config:
+        return dict(config["drawn"]["values"])
+    picked = {name: config[name] for name in space.dimensions}
+    return {name: space.dimensions[name].suggested(value) for name, value in picked.items()}
+
+
+def descended(
+    settings: TrainSettings, labels: LabelledStates, validation: LabelledStates, device: str, start: str | None
+) -> Iterator[tuple[Standing, Checkpoint]]:
+    """Gradient descent, epoch by epoch, from the checkpoint in the folder `start` if there is one."""
+    losses = np.zeros(0) if start is None else Standing.load(start).losses
+    module = settings.learner.module().to(device)
+    inputs = {
+        k: torch.from_numpy(np.ascontiguousarray(v)).to(device)
+        for k, v in settings.learner.encode(validation.states).items()
+    }
+    begun = None if start is None else Checkpoint.load(start)
+    for checkpoint in descend(settings, labels, validation, device, start=begun):
+        progress = checkpoint.progress
+        if progress.best_epoch == progress.epochs_done:
+            module.load_state_dict(checkpoint.weights)
+            losses = problem_losses(validation, expit(predict_logits(module, inputs).double().cpu().numpy()))
+        facts = _facts(labels, checkpoint.weights)
+        facts["patience_out"] = progress.out_of_patience(settings.optimisation.patience)
+        yield Standing(progress, losses, facts), checkpoint
+
+
+def fitted(
+    settings: TrainSettings, labels: LabelledStates, validation: LabelledStates
+) -> Iterator[tuple[Standing, None]]:
+    """A learner fitted in one call: a history of one row."""
+    weights = settings.learner.fit(labels.states, labels.successes, labels.num_rollouts, settings.seed)
+    scores = settings.learner.reward(weights).score(validation.states, validation.states)
+    losses = problem_losses(validation, np.asarray(scores, np.float64))
+    progress = Progress()
+    progress.note({"validation_loss": float(losses.mean())})
+    yield Standing(progress, losses, _facts(labels, weights)), None
+
+
+@lru_cache(maxsize=2)
+def _labels(url: str, domain: str, split: str) -> LabelledStates:
+    """Read once a worker, which may run many trials."""
+    return read_labels(Folder(url), find_wing(domain), split)
+
+
+def _facts(labels: LabelledStates, weights: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "num_parameters": int(sum(np.prod(array.shape) for array in weights.values())),
+        "num_rollouts": float(labels.num_rollouts.mean()),
+        "num_rows": len(labels),
+    }

@@ -1,0 +1,95 @@
+"""From the trials of a sweep to a finished artifact: tables, the winner, and its settings for the train job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from stepward.core.artifacts import Manifest, content_digest
+from stepward.tune import (
+    Plan,
+    Trial,
+    TuneSettings,
+    behind,
+    history_table,
+    pick_winner,
+    runner_up,
+    trials_table,
+)
+
+NOT_CONTENT = ["seconds"]  # columns that differ from run to run
+
+
+def finish(settings: TuneSettings, plan: Plan, trials: Sequence[Trial], started: float) -> Manifest:
+    """Write everything a tune artifact holds; `started` is the monotonic time at which the stage began."""
+    artifact = settings.artifact("tune")
+    folder = artifact.folder
+    winner = pick_winner(trials, settings.selection.rule)
+    second = runner_up(trials, winner)
+    gaps = dict(zip((trial.id for trial in trials), behind(trials, winner, settings.seed), strict=True))
+    further = [
+        {} if gap is None else {"behind": gap.value, "behind_low": gap.low, "behind_high": gap.high}
+        for gap in gaps.values()
+    ]
+    table, history = trials_table(trials, further), history_table(trials)
+    for name in {path.split("/")[0] for path in folder.files() if path.startswith("sweep-")}:
+        folder.delete(name)  # checkpoints and Ray's state of this sweep
+    folder.write_table("trials.parquet", table)
+    folder.write_table("history.parquet", history)
+    folder.write_bytes("best.yaml", best_yaml(settings, plan, winner).encode())
+    counts = {status: sum(trial.status == status for trial in trials) for status in ("finished", "stopped", "failed")}
+    metrics = {f"winner/{name}": value for name, value in winner.best_metrics.items()}
+    metrics |= {"winner/best_epoch": winner.best_epoch, "winner/num_parameters": winner.num_parameters}
+    metrics |= {f"trials/{status}": count for status, count in counts.items()}
+    facts: dict[str, Any] = {"winner": winner.id, "settings": winner.settings, "loss": winner.loss, **counts}
+    if second is not None:
+        gap = gaps[second.id]
+        assert gap is not None, "a runner-up has a loss"
+        facts["next"] = {"trial": second.id, "behind": gap.value, "low": gap.low, "high": gap.high}
+        metrics |= {"next/behind": gap.value, "next/behind_low": gap.low, "next/behind_high": gap.high}
+    folder.write_json("metrics.json", {name: float(value) for name, value in metrics.items()})
+    return artifact.finish(
+        identity=settings.identity(),
+        seed=settings.seed,
+        digest=content_digest([table.drop_columns(NOT_CONTENT), history]),
+        inputs={"label": settings.artifact("label", settings.label)},
+        rows={"trials": len(table), "history": len(history)},
+        cost={"seconds": time.monotonic() - started, "trial_seconds": sum(trial.seconds for trial in trials)},
+        facts=facts,
+    )
+
+
+def best_yaml(settings: TuneSettings, plan: Plan, winner: Trial) -> str:
+    """Settings of the winner for the train job, on all training rows even where the trials had fewer.
+
+    Every setting is written out, so that it stays what it was when a default changes.
+    """
+    chosen = plan.space.settings(settings.train_class, settings.base(), winner.settings)
+    unused = {"objective", "optimisation"} if chosen.fitted_at_once else set()
+    values = chosen.model_dump(mode="json", exclude={"overwrite", *unused})
+    if "subset.num_rows" not in winner.settings:
+        values["subset"]["num_rows"] = None
+    words = (
+        f"# Winner of {settings.artifact('tune').url}: trial {winner.id} of the space {settings.space}, "
+        f"validation loss {winner.loss:.5f} nats a rollout.\n"
+    )
+    return words + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def winner_line(facts: Mapping[str, Any]) -> str:
+    """The winner in one line: its loss, its settings, and how far the next one is behind."""
+    values = ", ".join(f"{name}={_short(value)}" for name, value in facts["settings"].items())
+    line = f"trial {facts['winner']} wins with validation loss {facts['loss']:.4f} ({values})"
+    if "next" in facts:
+        near = facts["next"]
+        line += f"; next is {near['trial']}, {near['behind']:+.4f} [{near['low']:+.4f}, {near['high']:+.4f}]"
+    return line
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return ":".join(map(_short, value.values())) if isinstance(value, dict) else str(value)

@@ -1,0 +1,135 @@
+"""Settings of the tune stage, without those that say where and how fast it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, create_model
+
+from stepward.core.config import Config, one_of, read_yaml
+from stepward.core.stage import StageSettings
+from stepward.core.wing import Wing
+from stepward.train import TrainSettings, train_settings
+from stepward.tune.space import Space, read_space
+
+EPOCHS = "optimisation.num_epochs"
+
+
+class RandomSearch(Config):
+    """Trials drawn before the sweep starts: the grid, and random values of all other dimensions."""
+
+    kind: Literal["random"] = "random"
+    num_samples: int = Field(16, ge=1, description="trials for every point of the grid")
+
+
+class OptunaSearch(Config):
+    """Trials suggested by Optuna's tree-structured Parzen estimator, from those that ended before."""
+
+    kind: Literal["optuna"] = "optuna"
+    num_samples: int = Field(32, ge=1, description="trials")
+
+
+class Asha(Config):
+    """Stop trials that are behind (Li et al. 2020, "A system for massively parallel hyperparameter tuning").
+
+    After g, gη, gη², … epochs a trial goes on only if it is among the best 1/η of those that came so far.
+    """
+
+    kind: Literal["asha"] = "asha"
+    grace_epochs: int = Field(2, ge=1, description="g: epochs that every trial gets")
+    reduction_factor: float = Field(3.0, gt=1, description="η: 3 or 4 is usual")
+
+
+class RunAll(Config):
+    """Every trial runs to its end."""
+
+    kind: Literal["none"] = "none"
+
+
+class Selection(Config):
+    """How the winner is chosen among the trials, by validation loss."""
+
+    rule: Literal["lowest", "one_standard_error"] = Field(
+        "lowest", description="lowest loss; or the cheapest trial within one standard error of it"
+    )
+
+
+class TuneSettings(StageSettings):
+    """What is swept and how the winner is chosen. `tune_settings` sets the defaults of a domain."""
+
+    label: str = Field("default", description="name of the label artifact that all trials learn from")
+    space: str = Field("tune_spaces/walk_prm.yaml", description="YAML file with the settings to try")
+    search: one_of({"random": RandomSearch, "optuna": OptunaSearch}) = Field(  # type: ignore[valid-type]
+        RandomSearch(), description="where trials come from"
+    )
+    scheduler: one_of({"asha": Asha, "none": RunAll}) = Field(Asha(), description="which trials are stopped early")  # type: ignore[valid-type]
+    selection: Selection = Field(Selection(), description="the winner")
+
+    def identity(self) -> dict[str, Any]:
+        """The settings, with the content of the space in place of its path."""
+        return super().identity() | {"space": read_yaml(self.space)}
+
+    @property
+    def train_class(self) -> type[TrainSettings]:
+        """Settings of a train job of the domain."""
+        return train_settings(self.wing)
+
+    def base(self) -> dict[str, Any]:
+        """Settings of the train job that are of the sweep, and not of its space."""
+        return {name: getattr(self, name) for name in ("domain", "store", "seed", "label")} | {
+            "name": f"{self.name}-winner"
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep whose every setting was checked.
+
+    Attributes:
+        trials: value of each dimension, per trial; None where a search suggests them one after another.
+        num_trials: how many there will be.
+        max_epochs: epochs of a trial that is not stopped.
+    """
+
+    space: Space
+    trials: list[dict[str, Any]] | None
+    num_trials: int
+    max_epochs: int
+
+
+def make_plan(settings: TuneSettings) -> Plan:
+    """Read and check everything that a sweep will do.
+
+    Raises:
+        ValueError: a name or value of the space that a train job does not accept, or a setting that has no effect.
+    """
+    train_class, base, search = settings.train_class, settings.base(), settings.search
+    space = read_space(settings.space, train_class)
+    suggested = isinstance(search, OptunaSearch)
+    if suggested and space.grids:
+        raise ValueError(f"space: a search by Optuna has no grid; write choice for {sorted(space.grids)}.")
+    trials = None if suggested else space.draw(search.num_samples, settings.seed)
+    space.check(train_class, base, trials or [])
+    first = space.settings(train_class, base, {name: one.extremes[0] for name, one in space.dimensions.items()})
+    max_epochs = 1 if first.fitted_at_once else first.optimisation.num_epochs
+    if isinstance(settings.scheduler, Asha):
+        if EPOCHS in space.dimensions:
+            raise ValueError(
+                f"scheduler: asha compares trials at equal epochs; fix {EPOCHS} or set scheduler.kind=none."
+            )
+        if settings.scheduler.grace_epochs >= max_epochs:
+            raise ValueError(
+                f"scheduler.grace_epochs: expected fewer than the {max_epochs} epochs of a trial, got "
+                f"{settings.scheduler.grace_epochs}, which stops none. Lower it, or set scheduler.kind=none."
+            )
+    return Plan(space, trials, search.num_samples if trials is None else len(trials), max_epochs)
+
+
+def tune_settings(wing: Wing, base: type[TuneSettings] = TuneSettings) -> type[TuneSettings]:
+    """`base` with the domain, and its own space as the default."""
+    fields: dict[str, Any] = {
+        "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
+        "space": (str, Field(f"tune_spaces/{wing.name}_prm.yaml", description="YAML file with the settings to try")),
+    }
+    return create_model("TuneSettings", __base__=base, __module__=__name__, **fields)

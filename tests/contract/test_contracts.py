@@ -5,7 +5,7 @@ import pytest
 
 from stepward.core.config import validate
 from stepward.core.interfaces import Status
-from stepward.core.wing import find_wing, wings
+from stepward.core.wing import find_wing, wing_names
 from stepward.search import SEARCHES
 from stepward.testing import check_domain, check_proposer, check_reward, check_search
 from stepward.testing.contracts import children_of
@@ -35,7 +35,7 @@ def walk():
 
 
 def test_the_walk_is_an_installed_wing():
-    assert "walk" in wings()
+    assert "walk" in wing_names()
 
 
 def test_domain(walk):

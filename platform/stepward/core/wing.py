@@ -17,7 +17,7 @@ from jaxtyping import Float
 from stepward.core.batch import Batch
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain, RewardModel, Verifier
-from stepward.core.registry import lookup, plugins
+from stepward.core.registry import lookup, plugin_points, plugins
 
 
 @dataclass(frozen=True)
@@ -124,18 +124,20 @@ class Wing:
     texts: Callable[[Any], list[str]] | None = field(default=None)
 
 
-def wings() -> dict[str, Wing]:
-    """Every installed domain by name."""
-    return plugins("domains")
+def wing_names() -> list[str]:
+    """Every installed domain."""
+    return sorted(plugin_points("domains"))
 
 
 def find_wing(name: str) -> Wing:
     """The wing called `name`, with what other packages add to it, or an error that says which wings there are.
 
+    Only that wing is imported: the walk does not wait for the libraries of the others.
+
     A package adds kinds to a domain it does not own through the entry-point groups ``stepward.proposers.<domain>``,
     ``stepward.rewards.<domain>`` and ``stepward.learners.<domain>``.
     """
-    wing = lookup(wings(), name, kind="domain")
+    wing = lookup(plugin_points("domains"), name, kind="domain").load()
     return replace(
         wing,
         proposers={**wing.proposers, **plugins(f"proposers.{name}")},

@@ -10,7 +10,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
@@ -35,22 +35,21 @@ class TrainPool(Config):
     """The workers that train together."""
 
     num_workers: int = Field(1, ge=1, description="workers; each takes its share of every minibatch")
-    cpus_per_worker: float | None = Field(None, gt=0, description="CPUs of a worker; none: an equal share of all")
+    cpus_per_worker: float = Field(
+        1.0, gt=0, description="CPUs and threads of a worker; small networks gain nothing from more than one"
+    )
     use_gpu: bool | None = Field(None, description="one GPU a worker; none: where there are enough of them")
     max_failures: int = Field(3, ge=0, description="how often workers that died are started again from the last epoch")
 
     def resolve(self) -> TrainPool:
         """These settings with the numbers that depend on the cluster filled in."""
         have = resources()
-        cpus = self.cpus_per_worker or max(have["CPU"] // self.num_workers, 1.0)
         gpu = have["GPU"] >= self.num_workers if self.use_gpu is None else self.use_gpu
-        return self.model_copy(update={"cpus_per_worker": cpus, "use_gpu": gpu})
+        return self.model_copy(update={"use_gpu": gpu})
 
 
 class TrainJob(TrainSettings):
     """All settings of jobs/train.py; `train_job` narrows them to a domain."""
-
-    NOT_IDENTITY: ClassVar[frozenset[str]] = TrainSettings.NOT_IDENTITY
 
     pool: TrainPool = Field(TrainPool(), description="workers and retries")
     cluster: ClusterSettings = Field(ClusterSettings(), description="which Ray cluster does the work")
@@ -140,7 +139,7 @@ def _train_on_ray(settings: TrainJob, run: str) -> Trained:
     folder = settings.artifact("train").folder
     trainer = TorchTrainer(
         train,
-        train_loop_config={"settings": shipped(settings), "threads": max(int(pool.cpus_per_worker or 1), 1)},
+        train_loop_config={"settings": shipped(settings), "threads": max(int(pool.cpus_per_worker), 1)},
         scaling_config=ScalingConfig(
             num_workers=pool.num_workers,
             use_gpu=bool(pool.use_gpu),

@@ -60,9 +60,7 @@ def _attempt(title: str, build: Builder, sources: Sources) -> Section:
     except MissingError as missing:
         return Section(title, [Gap(missing.reason, missing.command)])
     except (ValueError, KeyError) as error:  # a table of another version lacks a column
-        return Section(
-            title, [Gap(f"Its data could not be read: {_reason(error)}", f"{sources.evaluate.command} overwrite=true")]
-        )
+        return Section(title, [Gap(f"Its data could not be read: {_reason(error)}. Make them again (overwrite=true).")])
 
 
 def _reason(error: Exception) -> str:

@@ -29,7 +29,7 @@ def search_tree(nodes: pa.Table, label: str = "score of the step") -> Figure:
     colours = ScalarMappable(
         Normalize(score[children].min(), score[children].max()) if children.any() else None, "viridis"
     )
-    for node in np.flatnonzero(children):
+    for node in np.flatnonzero(children).tolist():
         above = int(parent[node])
         style = (
             {"color": INK, "linewidth": 2.0, "zorder": 2}

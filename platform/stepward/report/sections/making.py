@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+import json
+
 import pyarrow as pa
 
 from stepward.report.figures import png, training, trials
 from stepward.report.page import Block, Gap, Grid, Picture, Prose, Section, Verbatim
 from stepward.report.sections.setting import evaluate_table, setting
 from stepward.report.sources import MissingError, Source, Sources
-from stepward.report.tables import where
-from stepward.report.text import count, duration, rate
+from stepward.report.tables import require, where
+from stepward.report.text import count, duration, rate, signed
 
+LOSS = "validation_loss"
 COSTS = ("expansions", "proposals", "scored", "nfe", "generated_tokens", "scored_tokens", "flops")
 
 
@@ -95,39 +97,39 @@ def _training(name: str, source: Source) -> list[Block]:
 
 def tuning_section(sources: Sources) -> Section:
     """Every trial of the sweep, and the winner's settings."""
-    manifest = sources.tune.open()
-    rows = sources.tune.table("trials.parquet")
-    metric = str(manifest.facts.get("metric") or manifest.identity.get("metric"))
-    mode = str(manifest.facts.get("mode") or manifest.identity.get("mode", "min"))
-    if metric not in rows.column_names:
-        raise MissingError(
-            f"trials.parquet of {sources.tune.role} holds no column {metric!r}: {rows.column_names}.",
-            f"{sources.tune.command} overwrite=true",
-        )
-    values = rows[metric].to_numpy(zero_copy_only=False).astype(float)
-    if not np.isfinite(values).any():
-        raise MissingError(
-            f"No trial of {sources.tune.role} has a finite {metric}.", f"{sources.tune.command} overwrite=true"
-        )
-    best, better = (np.nanargmax, "higher") if mode == "max" else (np.nanargmin, "lower")
-    winner = int(best(values))
+    source, manifest = sources.tune, sources.tune.open()
+    rows = require(source.table("trials.parquet"), ["id", LOSS], f"trials.parquet of {source.role}")
+    facts = manifest.facts
+    winner = rows["id"].to_pylist().index(facts["winner"])
     caption = (
-        f"How to read it: every point is one of n = {len(rows)} trials, at its last validation {metric} ({better} "
-        f"is better); trials stopped early count with what they had reached. The star is the trial chosen, on "
-        f"validation data alone. Seed {manifest.seed}. Panels show one parameter at a time, while the others vary "
-        f"too: read trends, not effects."
+        f"How to read it: each point is one of n = {len(rows)} trials at the validation loss of its best epoch, lower "
+        f"is better; trials stopped early count with what they had reached. The star is the trial chosen on validation "
+        f"problems alone. Seed {manifest.seed}. Panels show one parameter at a time while the others vary too: read "
+        f"trends, not effects."
     )
+    figure = trials(_with_short_blocks(rows), LOSS, winner)
     blocks: list[Block] = [
-        Picture(
-            "trials", png(trials(rows, metric, winner)), f"{metric} of every trial against each parameter.", caption
-        )
+        Picture("trials", png(figure), "Validation loss of every trial against each parameter.", caption)
     ]
-    if sources.tune.has("best.yaml"):
-        blocks += [
-            Prose("The winner's settings:"),
-            Verbatim(sources.tune.artifact.folder.read_bytes("best.yaml").decode().strip()),
-        ]
+    if "next" in facts:
+        near = facts["next"]
+        gap = f"{signed(near['behind'], 4)} nats, 95 % interval {signed(near['low'], 4)} to {signed(near['high'], 4)}"
+        won = f"Trial {facts['winner']} won; the next one, {near['trial']}"
+        blocks.append(Prose(f"{won}, is behind by {gap}, over problems."))
+    if source.has("best.yaml"):
+        settings = source.artifact.folder.read_bytes("best.yaml").decode().strip()
+        blocks.append(Verbatim(settings, folded="The winner's settings, for jobs/train.py"))
     return Section("Tuning", blocks)
+
+
+def _with_short_blocks(rows: pa.Table) -> pa.Table:
+    """Parameters that are blocks of settings, kept as JSON, by their kind and their numbers: "focal 1"."""
+    for position, name in enumerate(rows.column_names):
+        values = rows[name].to_pylist()
+        if name.startswith("config/") and any(isinstance(value, str) and value.startswith("{") for value in values):
+            short = [" ".join(f"{part}" for part in json.loads(value).values()) for value in values]
+            rows = rows.set_column(position, name, pa.array(short))
+    return rows
 
 
 def label_section(sources: Sources) -> Section:

@@ -1,0 +1,237 @@
+"""A whole experiment in one process and one Ray connection: label → train → tune → evaluate → report.
+
+Every stage is a job of its own that can be run alone; here they share a name, a store, a seed and a cluster. A stage
+that is finished is passed over at once, so the same command goes on after any interruption.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, create_model, model_validator
+from rich.console import Console
+from rich.table import Table
+
+from stepward.core.artifacts import Artifact
+from stepward.core.config import Config
+from stepward.core.stage import StageSettings
+from stepward.core.wing import Wing
+from stepward.evaluate.arms import TrainedGuide
+from stepward.runtime.cluster import ClusterSettings, connect
+from stepward.runtime.evaluation import Evaluated, evaluate_job, run_evaluate
+from stepward.runtime.labelling import label_job, run_label
+from stepward.runtime.reporting import Reported, report_job, run_report
+from stepward.runtime.tracking import Tracking
+from stepward.runtime.training import TrainJob, run_train, train_job
+from stepward.runtime.tuning import run_tune, tune_job
+
+SHARED = ("domain", "store", "overwrite", "cluster", "tracking")  # of the experiment: one for all stages
+BASELINE = "hmm"
+
+
+class ExperimentJob(Config):
+    """All settings of jobs/experiment.py; `experiment_job` adds the blocks of a domain."""
+
+    domain: str = Field("walk", description="which domain: the name of an installed wing")
+    name: str = Field("default", pattern=r"^[A-Za-z0-9._-]+$", description="name of the experiment and its artifacts")
+    store: str = Field("artifacts", description="root of all artifacts: a path, or a URL such as s3://bucket/stepward")
+    seed: int = Field(0, ge=0, description="root of every random stream; a stage may have its own")
+    overwrite: bool = Field(False, description="make every artifact of the experiment anew")
+    cluster: ClusterSettings = Field(ClusterSettings(), description="which Ray cluster does the work")
+    tracking: Tracking = Field(
+        Tracking(), description="where finished artifacts are logged; its parent run has the experiment's name"
+    )
+
+    @property
+    def blocks(self) -> dict[str, StageSettings]:
+        """The settings of the stages, in the order in which they run."""
+        return {
+            name: block for name in type(self).model_fields if isinstance(block := getattr(self, name), StageSettings)
+        }
+
+    @model_validator(mode="after")
+    def _shared_once(self) -> ExperimentJob:
+        for stage, block in self.blocks.items():
+            twice = [name for name in SHARED if name in block.model_fields_set]
+            if twice:
+                raise ValueError(
+                    f"{stage}.{twice[0]}: expected {twice[0]} once, for the whole experiment: {twice[0]}=…"
+                )
+        return self
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of an experiment, ready to run."""
+
+    title: str
+    artifact: Artifact
+    run: Callable[[Any], Any]
+    settings: StageSettings
+
+
+@dataclass(frozen=True)
+class Experimented:
+    """What an experiment made: its evaluation and its report."""
+
+    evaluated: Evaluated
+    report: Reported
+    uri: str
+    seconds: float
+
+    def __str__(self) -> str:
+        lines = [self._rates(), f"Whole experiment in {self.seconds:.0f} s", f"Report:       {self.report.page}"]
+        lines.append(f"MLflow store: {self.report.store}")
+        return "\n".join(
+            [*lines, f"Compare runs: mlflow ui --backend-store-uri {self.uri}"] if self._tracked else lines
+        )
+
+    @property
+    def _tracked(self) -> bool:
+        return self.report.store == self.uri
+
+    def _rates(self) -> str:
+        """Solve rates of every guide as a small table."""
+        metrics, problems = self.evaluated.metrics, self.evaluated.metrics["num_problems"]
+        table = Table(title=f"Share of {problems:,.0f} problems solved within so many expansions", title_justify="left")
+        table.add_column("guide")
+        for budget in self.evaluated.budgets:
+            table.add_column(f"{budget:,}", justify="right")
+        for arm in self.evaluated.manifest.facts["arms"]:
+            rates = (metrics.get(f"{arm}/solve_rate_at_{budget:g}") for budget in self.evaluated.budgets)
+            table.add_row(arm, *("–" if rate is None else f"{rate:.3f}" for rate in rates))
+        console = Console(width=100)
+        with console.capture() as captured:
+            console.print(table)
+        return captured.get().rstrip()
+
+
+def experiment_job(wing: Wing) -> type[ExperimentJob]:
+    """Settings of an experiment on a domain: one block a stage, and one a reward model that is trained."""
+    fields: dict[str, Any] = {
+        "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
+        "label": _block(label_job(wing), "labels"),
+        **{name: _block(job, f"the reward model {name}") for name, job in _train_jobs(wing).items()},
+        **({"tune": _block(tune_job(wing), "a sweep around the first reward model")} if wing.learners else {}),
+        "evaluate": _block(evaluate_job(wing), "guides against one another"),
+        "report": _block(report_job(wing), "the page"),
+    }
+    return create_model("ExperimentSettings", __base__=ExperimentJob, __module__=__name__, **fields)
+
+
+def run_experiment(settings: ExperimentJob) -> Experimented:
+    """Run or finish every stage, one after the other.
+
+    Raises:
+        ValueError, RuntimeError: from a stage, with what to do; the stages before it are finished and stay.
+    """
+    started = time.monotonic()
+    made: dict[str, Any] = {}
+    console = Console(stderr=True)
+    plan = list(stages(settings))
+    with _cluster(settings, plan):
+        for number, stage in enumerate(plan, 1):
+            console.print(
+                f"[bold]{number}/{len(plan)} {stage.title}[/bold]  {stage.artifact.url}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            made[stage.artifact.stage] = result = stage.run(stage.settings)
+            console.print(f"    {str(result).splitlines()[0]}", highlight=False, markup=False, soft_wrap=True)
+    return Experimented(made["evaluate"], made["report"], settings.tracking.uri, time.monotonic() - started)
+
+
+def stages(settings: ExperimentJob) -> Iterator[Stage]:
+    """The stages with what they share filled in."""
+    runs: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
+        "label": ("Label", "label", run_label),
+        "tune": ("Tune", "tune", run_tune),
+        "evaluate": ("Evaluate", "evaluate", run_evaluate),
+        "report": ("Report", "report", run_report),
+    }
+    for name, block in settings.blocks.items():
+        title, stage, run = runs.get(name, (f"Train {name}", "train", run_train))
+        filled = block.model_copy(update=_filled(settings, name, block))
+        yield Stage(title, filled.artifact(stage), run, filled)
+
+
+def _filled(settings: ExperimentJob, name: str, block: StageSettings) -> dict[str, Any]:
+    """What a block takes from the experiment: what all share, names of inputs, a seed and name if it has none."""
+    tracking = settings.tracking
+    if "experiment" not in tracking.model_fields_set:
+        tracking = tracking.model_copy(update={"experiment": settings.name})
+    shared = {"cluster": settings.cluster, "tracking": tracking}
+    update = {key: getattr(settings, key) for key in ("domain", "store", "overwrite")}
+    update |= {key: value for key, value in shared.items() if key in type(block).model_fields}
+    trained = {
+        key: artifact_name(settings, key) for key, other in settings.blocks.items() if isinstance(other, TrainJob)
+    }
+    inputs: dict[str, Any] = {
+        "seed": settings.seed,
+        "name": artifact_name(settings, name),
+        "label": artifact_name(settings, "label"),
+        "labels": artifact_name(settings, "label"),
+        "evaluate": artifact_name(settings, "evaluate"),
+    }
+    if "tune" in settings.blocks:
+        inputs["tune"] = artifact_name(settings, "tune")
+    own = type(block).model_fields.keys() - block.model_fields_set
+    update |= {key: value for key, value in inputs.items() if key in own and _names_an_input(block, key)}
+    if "guides" in own:
+        update["guides"] = {guide: _renamed(value, trained) for guide, value in block.guides.items()}  # type: ignore[attr-defined]
+    return update
+
+
+def artifact_name(settings: ExperimentJob, block: str) -> str:
+    """Name of a block's artifact. In the experiment "default" these are the names of the jobs run without arguments."""
+    named = settings.blocks[block]
+    if "name" in named.model_fields_set:
+        return named.name
+    default = type(named).model_fields["name"].default
+    if settings.name == "default":
+        return str(default)
+    return settings.name if default == "default" else f"{settings.name}-{block}"
+
+
+def _names_an_input(block: StageSettings, key: str) -> bool:
+    """Whether a field holds the name of an artifact (or is the seed); `labels` of the label stage, say, is a block."""
+    return key == "seed" or isinstance(getattr(block, key), str | None)
+
+
+def _renamed(guide: Any, trained: dict[str, str]) -> Any:
+    if isinstance(guide, TrainedGuide) and guide.artifact in trained:
+        return guide.model_copy(update={"artifact": trained[guide.artifact]})
+    return guide
+
+
+def _block(job: Any, description: str) -> tuple[Any, Any]:
+    """A field of an experiment: the settings of a stage, by default those of its job without arguments."""
+    return job, Field(job(), description=description)
+
+
+def _train_jobs(wing: Wing) -> dict[str, type[TrainJob]]:
+    """Reward models to train: the domain's first learner as "prm", and the HMM where it has one."""
+    if not wing.learners:
+        return {}
+    base = train_job(wing)
+    kinds = {"prm": next(iter(wing.learners))} | ({BASELINE: BASELINE} if BASELINE in wing.learners else {})
+    annotation = base.model_fields["learner"]
+    jobs = {}
+    for name, kind in kinds.items():
+        learner = Field(wing.learners[kind](), description=annotation.description)
+        fields: dict[str, Any] = {
+            "name": (str, Field(name, pattern=r"^[A-Za-z0-9._-]+$", description="name of the artifact to make")),
+            "learner": (annotation.rebuild_annotation(), learner),
+        }
+        jobs[name] = create_model(f"Train{name.capitalize()}", __base__=base, __module__=__name__, **fields)
+    return jobs
+
+
+def _cluster(settings: ExperimentJob, plan: list[Stage]) -> AbstractContextManager[None]:
+    """Ray for all stages together; none is started where everything but the report is finished."""
+    done = all(stage.artifact.finished for stage in plan if stage.artifact.stage != "report")
+    return nullcontext() if done and not settings.overwrite else connect(settings.cluster)

@@ -91,11 +91,16 @@ def finite(values: Mapping[str, Any]) -> dict[str, float]:
     return {metric_name(key): float(value) for key, value in numbers.items()}
 
 
-def read_history(folder: Folder, name: str, names: Iterable[str]) -> list[tuple[int, dict[str, float]]]:
-    """Rows of a history table; its column `step` counts, or else the position of the row."""
+def read_history(
+    folder: Folder, name: str, names: Iterable[str], trial: str | None = None
+) -> list[tuple[int, dict[str, float]]]:
+    """Rows of a history table; its column `step` counts, or else the position of the row.
+
+    Rows with a column `trial` belong to that trial of a sweep alone, and not to the sweep.
+    """
     if name not in names:
         return []
-    rows = folder.read_table(name).to_pylist()
+    rows = [row for row in folder.read_table(name).to_pylist() if row.pop("trial", None) == trial]
     return [(int(row.pop("step", position)), finite(row)) for position, row in enumerate(rows)]
 
 
@@ -127,7 +132,10 @@ def _trials(folder: Folder, names: list[str]) -> list[RunContent]:
         texts = {f"stepward.{key}": value for key, value in row.items() if isinstance(value, str) and value}
         name = str(row.get("trial") or row.get("trial_id") or row.get("id") or f"{position:04d}")
         tags = texts | {"stepward.stage": "tune", "stepward.run": name}
-        runs.append(RunContent(name=f"trial/{name}", params=flatten(config), metrics=finite(row), tags=tags))
+        history = read_history(folder, "history.parquet", names, trial=name)
+        runs.append(
+            RunContent(name=f"trial/{name}", params=flatten(config), metrics=finite(row), history=history, tags=tags)
+        )
     return runs
 
 

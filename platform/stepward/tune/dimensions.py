@@ -26,6 +26,13 @@ class Dimension(ABC):
 
     values: tuple[Any, ...]
 
+    def __post_init__(self) -> None:
+        self.check()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises ValueError if there can be no such dimension."""
+
     @abstractmethod
     def at(self, point: float) -> Any:
         """The value at a point of (0, 1): uniform points give the distribution of the dimension."""
@@ -43,7 +50,7 @@ class Dimension(ABC):
 class Choice(Dimension):
     """One of the values, each as likely."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if not self.values:
             raise ValueError("expected at least one value, got none")
 
@@ -65,7 +72,7 @@ class Grid(Choice):
 class Uniform(Dimension):
     """A number between two others."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in self.values)
         if len(self.values) != 2 or not numbers or self.values[0] >= self.values[1]:
             raise ValueError(f"expected [low, high] with low < high, got {list(self.values)}")
@@ -82,8 +89,8 @@ class Uniform(Dimension):
 class LogUniform(Uniform):
     """A positive number whose logarithm is uniform."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         if self.values[0] <= 0:
             raise ValueError(f"expected [low, high] with 0 < low, got {list(self.values)}")
 
@@ -95,8 +102,8 @@ class LogUniform(Uniform):
 class Integers(Uniform):
     """A whole number, both ends included."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         if any(int(value) != value for value in self.values):
             raise ValueError(f"expected [low, high] of whole numbers, got {list(self.values)}")
 

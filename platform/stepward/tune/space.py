@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stepward.core.config import C, dotted_fields, override, read_yaml
+from stepward.core.config import dotted_fields, override, read_yaml
 from stepward.core.seeding import Rng
+from stepward.train import TrainSettings
 from stepward.tune import dimensions
 from stepward.tune.dimensions import Dimension, Grid
 
@@ -60,7 +61,9 @@ class Space:
                 trial[name] = one.at(point)
         return [{name: trial[name] for name in self.dimensions} for trial in trials]
 
-    def settings(self, config_class: type[C], base: Mapping[str, Any], trial: Mapping[str, Any]) -> C:
+    def settings(
+        self, config_class: type[TrainSettings], base: Mapping[str, Any], trial: Mapping[str, Any]
+    ) -> TrainSettings:
         """Settings of a trial.
 
         Args:
@@ -69,7 +72,7 @@ class Space:
         """
         return override(config_class, base, self.fixed | dict(trial))
 
-    def check(self, config_class: type[C], base: Mapping[str, Any], trials: list[dict[str, Any]]) -> None:
+    def check(self, config_class: type[TrainSettings], base: Mapping[str, Any], trials: list[dict[str, Any]]) -> None:
         """Find out whether a train job accepts all trials, and the ends of every dimension.
 
         Raises:
@@ -85,7 +88,7 @@ class Space:
                 raise ValueError(f"space: no trial with {shown} is possible:\n{error}") from None
 
 
-def read_space(path: str, config_class: type[C]) -> Space:
+def read_space(path: str, config_class: type[TrainSettings]) -> Space:
     """The space in a YAML file.
 
     Args:

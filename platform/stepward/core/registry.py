@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,12 +19,14 @@ def lookup(table: Mapping[str, T], name: str, *, kind: str) -> T:
     raise ValueError(f"Unknown {kind} {name!r}: expected one of {sorted(table)}.{hint}")
 
 
-def plugin_points(group: str) -> dict[str, EntryPoint]:
-    """What installed packages offer under the entry-point group `stepward.<group>`, by name; nothing is imported yet.
+def plugin_points(group: str) -> dict[str, Any]:
+    """Entry points that installed packages offer under `stepward.<group>`, by name; nothing is imported yet.
+
+    They may be of the package `importlib_metadata` instead of the standard library, once something has imported it.
 
     Two packages that offer one name are an error: which of them wins would depend on installation order.
     """
-    found: dict[str, EntryPoint] = {}
+    found: dict[str, Any] = {}
     for point in entry_points(group=f"stepward.{group}"):
         if point.name in found:
             raise ValueError(f"Two installed packages offer {point.name!r} in stepward.{group}; uninstall one of them.")

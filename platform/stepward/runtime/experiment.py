@@ -97,7 +97,7 @@ class Experimented:
     def _rates(self) -> str:
         """Solve rates of every guide as a small table."""
         metrics, problems = self.evaluated.metrics, self.evaluated.metrics["num_problems"]
-        table = Table(title=f"Share of {problems:,.0f} problems solved within so many expansions", title_justify="left")
+        table = Table()
         table.add_column("guide")
         for budget in self.evaluated.budgets:
             table.add_column(f"{budget:,}", justify="right")
@@ -107,7 +107,7 @@ class Experimented:
         console = Console(width=100)
         with console.capture() as captured:
             console.print(table)
-        return captured.get().rstrip()
+        return f"Share of {problems:,.0f} problems solved within so many expansions\n{captured.get().rstrip()}"
 
 
 def experiment_job(wing: Wing) -> type[ExperimentJob]:

@@ -28,6 +28,7 @@ from stepward.report import MAX_NODES, Page, Sources, build_page, read_sources, 
 from stepward.runtime.tracking import Tracking, track
 from stepward.search.registry import build_search
 from stepward.train import train_settings
+from stepward.tune import tune_settings
 
 TRAINED = ("prm", "hmm")
 DRAWN = (3, 8)  # expansions of the search that is drawn: enough to show a choice, few enough to read
@@ -59,7 +60,12 @@ class Reported:
 
     def __str__(self) -> str:
         made = "Already made" if self.was_finished else f"Reported in {self.seconds:.1f} s"
-        missing = f"; {self.num_missing} sections lack their data, and say how to make it" if self.num_missing else ""
+        lack = (
+            "1 section lacks its data, and says"
+            if self.num_missing == 1
+            else f"{self.num_missing} sections lack their data, and say"
+        )
+        missing = f"; {lack} how to make it" if self.num_missing else ""
         lines = [f"{made}: {self.num_figures} figures{missing}", f"Report:       {self.page}"]
         return "\n".join([*lines, f"MLflow store: {self.store}"])
 
@@ -118,9 +124,11 @@ def find_sources(settings: ReportJob) -> Sources:
 
 def default_identities(wing: Wing) -> dict[str, dict[str, Any]]:
     """Stage -> settings of its job without arguments, so that commands name only what differs."""
-    jobs = {"label": label_settings(wing), "evaluate": evaluate_settings(wing)}
-    jobs |= {"train": train_settings(wing)} if wing.learners else {}
-    return {stage: job().identity() for stage, job in jobs.items()}
+    jobs: dict[str, Any] = {"label": label_settings(wing), "evaluate": evaluate_settings(wing)}
+    jobs |= {"train": train_settings(wing), "tune": tune_settings(wing)} if wing.learners else {}
+    found = {stage: StageSettings.identity(job()) for stage, job in jobs.items()}
+    found.get("tune", {}).pop("space", None)  # a path here and its content in the artifact
+    return found
 
 
 def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:

@@ -49,7 +49,7 @@ def _positions(panel: Axes, values: list[Any]) -> np.ndarray:
         return _categories(panel, [str(value) for value in values], sorted({str(value) for value in values}))
     numbers = np.array(values, float)
     kinds = np.unique(numbers)
-    if len(kinds) <= FEW:
+    if len(kinds) <= FEW and len(kinds) < len(values):
         return _categories(panel, [f"{number:g}" for number in numbers], [f"{kind:g}" for kind in kinds])
     if kinds[0] > 0 and kinds[-1] / kinds[0] > 10:
         panel.set_xscale("log")

@@ -24,7 +24,9 @@ def provenance_section(sources: Sources) -> Section:
         for role, manifest in usable.items()
     ]
     again: list[Block] = [
-        Prose("To make it again, from the project's root:"),
+        Prose(
+            "To make it again, from the project's root (a sweep: with the space of its settings above, as space=FILE):"
+        ),
         Verbatim("\n".join(source.command for source in sources.usable())),
     ]
     return Section("Made from", [artifacts, _versions(list(usable.values())), *settings, *again])

@@ -58,6 +58,8 @@ def _ceiling(points: pa.Table) -> list[Block]:
     solvable, total = points["num_solvable"][0].as_py(), points["num_problems"][0].as_py()
     if solvable is None:
         return []
+    if solvable == total:
+        return [Prose(f"Every one of the {count(total)} problems has a solution within its steps.")]
     most = f"No search can solve more than {count(solvable)} of the {count(total)} problems ({rate(solvable / total)})"
     return [Prose(f"{most}: the others have no solution within their steps.")]
 
@@ -121,6 +123,8 @@ def _detectable(sources: Sources) -> list[Block]:
 def searches_section(sources: Sources) -> Section:
     """Other searches against the main one at equal budgets."""
     about = setting(sources)
+    if len(about.identity["searches"]) == 1:
+        return Section("Other searches", [Prose(f"The evaluation ran one search only: {about.main}.")])
     rows = evaluate_table(sources, "searches").to_pylist()
     body = [
         [

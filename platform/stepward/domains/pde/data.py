@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from pydantic import Field
 
 from stepward.core.config import Config
@@ -60,9 +61,9 @@ class PDEProblems(Config):
 
     def references(self, split: str, seed: int) -> list[str]:
         """Names of the generated trajectories of a split."""
-        kinds = {"cells": self.cells, "num_steps": self.num_steps, "dt": self.dt, "seed": seed}
         indices = range(OFFSETS[split], OFFSETS[split] + getattr(self, f"num_{split}"))
-        return [euler_name(self.families[i % len(self.families)], index=i, **kinds) for i in indices]  # type:
+        name = partial(euler_name, cells=self.cells, num_steps=self.num_steps, dt=self.dt, seed=seed)
+        return [name(self.families[i % len(self.families)], index=i) for i in indices]
         ignore[arg - type]
 
     def _from_file(self, path: str, split: str) -> tuple[pa.Table, list[Rejected]]:
@@ -188,7 +189,7 @@ def split_of_rows(rows: np.ndarray) -> np.ndarray:
 def describe_bad(block: FieldBlock) -> list[str]:
     """What is wrong with each trajectory of a block; "" if nothing is."""
     finite = np.isfinite(block.fields).all(axis=(2, 3, 4))
-    physical: Bool[np.ndarray, "n frames"] = np.ones_like(finite)
+    physical = np.ones(finite.shape, bool)
     if "density" in block.grid.channels:
         physical = (block.fields[:, :, block.grid.channels.index("density")] > 0).all(axis=(2, 3))
     messages = []

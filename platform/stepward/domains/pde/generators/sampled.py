@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,7 @@ class TauSettings(GeneratorSettings):
     sigma: float = Field(0.0, ge=0, description="noise on the latent that is decoded, in its standard deviations")
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _ordered(self) -> TauSettings:
         if not self.low <= self.high:
             raise ValueError(f"expected low <= high, got {self.low} and {self.high}")
         return self

@@ -7,7 +7,7 @@ differ in where things are, not in how much there is. Report pair accuracy besid
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -33,7 +33,7 @@ class ARMSettings(Config):
     energy_form: Literal["total", "squared"] = Field("total", description="squared: the sum of squares of the field")
 
     @model_validator(mode="after")
-    def _some_weight(self) -> Self:
+    def _some_weight(self) -> ARMSettings:
         if not self.mass + self.momentum + self.energy + self.negativity > 0:
             raise ValueError("expected one weight above 0 at least: with all at 0 every step scores the same")
         return self

@@ -62,7 +62,7 @@ class CNNReward:
     def __init__(self, settings: CNNSettings, weights: Mapping[str, np.ndarray]) -> None:
         self.settings = settings
         self.module: StepCNN = filled(settings.module(), weights)
-        device = self.module.mean.device  # type: ignore[union-attr]
+        device = self.module.mean.device
         self._positions = Positions(self.module, lambda shape: self.module(*torch.zeros(3, 1, *shape, device=device)))
         self.num_parameters = self._positions.num_parameters
 
@@ -80,7 +80,7 @@ class CNNReward:
         return self._positions.rows(children.fields)
 
     def _map(self, parents: PDEStates, children: PDEStates) -> np.ndarray:
-        device = self.module.mean.device  # type: ignore[union-attr]
+        device = self.module.mean.device
         with torch.inference_mode():
             tensors = [as_tensor(f, device) for f in (parents.fields, children.deterministic, children.fields)]
             return self.module.score_map(*tensors).cpu().numpy()

@@ -51,6 +51,8 @@ class FeatureCriticSettings(Config):
 class FeatureCritic(nn.Module):
     """Reads (change of features from the state, change from the deterministic output), each in units of the data."""
 
+    scale: Tensor
+
     def __init__(self, num_channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
         fan_in = 2 * PER_CHANNEL * num_channels
@@ -70,7 +72,7 @@ class FeatureCritic(nn.Module):
     def fit_scales(self, state: Tensor, deterministic: Tensor, candidate: Tensor) -> None:
         """Set the units to those of the data."""
         changes = self._changes(state, deterministic, candidate)
-        self.scale.copy_(changes.pow(2).mean(dim=0).sqrt() + 1e-8)  # type: ignore[operator]
+        self.scale.copy_(changes.pow(2).mean(dim=0).sqrt() + 1e-8)
 
     def _changes(self, state: Tensor, deterministic: Tensor, candidate: Tensor) -> Tensor:
         now = features(candidate)

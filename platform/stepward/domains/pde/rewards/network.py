@@ -33,6 +33,11 @@ class StepCNN(nn.Module):
         padding: "circular" for periodic data, or "zeros".
     """
 
+    mean: Tensor
+    scale: Tensor
+    step_scale: Tensor
+    change_scale: Tensor
+
     def __init__(
         self,
         num_channels: int,

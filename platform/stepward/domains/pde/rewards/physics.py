@@ -6,7 +6,7 @@ solver alone beside it (proposer kind "solver").
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -34,7 +34,7 @@ class PhysicsSettings(Config):
     gamma: float = Field(1.4, gt=1, description="ratio of specific heats")
 
     @model_validator(mode="after")
-    def _effective(self) -> Self:
+    def _effective(self) -> PhysicsSettings:
         if not self.residual + self.entropy + self.positivity > 0:
             raise ValueError("expected one weight above 0 at least: with all at 0 every step scores the same")
         if self.residual_form == "flux" and self.coarsen_by != 1:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from stepward.core.config import Config
 from stepward.core.seeding import Rng, stable_hash
@@ -18,6 +19,7 @@ from stepward.domains.pde.surrogates.base import Surrogate
 from stepward.domains.pde.surrogates.draws import Draws, RowNoise
 from stepward.domains.pde.surrogates.latent import LatentStack
 from stepward.domains.pde.surrogates.latent import losses as latent_losses
+from stepward.domains.pde.surrogates.latent.corrector import ResidualCorrector
 
 
 class SurrogateFit(Config):
@@ -74,7 +76,7 @@ def windows(num_trajectories: int, num_frames: int, window: int) -> Int[np.ndarr
     return np.stack(np.divmod(np.arange(num_trajectories * starts), starts), axis=1)
 
 
-def _stages(surrogate: Surrogate, fit: SurrogateFit, seed: int) -> Iterator[tuple[list[Tensor], Step, float]]:
+def _stages(surrogate: Surrogate, fit: SurrogateFit, seed: int) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
     """(parameters, loss of a batch of windows, share of the epochs) of each stage."""
     everything = list(surrogate.parameters())
     if isinstance(surrogate, LatentStack):
@@ -85,7 +87,7 @@ def _stages(surrogate: Surrogate, fit: SurrogateFit, seed: int) -> Iterator[tupl
         yield everything, lambda window, step: losses.pushforward(surrogate, window), 1.0
 
 
-def _latent_stages(stack: LatentStack) -> Iterator[tuple[list[Tensor], Step, float]]:
+def _latent_stages(stack: LatentStack) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
     auto = [*stack.encoder.parameters(), *stack.decoder.parameters()]
     yield auto, lambda window, step: latent_losses.reconstruction(stack, window[:, 0]), 0.4
     operator = list(stack.operator.parameters())
@@ -94,8 +96,7 @@ def _latent_stages(stack: LatentStack) -> Iterator[tuple[list[Tensor], Step, flo
     yield corrector, lambda window, step: _bridge(stack, window, step), 0.15
     teacher = deepcopy(stack.corrector).requires_grad_(False)
     for levels in latent_losses.LEVELS:
-        yield corrector, lambda window, step, m=levels: _distil(stack, teacher, window, m), 0.1 / 3  # type:
-        ignore[misc]
+        yield corrector, partial(_distil, stack, teacher, levels), 0.1 / 3
 
 
 def _bridge(stack: LatentStack, window: Tensor, step: int) -> Tensor:
@@ -106,9 +107,9 @@ def _bridge(stack: LatentStack, window: Tensor, step: int) -> Tensor:
     return latent_losses.bridge(stack.corrector, prediction, after, before, tau, noise)
 
 
-def _distil(stack: LatentStack, teacher: torch.nn.Module, window: Tensor, levels: int) -> Tensor:
+def _distil(stack: LatentStack, teacher: ResidualCorrector, levels: int, window: Tensor, step: int) -> Tensor:
     before, _, prediction = _latents(stack, window)
-    return latent_losses.consistency(stack.corrector, teacher, prediction, before, levels)  # type: ignore[arg-type]
+    return latent_losses.consistency(stack.corrector, teacher, prediction, before, levels)
 
 
 @torch.no_grad()
@@ -125,7 +126,13 @@ def _crps(surrogate: Surrogate, window: Tensor, members: int, seed: int, step: i
 
 
 def _descend(
-    surrogate: Surrogate, parameters: list[Tensor], data: Tensor, step: Step, fit: SurrogateFit, epochs: int, seed: int
+    surrogate: Surrogate,
+    parameters: list[nn.Parameter],
+    data: Tensor,
+    step: Step,
+    fit: SurrogateFit,
+    epochs: int,
+    seed: int,
 ) -> Iterator[float]:
     """Mean loss of each epoch of AdamW with a cosine schedule, on random windows, moved at random around the periodic
     square.

@@ -6,7 +6,7 @@ Good values: width 32 on 32 x 32 cells (about 280,000 parameters): one-step NRMS
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -74,13 +74,14 @@ class UNet(Surrogate):
 class _Block(nn.Module):
     """x + conv(dropout(gelu(film(conv(gelu(x)))))), with latent noise where asked for."""
 
-    LAYERS: ClassVar[int] = 2
-
     def __init__(self, width: int, settings: UNetSettings) -> None:
         super().__init__()
         self.first, self.second = _conv(width, width), _conv(width, width)
         self.dropout = RowDropout(settings.dropout)
         self.film = nn.Linear(settings.code_dim, 2 * width) if settings.code_dim else None
+        if self.film is not None:  # codes begin without effect, and get the one that the CRPS pays for
+            nn.init.zeros_(self.film.weight)
+            nn.init.zeros_(self.film.bias)
 
     def forward(self, x: Tensor, code: Tensor | None, draws: Draws | None) -> Tensor:
         hidden = self.first(gelu(x))

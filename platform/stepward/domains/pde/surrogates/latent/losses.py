@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from stepward.domains.pde.surrogates.latent.corrector import ResidualCorrector
 from stepward.domains.pde.surrogates.latent.stack import LatentStack
 
 BETA = 1.2
@@ -56,7 +55,7 @@ def bridge_point(
 
 
 def bridge(
-    corrector: ResidualCorrector,
+    corrector: nn.Module,
     prediction: Float[Tensor, "n t d"],
     truth: Float[Tensor, "n t d"],
     cond: Float[Tensor, "n t d"],
@@ -69,8 +68,8 @@ def bridge(
 
 
 def consistency(
-    student: ResidualCorrector,
-    teacher: ResidualCorrector,
+    student: nn.Module,
+    teacher: nn.Module,
     prediction: Float[Tensor, "n t d"],
     cond: Float[Tensor, "n t d"],
     num_levels: int,

@@ -166,7 +166,9 @@ def _sweep(settings: TuneJob, plan: Plan, run: str) -> list[Trial]:
     with _quiet_tune(), progress("Tuning", plan.num_trials) as advance, ticking(advance):
         tuner = _tuner(settings, plan, place, run)
         results = tuner.fit()
-    return [_trial(position, result, plan) for position, result in enumerate(results)]
+    numbered = [(result.config.get("drawn", {}).get("id", position), result) for position, result in enumerate(results)]
+    # a sweep that was taken up lists its trials in another order; drawn ones know their number
+    return [_trial(number, result, plan) for number, result in sorted(numbered, key=lambda pair: pair[0])]
 
 
 def _tuner(settings: TuneJob, plan: Plan, place: str, run: str) -> Any:
@@ -247,10 +249,10 @@ def _domain(dimension: Dimension) -> Any:
     return tune.loguniform(low, high) if isinstance(dimension, LogUniform) else tune.uniform(low, high)
 
 
-def _trial(position: int, result: Any, plan: Plan) -> Trial:
+def _trial(number: int, result: Any, plan: Plan) -> Trial:
     """What a finished trial left in its last checkpoint, and its error if it failed."""
     known = {
-        "id": f"{position:04d}",
+        "id": f"{number:04d}",
         "settings": trial_values(result.config, plan.space),
         "seconds": float((result.metrics or {}).get("time_total_s", 0.0)),
     }

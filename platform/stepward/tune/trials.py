@@ -22,7 +22,7 @@ class Trial:
     """One training of a sweep.
 
     Attributes:
-        id: "0000", "0001", … in the order in which they were begun.
+        id: "0000", "0001", …: the number of its draw, or, of suggested trials, its place in the list of trials.
         settings: value of each dimension.
         status: "finished" (ran to its end), "stopped" (was behind the others) or "failed" (raised, or died).
         error: why it failed; else empty.

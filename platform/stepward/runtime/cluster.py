@@ -43,7 +43,7 @@ class ClusterSettings(Config):
 def connect(cluster: ClusterSettings) -> Iterator[None]:
     """Ray for the length of a block. Inside another such block, or where Ray runs in this process, that one is used.
 
-    Workers on a cluster that is there already get the copy of this package that the driver imported.
+    Workers get the copy of this package that the driver imported.
 
     Raises:
         ConnectionError: there is no cluster at the address.
@@ -51,6 +51,7 @@ def connect(cluster: ClusterSettings) -> Iterator[None]:
     address = cluster.resolved_address()
     if address == "local":
         _own_token()
+        _own_package()
     import ray
 
     if ray.is_initialized():
@@ -97,6 +98,13 @@ def _own_token() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def _own_package() -> None:
+    """Workers of a local cluster inherit the environment: they import the driver's copy, not an installed one."""
+    root, known = str(Path(package_path()).parent), os.environ.get("PYTHONPATH", "")
+    if root not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, known]))
 
 
 def _quiet() -> None:

@@ -191,7 +191,7 @@ def describe_bad(block: FieldBlock) -> list[str]:
     finite = np.isfinite(block.fields).all(axis=(2, 3, 4))
     physical = np.ones(finite.shape, bool)
     if "density" in block.grid.channels:
-        physical = (block.fields[:, :, block.grid.channels.index("density")] > 0).all(axis=(2, 3))
+        physical &= (block.fields[:, :, block.grid.channels.index("density")] > 0).all(axis=(2, 3))
     messages = []
     for ok, positive in zip(finite, physical, strict=True):
         if not ok.all():

@@ -73,6 +73,9 @@ class CNNReward:
 
     def score_map(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, "n p q"]:
         """A score a patch; not finite where the candidate is not."""
+        if not len(children):
+            cells = (size // self.settings.patch for size in children.fields.shape[2:])
+            return np.zeros((0, *cells), np.float32)
         return in_pieces(self._map, parents, children, ROWS)
 
     def charged_tokens(self, children: PDEStates) -> Float[np.ndarray, " n"]:

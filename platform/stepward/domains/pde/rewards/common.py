@@ -27,8 +27,8 @@ def finite_scores(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 def in_pieces(
     score: Callable[[PDEStates, PDEStates], np.ndarray], parents: PDEStates, children: PDEStates, rows: int = ROWS
 ) -> np.ndarray:
-    """`score` of at most `rows` steps at a time, joined."""
-    starts = range(0, max(len(children), 1), rows)
+    """`score` of at most `rows` steps at a time, joined; there is one step at least."""
+    starts = range(0, len(children), rows)
     parts = [score(parents.take(slice(s, s + rows)), children.take(slice(s, s + rows))) for s in starts]
     return np.concatenate(parts)
 

@@ -116,7 +116,7 @@ class StepCNN(nn.Module):
         return torch.cat([now, step, change], dim=1)
 
 
-def _trunk(fan_in: int, width: int, depth: int, padding: str) -> nn.Sequential:
+def _trunk(fan_in: int, width: int, depth: int, padding: Padding) -> nn.Sequential:
     layers: list[nn.Module] = []
     for layer in range(depth):
         channels = fan_in if layer == 0 else width

@@ -1,5 +1,38 @@
 """The math domain: a state is a question and the solution lines written so far, a step is one more line."""
 
-from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution, Rejected
+from __future__ import annotations
 
-__all__ = ["ModelSolution", "Problem", "RatedSolution", "Rejected"]
+from stepward.core.wing import Wing
+from stepward.domains.math.data import MathProblems
+from stepward.domains.math.mining import MathMining
+from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution, Rejected
+from stepward.domains.math.settings import LanguageModelSettings
+from stepward.domains.math.states import Ending, MathDomain, MathStates, math_states
+from stepward.domains.math.verifier import AnswerVerifier
+
+__all__ = [
+    "AnswerVerifier",
+    "Ending",
+    "LanguageModelSettings",
+    "MathDomain",
+    "MathMining",
+    "MathProblems",
+    "MathStates",
+    "ModelSolution",
+    "Problem",
+    "RatedSolution",
+    "Rejected",
+    "wing",
+]
+
+wing = Wing(
+    name="math",
+    domain=MathDomain(),
+    states=math_states,
+    problems=MathProblems,
+    mining=MathMining,
+    proposers={"lm": LanguageModelSettings},
+    rewards={},
+    learners={},
+    verifier=AnswerVerifier,
+)

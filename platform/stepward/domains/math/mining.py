@@ -1,0 +1,107 @@
+"""Partial solutions to label: the beginnings of solutions that a proposer sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from stepward.core.batch import repeat
+from stepward.core.config import Config
+from stepward.core.interfaces import Proposer
+from stepward.core.seeding import Rng
+from stepward.domains.math.settings import LanguageModelSettings
+from stepward.domains.math.states import Ending, MathStates, math_states, state_columns
+
+__all__ = ["MathMining"]
+
+
+class MathMining(Config):
+    """Which partial solutions are labelled: every beginning of some sampled solutions, each text once a problem."""
+
+    model: LanguageModelSettings = Field(
+        LanguageModelSettings(temperatures=(0.7, 1.0)),
+        description="what samples them: two temperatures, because low ones are typical and high ones show more errors",
+    )
+    samples_per_problem: int = Field(2, ge=1, description="solutions sampled for a problem")
+    max_prefixes: int = Field(
+        0, ge=0, description="beginnings kept of a solution, chosen at random, the finished one always; 0: all"
+    )
+
+    def mine(self, problems: pa.Table, seed: int) -> pa.Table:
+        """Beginnings of sampled solutions, from the bare question to the finished text.
+
+        Columns: id ("<problem>/<sample>/<lines>"), problem_id, question, answer, those of a state, trace
+        ("<problem>/<sample>") and multiplicity: how many samples of the problem begin with this very text. Texts that
+        several samples share are one row, under the id of the first.
+        """
+        names, times = problems["id"].to_pylist(), self.samples_per_problem
+        traces = [f"{name}/{j}" for name in names for j in range(times)]
+        steps = self._sample(repeat(math_states(problems), times), Rng.from_ids(seed, traces, "mine"))
+        kept = self._kept([rows for rows, _ in steps], Rng.from_ids(seed, traces, "prefixes"))
+        return _table(names, traces, steps, kept)
+
+    def _sample(self, states: MathStates, rng: Rng) -> list[tuple[np.ndarray, MathStates]]:
+        """(samples, their states) after 0, 1, 2, … lines; a sample that is over is not in later entries."""
+        proposer = _proposer(self.model)
+        steps = [(np.arange(len(states)), states)]
+        while (going := steps[-1][1].ending == Ending.OPEN).any():
+            rows, parents = steps[-1][0][going], steps[-1][1].take(going)
+            streams = rng.fork(len(steps)).take(rows)
+            steps.append((rows, proposer.propose(parents, num_candidates=1, rng=streams)))
+        return steps
+
+    def _kept(self, steps: Sequence[np.ndarray], rng: Rng) -> list[np.ndarray]:
+        """Which entries of every step are kept: all, or of every sample its last and others at random."""
+        last = np.zeros(len(rng), np.int64)
+        for depth, rows in enumerate(steps):
+            last[rows] = depth
+        if not self.max_prefixes:
+            return [np.ones(len(rows), bool) for rows in steps]
+        draws = rng.uniform(len(steps))
+        draws[np.arange(len(steps)) > last[:, None]] = np.inf
+        draws[np.arange(len(rng)), last] = 0.0
+        rank = draws.argsort(axis=1).argsort(axis=1)
+        return [rank[rows, depth] < self.max_prefixes for depth, rows in enumerate(steps)]
+
+
+def _table(
+    names: list[str],
+    traces: list[str],
+    steps: list[tuple[np.ndarray, MathStates]],
+    kept: list[np.ndarray],
+) -> pa.Table:
+    """Rows by problem, sample and number of lines; of equal texts of one problem the first."""
+    rows = np.concatenate([mine[keep] for (mine, _), keep in zip(steps, kept, strict=True)])
+    states = MathStates.concat([part.take(keep) for (_, part), keep in zip(steps, kept, strict=True)])
+    lines = np.repeat(np.arange(len(steps)), [int(keep.sum()) for keep in kept])
+    order = np.lexsort((lines, rows))
+    rows, states, lines = rows[order], states.take(order), lines[order]
+    groups: dict[tuple[int, str, int], list[int]] = {}
+    for i, key in enumerate(zip(states.problem, states.text, states.ending, strict=True)):
+        groups.setdefault(key, []).append(i)
+    first = np.array([group[0] for group in groups.values()], dtype=np.int64)
+    rows, states, lines = rows[first], states.take(first), lines[first]
+    text = {
+        "id": [f"{traces[row]}/{depth}" for row, depth in zip(rows, lines, strict=True)],
+        "problem_id": [names[p] for p in states.problem],
+        "question": states.question,
+        "answer": states.reference,
+        "trace": [traces[row] for row in rows],
+    }
+    return pa.table(
+        {
+            **{name: pa.array(values, pa.string()) for name, values in text.items()},
+            **state_columns(states),
+            "multiplicity": pa.array([len(group) for group in groups.values()], pa.int32()),
+        }
+    )
+
+
+@lru_cache(maxsize=2)
+def _proposer(settings: LanguageModelSettings) -> Proposer:
+    """Kept between chunks of problems: loading takes longer than mining a few."""
+    return settings.build()

@@ -1,0 +1,64 @@
+"""Settings of the language-model proposer. Torch and transformers are imported when a model is built, not before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+
+from stepward.core.config import Config
+
+if TYPE_CHECKING:
+    from stepward.domains.math.proposer import LanguageModelProposer
+
+__all__ = ["EMBEDDED", "LanguageModelSettings"]
+
+EMBEDDED = "embedded"
+
+
+class LanguageModelSettings(Config):
+    """A causal language model: the embedded one, a folder, or an id of the Hugging Face hub."""
+
+    kind: Literal["lm"] = "lm"
+    model: str = Field(EMBEDDED, description="embedded, a folder with safetensors weights, or a hub id")
+    temperatures: tuple[float, ...] = Field(
+        (0.8,), min_length=1, description="drawn from for every line, e.g. [.3, .7]"
+    )
+    top_p: float = Field(1.0, gt=0, le=1, description="share of probability that is sampled from; 1: all of it")
+    max_steps: int = Field(16, ge=1, description="lines after which a solution without an answer is dead")
+    max_step_tokens: int = Field(64, ge=1, description="tokens after which a line that does not end is dead")
+    prompt: str = Field("{question}\n", description="what the model continues; {question} stands for the question")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="precision of the model")
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_question(cls, prompt: str) -> str:
+        if "{question}" not in prompt:
+            raise ValueError(f"expected a text with {{question}} in it, got {prompt!r}")
+        return prompt
+
+    @field_validator("temperatures")
+    @classmethod
+    def _not_negative(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
+        if min(temperatures) < 0:
+            raise ValueError(f"expected temperatures of 0 (greedy) or above, got {temperatures}")
+        return temperatures
+
+    def build(self) -> LanguageModelProposer:
+        """Load the model, on a GPU where there is one."""
+        import torch
+
+        from stepward.domains.math.continuation import Limits
+        from stepward.domains.math.engine import ContinuationEngine
+        from stepward.domains.math.models import load_language_model, load_tokenizer
+        from stepward.domains.math.proposer import LanguageModelProposer
+
+        model = load_language_model(self.model, dtype=getattr(torch, self.dtype))
+        rows = 128 if model.device.type == "cpu" else 512
+        return LanguageModelProposer(
+            ContinuationEngine(model, tokenizer=load_tokenizer(self.model), rows=rows),
+            temperatures=self.temperatures,
+            top_p=self.top_p,
+            limits=Limits(max_steps=self.max_steps, max_step_tokens=self.max_step_tokens),
+            prompt=self.prompt,
+        )

@@ -1,0 +1,141 @@
+"""Solutions under way: the question and the text written so far, a line a step.
+
+A state is its text. Tokens are an affair of whoever reads it: a proposer and a reward model may have tokenizers of
+their own, so states count tokens and never hold them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int, Int8, Shaped, UInt64
+
+from stepward.core.batch import ArrayBatch
+from stepward.core.interfaces import Status
+
+__all__ = ["COLUMNS", "Ending", "MathDomain", "MathStates", "math_states", "prefix_keys", "roots", "state_columns"]
+
+
+class Ending(IntEnum):
+    """Why nothing can be added to a solution; the last four are dead ends, and the reason that is recorded."""
+
+    OPEN = 0  # another line can be written
+    ANSWERED = 1  # it states a final answer
+    NO_ANSWER = 2  # the model ended its text without an answer
+    OUT_OF_STEPS = 3  # as many lines as allowed, and no answer among them
+    LINE_TOO_LONG = 4  # a line did not end within the tokens allowed
+    OUT_OF_CONTEXT = 5  # the text, or the question alone, does not fit the context of the model
+
+
+_STATUS = np.array([Status.OPEN, Status.COMPLETE] + [Status.DEAD] * (len(Ending) - 2), dtype=np.int8)
+
+
+@dataclass(frozen=True)
+class MathStates(ArrayBatch):
+    """n solutions under way.
+
+    Attributes:
+        question: what is asked, as str.
+        reference: the right answer, as str, for the verifier alone; "" where there is none.
+        text: the solution so far, as str; lines that are finished end with a line break.
+        num_steps: lines written.
+        num_tokens: tokens sampled for them.
+        last_tokens: tokens of the last line; 0 where the last proposal could not add any.
+        log_prob: log p of all tokens sampled, under the proposer at temperature 1, in nats.
+        ending: an `Ending`.
+    """
+
+    question: Shaped[np.ndarray, " n"]
+    reference: Shaped[np.ndarray, " n"]
+    text: Shaped[np.ndarray, " n"]
+    num_steps: Int[np.ndarray, " n"]
+    num_tokens: Int[np.ndarray, " n"]
+    last_tokens: Int[np.ndarray, " n"]
+    log_prob: Float[np.ndarray, " n"]
+    ending: Int8[np.ndarray, " n"]
+
+
+COLUMNS = {
+    "text": pa.string(),
+    "num_steps": pa.int32(),
+    "num_tokens": pa.int32(),
+    "last_tokens": pa.int32(),
+    "log_prob": pa.float64(),
+    "ending": pa.int8(),
+}
+
+
+class MathDomain:
+    """The domain as a search sees it: whether an answer was written, never whether it is right."""
+
+    name = "math"
+
+    def status(self, states: MathStates) -> Int8[np.ndarray, " n"]:
+        return _STATUS[states.ending]
+
+    def keys(self, states: MathStates) -> UInt64[np.ndarray, " n"]:
+        """Of the text, and of whether and why it ended: equal texts of one problem have the same future."""
+        return _hashes(f"{ending}\x1f{text}" for ending, text in zip(states.ending, states.text, strict=True))
+
+    def step_tokens(self, states: MathStates) -> Int[np.ndarray, " n"]:
+        return states.last_tokens
+
+
+def roots(question: Shaped[np.ndarray, " n"], reference: Shaped[np.ndarray, " n"]) -> MathStates:
+    """Solutions without a line; problem i is row i."""
+    num = len(question)
+    return MathStates(
+        problem=np.arange(num),
+        question=question,
+        reference=reference,
+        text=np.full(num, "", dtype=object),
+        num_steps=np.zeros(num, np.int64),
+        num_tokens=np.zeros(num, np.int64),
+        last_tokens=np.zeros(num, np.int64),
+        log_prob=np.zeros(num),
+        ending=np.zeros(num, np.int8),
+    )
+
+
+def math_states(table: pa.Table) -> MathStates:
+    """Problems (id, question, answer) or partial solutions (…, problem_id and `COLUMNS`) as states.
+
+    Rows with one problem_id share a problem index, numbered in the order of sorted ids.
+    """
+    states = roots(_objects(table, "question"), _objects(table, "answer"))
+    if "text" not in table.column_names:
+        return states
+    problem = np.unique(_objects(table, "problem_id").astype(str), return_inverse=True)[1].reshape(-1)
+    numbers = {name: table[name].to_numpy().astype(np.int64) for name in ("num_steps", "num_tokens", "last_tokens")}
+    return states.replace(
+        problem=problem.astype(np.int64),
+        text=_objects(table, "text"),
+        log_prob=table["log_prob"].to_numpy().astype(np.float64),
+        ending=table["ending"].to_numpy().astype(np.int8),
+        **numbers,
+    )
+
+
+def state_columns(states: MathStates) -> dict[str, pa.Array]:
+    """What a table needs, beside the problem, to make the states again."""
+    return {name: pa.array(getattr(states, name), kind) for name, kind in COLUMNS.items()}
+
+
+def prefix_keys(states: MathStates) -> UInt64[np.ndarray, " n"]:
+    """Identity of question and text together, for caches that many problems share."""
+    return _hashes(f"{q}\x1f{text}" for q, text in zip(states.question, states.text, strict=True))
+
+
+def _hashes(texts: object) -> UInt64[np.ndarray, " n"]:
+    digests = (hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def _objects(table: pa.Table, name: str) -> Shaped[np.ndarray, " n"]:
+    values = np.empty(len(table), dtype=object)
+    values[:] = table[name].to_pylist()
+    return values

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from pydantic import Field
 
 from stepward.core.config import Config
-from stepward.domains.walk.rewards.terminal import settled
+from stepward.domains.walk.rewards.features import reachable
+from stepward.domains.walk.rewards.terminal import settled, undecided
 from stepward.domains.walk.states import NUM_ACTIONS, WalkStates
 from stepward.rewards import hmm
 
@@ -30,7 +31,9 @@ class WalkHMM(Config):
     def fit(
         self, states: WalkStates, successes: np.ndarray, num_rollouts: np.ndarray, seed: int
     ) -> dict[str, np.ndarray]:
-        """Weights start [K], transition [K, K], emission [K, 6] and success [K]."""
+        """Weights start [K], transition [K, K], emission [K, 6] and success [K], from the walks that are not settled."""
+        undecided = reachable(states) & (states.current != states.target)
+        states, successes, num_rollouts = states.take(undecided), successes[undecided], num_rollouts[undecided]
         symbols, lengths = states.actions.astype(np.int64), states.depth
         weights = hmm.fit_categorical_hmm(
             symbols,
@@ -44,7 +47,9 @@ class WalkHMM(Config):
         )
         log_emission = hmm.categorical_log_emission(symbols, weights["emission"])
         posterior = hmm.filtered_posterior(log_emission, lengths, weights["start"], weights["transition"])
-        return weights | {"success": hmm.success_head(posterior, successes, num_rollouts)}
+        # walks whose end arithmetic settles are not the head's to predict, and would drag its shares down
+        rows = np.flatnonzero(undecided(states))
+        return weights | {"success": hmm.success_head(posterior[rows], successes[rows], num_rollouts[rows])}
 
     def reward(self, weights: Mapping[str, np.ndarray]) -> HMMReward:
         """The reward model with these weights."""

@@ -6,6 +6,7 @@ from pde_world import surrogate, training_trajectories
 from stepward.core.seeding import Rng
 from stepward.core.storage import Folder
 from stepward.domains.pde.surrogates import (
+    CorrectedSettings,
     Draws,
     RowNoise,
     SurrogateFit,
@@ -121,9 +122,10 @@ def test_training_beats_persistence_on_held_out_trajectories():
 
     data = torch.from_numpy(np.stack(trajectories(PROBLEMS.references("test", 0))))
     before, after = data[:, :-1].flatten(0, 1), data[:, 1:].flatten(0, 1)
+    network = surrogate()
     with torch.inference_mode():
-        error = float(losses.one_step(surrogate(), before, after))
-    persistence = float(((before - after) / surrogate().step_scale).pow(2).mean())
+        error = float(losses.one_step(network, before, after))
+    persistence = float(((before - after) / network.step_scale).pow(2).mean())
     assert error < 0.9 * persistence
 
 
@@ -216,3 +218,28 @@ def test_a_module_that_changes_the_shape_is_named():
     network = storage.Wrapped(torch.nn.AvgPool2d(2), 4)
     with pytest.raises(ValueError, match="AvgPool2d: expected fields like its input"):
         network(fields())
+
+
+def test_a_corrector_begins_as_its_base_leaves_it_alone_and_learns(tmp_path):
+    settings = CorrectedSettings(base=surrogate().settings, width=8, depth=2)
+    network, data = build_surrogate(settings), torch.from_numpy(training_trajectories())
+    network.base.load_state_dict(surrogate().state_dict())
+    before, after = data[:, :-1].flatten(0, 1), data[:, 1:].flatten(0, 1)
+    assert torch.equal(network.eval()(before), surrogate()(before))
+    history = fit_surrogate(network, training_trajectories(), SurrogateFit(epochs=4, batch_size=8, learning_rate=4e-3))
+    base = {
+        name: tensor for name, tensor in network.base.state_dict().items() if "scale" not in name and name != "mean"
+    }
+    assert all(torch.equal(tensor, surrogate().state_dict()[name]) for name, tensor in base.items())
+    with torch.inference_mode():
+        errors = [float(losses.one_step(n, before, after)) for n in (network, surrogate())]
+    assert errors[0] < errors[1] and history[-1] < history[0]
+    save_surrogate(Folder(str(tmp_path)), network, settings)
+    assert torch.equal(load_surrogate(str(tmp_path), "cpu")(before), network(before))
+
+
+def test_a_corrector_has_the_budget_of_the_reward_model():
+    from stepward.domains.pde.rewards import CNNSettings
+
+    corrector = sum(p.numel() for p in build_surrogate(CorrectedSettings()).correcting())
+    assert corrector == pytest.approx(sum(p.numel() for p in CNNSettings().module().parameters()), rel=0.15)

@@ -1,6 +1,7 @@
 """Surrogates: networks that take the fields one step on, deterministic or with chance."""
 
 from stepward.domains.pde.surrogates.base import Surrogate, Wrapped, as_given, as_tensor
+from stepward.domains.pde.surrogates.corrected import Corrected, CorrectedSettings
 from stepward.domains.pde.surrogates.draws import Draws, RowDropout, RowNoise
 from stepward.domains.pde.surrogates.fitting import SurrogateFit, fit_surrogate
 from stepward.domains.pde.surrogates.latent import LatentSettings, LatentStack
@@ -16,6 +17,8 @@ from stepward.domains.pde.surrogates.vit import ViT, ViTSettings
 
 __all__ = [
     "SURROGATES",
+    "Corrected",
+    "CorrectedSettings",
     "Draws",
     "LatentSettings",
     "LatentStack",

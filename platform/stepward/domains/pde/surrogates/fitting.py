@@ -16,6 +16,7 @@ from stepward.core.config import Config
 from stepward.core.seeding import Rng, stable_hash
 from stepward.domains.pde.surrogates import losses
 from stepward.domains.pde.surrogates.base import Surrogate
+from stepward.domains.pde.surrogates.corrected import Corrected
 from stepward.domains.pde.surrogates.draws import Draws, RowNoise
 from stepward.domains.pde.surrogates.latent import LatentStack
 from stepward.domains.pde.surrogates.latent import losses as latent_losses
@@ -81,6 +82,8 @@ def _stages(surrogate: Surrogate, fit: SurrogateFit, seed: int) -> Iterator[tupl
     everything = list(surrogate.parameters())
     if isinstance(surrogate, LatentStack):
         yield from _latent_stages(surrogate)
+    elif isinstance(surrogate, Corrected):
+        yield surrogate.correcting(), lambda window, step: losses.pushforward(surrogate, window), 1.0
     elif "code" in surrogate.stochastic:
         yield everything, lambda window, step: _crps(surrogate, window, fit.crps_members, seed, step), 1.0
     else:

@@ -11,12 +11,18 @@ from stepward.core.config import Config, validate
 from stepward.core.registry import lookup, plugins
 from stepward.core.storage import Folder
 from stepward.domains.pde.surrogates.base import Surrogate, Wrapped
+from stepward.domains.pde.surrogates.corrected import CorrectedSettings
 from stepward.domains.pde.surrogates.latent import LatentSettings
 from stepward.domains.pde.surrogates.unet import UNetSettings
 from stepward.domains.pde.surrogates.vit import ViTSettings
 
 DESCRIPTION, WEIGHTS = "surrogate.json", "weights.safetensors"
-SURROGATES: dict[str, type[Config]] = {"unet": UNetSettings, "vit": ViTSettings, "latent": LatentSettings}
+SURROGATES: dict[str, type[Config]] = {
+    "unet": UNetSettings,
+    "vit": ViTSettings,
+    "latent": LatentSettings,
+    "corrected": CorrectedSettings,
+}
 
 
 def surrogate_kinds() -> dict[str, type[Config]]:

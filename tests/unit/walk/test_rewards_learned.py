@@ -14,7 +14,7 @@ from stepward.domains.walk.exact import ExactValues
 from stepward.domains.walk.rewards.features import features, num_features, reachable
 from stepward.domains.walk.rewards.hmm import WalkHMM
 from stepward.domains.walk.rewards.mlp import WalkMLP
-from stepward.domains.walk.rewards.terminal import settled
+from stepward.domains.walk.rewards.terminal import settled, undecided
 from stepward.domains.walk.states import WalkStates, roots, successors
 from stepward.rewards.hmm import categorical_log_emission, filtered_posterior
 from stepward.testing.contracts import check_reward, children_of
@@ -124,7 +124,7 @@ def walks(num=300, seed=0):
 def test_hmm_success_shares_add_up_to_the_labels():
     """Σ_k (rollouts of state k + 2c) h_k is the number of all successes, and c for every state."""
     states = walks()
-    states = states.take(reachable(states) & (states.current != states.target))  # the rest is settled, not learned
+    states = states.take(undecided(states))  # the rest is settled, not learned
     last = states.actions[np.arange(len(states)), np.maximum(states.depth - 1, 0)]
     truth = np.where(last <= 2, 0.9, 0.1)
     m = np.full(len(states), 64)

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from pydantic import Field
 
 from stepward.core.config import Config
-from stepward.domains.walk.rewards.features import reachable
 from stepward.domains.walk.rewards.terminal import settled, undecided
 from stepward.domains.walk.states import NUM_ACTIONS, WalkStates
 from stepward.rewards import hmm
@@ -31,9 +30,7 @@ class WalkHMM(Config):
     def fit(
         self, states: WalkStates, successes: np.ndarray, num_rollouts: np.ndarray, seed: int
     ) -> dict[str, np.ndarray]:
-        """Weights start [K], transition [K, K], emission [K, 6] and success [K], from the walks that are not settled."""
-        undecided = reachable(states) & (states.current != states.target)
-        states, successes, num_rollouts = states.take(undecided), successes[undecided], num_rollouts[undecided]
+        """Weights start [K], transition [K, K], emission [K, 6] and success [K]."""
         symbols, lengths = states.actions.astype(np.int64), states.depth
         weights = hmm.fit_categorical_hmm(
             symbols,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from stepward.domains.walk.rewards.features import reachable
 from stepward.domains.walk.states import WalkStates
@@ -18,3 +18,8 @@ def settled(states: WalkStates, probability: Float[np.ndarray, " n"]) -> Float[n
     """
     possible = np.where(reachable(states), probability, 0.0)
     return np.where(states.current == states.target, 1.0, possible)
+
+
+def undecided(states: WalkStates) -> Bool[np.ndarray, " n"]:
+    """True where `settled` leaves the probability as it is."""
+    return reachable(states) & (states.current != states.target)

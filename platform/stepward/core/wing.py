@@ -107,6 +107,7 @@ class Wing:
         rebudget: ``(states, factor) -> states`` with the steps they have left multiplied, rounded down, at least 1;
             None where solutions have no step budget.
         texts: ``(states) -> texts`` of a few characters that stand for each state in a drawing; None: not drawn.
+        rollouts: split -> rollouts of a label, where the defaults of `stepward.label` cost too much in this domain.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Wing:
     situations: Callable[[Any], np.ndarray] | None = field(default=None)
     rebudget: Callable[[Any, float], Any] | None = field(default=None)
     texts: Callable[[Any], list[str]] | None = field(default=None)
+    rollouts: Mapping[str, int] | None = field(default=None)
 
 
 def wing_names() -> list[str]:

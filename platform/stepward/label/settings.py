@@ -55,6 +55,9 @@ def label_settings(wing: Wing, base: type[LabelSettings] = LabelSettings) -> typ
         "mining": (wing.mining, Field(wing.mining(), description="which partial solutions are labelled")),
         "proposer": (one_of(wing.proposers), Field(first(), description="the policy that the labels are about")),
     }
+    if wing.rollouts:
+        labels = ContinuationLabels(**{f"num_rollouts_{split}": num for split, num in wing.rollouts.items()})
+        fields["labels"] = (ContinuationLabels, Field(labels, description="Monte-Carlo continuation labels"))
     return create_model("LabelSettings", __base__=base, __module__=__name__, **fields)
 
 

@@ -12,6 +12,7 @@ from stepward.domains.math.states import (
     math_states,
     prefix_keys,
     roots,
+    short_texts,
     state_columns,
 )
 
@@ -67,6 +68,11 @@ def test_problems_are_solutions_without_a_line() -> None:
     states = math_states(table)
     assert states.problem.tolist() == [0, 1] and states.text.tolist() == ["", ""]
     assert (MathDomain().status(states) == Status.OPEN).all()
+
+
+def test_short_texts_for_drawings(states: MathStates) -> None:
+    lines = objects("Leo is 9 coins ahead of Eva: 19+9=28\n", "a: 1\n#### 28", "")
+    assert short_texts(states.replace(text=lines)) == ["19+9=28", "#### 28", "?"]
 
 
 def test_lone_surrogates_in_a_text_are_no_trouble() -> None:

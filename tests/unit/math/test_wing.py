@@ -22,6 +22,7 @@ from stepward.domains.math import (
 from stepward.domains.math.data import problem_table, split_by_text
 from stepward.domains.math.problems import Problem
 from stepward.domains.math.states import roots
+from stepward.label import label_settings
 from stepward.testing import check_domain
 from unit.math.small_models import small_model, small_tokenizer
 
@@ -54,6 +55,12 @@ def mined(mining: MathMining, problems: pa.Table) -> pa.Table:
 
 def test_math_is_an_installed_wing() -> None:
     assert find_wing("math").name == "math"
+
+
+def test_labels_of_language_models_take_fewer_rollouts_by_default() -> None:
+    wing = find_wing("math")
+    assert [label_settings(wing)().labels.num_rollouts(split) for split in wing.rollouts] == [8, 64, 16]
+    assert label_settings(find_wing("walk"))().labels.num_rollouts("train") == 64
 
 
 def test_domain_contract(mined: pa.Table) -> None:

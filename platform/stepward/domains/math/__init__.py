@@ -7,7 +7,7 @@ from stepward.domains.math.data import MathProblems
 from stepward.domains.math.mining import MathMining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution, Rejected
 from stepward.domains.math.settings import LanguageModelSettings
-from stepward.domains.math.states import Ending, MathDomain, MathStates, math_states
+from stepward.domains.math.states import Ending, MathDomain, MathStates, math_states, short_texts
 from stepward.domains.math.verifier import AnswerVerifier
 
 __all__ = [
@@ -35,4 +35,6 @@ wing = Wing(
     rewards={},
     learners={},
     verifier=AnswerVerifier,
+    texts=short_texts,
+    rollouts={"train": 8, "validation": 64, "test": 16},
 )

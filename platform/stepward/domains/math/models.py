@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from stepward.domains.math.settings import EMBEDDED
 
@@ -29,6 +30,7 @@ def load_language_model(name: str, *, dtype: torch.dtype = torch.float32) -> Pre
     Raises:
         ValueError: there is no such model, or its weights are pickled; the message says how to convert them.
     """
+    transformers_logging.disable_progress_bar()  # of reading weights, beside the one of the job
     with as_file(files("stepward.domains.math") / "embedded") as embedded:
         source = str(embedded) if name == EMBEDDED else name
         _refuse_pickles(source)

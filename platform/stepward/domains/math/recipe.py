@@ -46,10 +46,10 @@ class ProposerRecipe(Config):
         (
             CurriculumStage(drill_share=0.25, learning_rate=2e-3),
             CurriculumStage(drill_share=0.15, learning_rate=1.5e-3),
-            CurriculumStage(drill_share=0.05, learning_rate=1e-3),
+            CurriculumStage(num_documents=50_000, drill_share=0.05, learning_rate=2e-3),
         ),
         min_length=1,
-        description="the curriculum: fewer and fewer drills, at a falling rate",
+        description="the curriculum: fewer and fewer drills",
     )
     num_validation: int = Field(500, ge=1, description="documents whose loss is reported; none of them is trained on")
 

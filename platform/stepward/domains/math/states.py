@@ -17,7 +17,17 @@ from jaxtyping import Float, Int, Int8, Shaped, UInt64
 from stepward.core.batch import ArrayBatch
 from stepward.core.interfaces import Status
 
-__all__ = ["COLUMNS", "Ending", "MathDomain", "MathStates", "math_states", "prefix_keys", "roots", "state_columns"]
+__all__ = [
+    "COLUMNS",
+    "Ending",
+    "MathDomain",
+    "MathStates",
+    "math_states",
+    "prefix_keys",
+    "roots",
+    "short_texts",
+    "state_columns",
+]
 
 
 class Ending(IntEnum):
@@ -123,6 +133,12 @@ def math_states(table: pa.Table) -> MathStates:
 def state_columns(states: MathStates) -> dict[str, pa.Array]:
     """What a table needs, beside the problem, to make the states again."""
     return {name: pa.array(getattr(states, name), kind) for name, kind in COLUMNS.items()}
+
+
+def short_texts(states: MathStates) -> list[str]:
+    """The last line of every solution without what it restates, at most 24 characters; "?" for a bare question."""
+    lines = [text.rstrip("\n").rpartition("\n")[2] for text in states.text]
+    return [line.rpartition(": ")[2][:24] if line else "?" for line in lines]
 
 
 def prefix_keys(states: MathStates) -> UInt64[np.ndarray, " n"]:

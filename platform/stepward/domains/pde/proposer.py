@@ -24,7 +24,7 @@ from stepward.domains.pde.states import PDE
 from stepward.rewards import Lookahead
 
 _Generator: Any = one_of(GENERATORS)
-_Reward: Any = one_of({"trained": TrainedSettings, **REWARDS})
+_Reward: Any = one_of({"saved": TrainedSettings, **REWARDS})
 
 
 class _Composing(Config):

@@ -22,7 +22,7 @@ LEARNERS: dict[str, type[Config]] = {"cnn": CNNSettings, "feature_critic": Featu
 class TrainedSettings(Config):
     """A trained reward model, from the folder of a train artifact."""
 
-    kind: Literal["trained"] = "trained"
+    kind: Literal["saved"] = "saved"
     folder: str = Field("artifacts/pde/train/prm", description="folder or URL of a trained reward model")
 
     def build(self, domain: Domain) -> RewardModel:

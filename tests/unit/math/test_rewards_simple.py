@@ -41,9 +41,7 @@ def test_reward_contract(settings, lines):
 def test_random_numbers_belong_to_question_and_text(lines):
     parents, children = lines
     scores = RandomReward(seed=1).build(DOMAIN).score(parents, children)
-    _, which = np.unique(
-        [f"{q}|{t}" for q, t in zip(children.question, children.text, strict=True)], return_inverse=True
-    )
+    texts = {f"{question}|{text}" for question, text in zip(children.question, children.text, strict=True)}
     assert len(np.unique(scores)) == len(texts)
     assert not np.array_equal(scores, RandomReward(seed=2).build(DOMAIN).score(parents, children))
     question = np.array([f"q{i}" for i in range(4000)], object)

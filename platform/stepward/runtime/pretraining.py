@@ -20,7 +20,7 @@ from pydantic import Field
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.seeding import Rng
 from stepward.core.stage import StageSettings
-from stepward.domains.math.recipe import ProposerRecipe, encode_documents
+from stepward.domains.math.recipe import ProposerRecipe, encode_documents, prompt_lengths
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.training import TrainingError, TrainPool
@@ -151,19 +151,18 @@ def train_recipe(recipe: ProposerRecipe, seed: int, **options: Any) -> Any:
     from stepward.train.optimisation import Optimisation
 
     tokenizer = recipe.tokenizer(seed)
-    stages = [
-        LanguageStage(
-            encode_documents(tokenizer, recipe.documents(number, seed)),
-            Optimisation(
-                num_epochs=1,
-                batch_size=recipe.batch_size,
-                learning_rate=stage.learning_rate,
-                warmup_fraction=recipe.warmup_fraction,
-                final_fraction=recipe.final_fraction,
-            ),
+    stages = []
+    for number, stage in enumerate(recipe.stages):
+        rows = encode_documents(tokenizer, recipe.documents(number, seed))
+        optimisation = Optimisation(
+            num_epochs=1,
+            batch_size=recipe.batch_size,
+            learning_rate=stage.learning_rate,
+            warmup_fraction=recipe.warmup_fraction,
+            final_fraction=recipe.final_fraction,
         )
-        for number, stage in enumerate(recipe.stages)
-    ]
+        prompts = None if stage.learn_questions else prompt_lengths(tokenizer, rows)
+        stages.append(LanguageStage(rows, optimisation, prompts))
     return train_stages(
         seeded_module(lambda: recipe.model(tokenizer), seed),
         stages,

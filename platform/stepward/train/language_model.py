@@ -40,10 +40,13 @@ class LanguageStage:
     Attributes:
         documents: token ids of each document, end token included.
         optimisation: rate, batch size and epochs of this stage; its patience is not looked at.
+        prompt_lengths: tokens at the beginning of each document that are read without a loss; None: no such tokens.
+            What cannot be foreseen, such as the question, adds noise to the gradient and nothing to learn.
     """
 
     documents: Documents
     optimisation: Optimisation
+    prompt_lengths: Sequence[int] | None = None
 
 
 def train_stages(
@@ -59,7 +62,7 @@ def train_stages(
 ) -> Iterator[Checkpoint]:
     """Train through all stages; yields a checkpoint after each, which `Progress` counts as an epoch.
 
-    The loss of a step is the mean negative log-likelihood (nats) of all tokens of the global batch, whoever holds them:
+    The loss of a step is the mean negative log-likelihood (nats) of the tokens of the global batch, whoever holds them:
     with W workers each scales its sum by W and the gradients are averaged. The optimiser's moments go on from stage to
     stage.
 
@@ -118,13 +121,17 @@ def batches(documents: Documents, batch_size: int, seed: int) -> list[Int[np.nda
     return [cut[i] for i in rng.permutation(len(cut))]
 
 
-def pad_rows(documents: Documents, pad_token: int) -> tuple[Int[Tensor, "b t"], Int[Tensor, "b t"]]:
-    """Documents as one matrix, padded on the right, and their labels (`IGNORED` where padded)."""
+def pad_rows(
+    documents: Documents, pad_token: int, prompt_lengths: Sequence[int] | None = None
+) -> tuple[Int[Tensor, "b t"], Int[Tensor, "b t"]]:
+    """Documents as one matrix, padded on the right, and their labels (`IGNORED` where padded, and in prompts)."""
     width = max(len(document) for document in documents)
     tokens = np.full((len(documents), width), pad_token, dtype=np.int64)
     labels = np.full_like(tokens, IGNORED)
     for row, document in enumerate(documents):
         tokens[row, : len(document)] = labels[row, : len(document)] = document
+        if prompt_lengths is not None:
+            labels[row, : prompt_lengths[row]] = IGNORED
     return torch.from_numpy(tokens), torch.from_numpy(labels)
 
 
@@ -164,15 +171,17 @@ def _stage(
     """Mean training loss of a token over the stage, and the tokens learned from, all workers together."""
     settings, world, rank = stage.optimisation, accelerator.num_processes, accelerator.process_index
     plan = [b for e in range(settings.num_epochs) for b in batches(stage.documents, settings.batch_size, seed + e)]
+    prompts = stage.prompt_lengths or [0] * len(stage.documents)
     sums = torch.zeros(2, device=accelerator.device)
     model.train()
     for step, rows in enumerate(plan):
         for group in optimiser.param_groups:
             group["lr"] = settings.rate(step, len(plan))
-        num_tokens = sum(len(stage.documents[i]) - 1 for i in rows)
+        num_tokens = sum(len(stage.documents[i]) - max(prompts[i], 1) for i in rows)
         # A worker that is left without rows of its own runs the first with no weight: all must take part.
         mine = np.array_split(rows, world)[rank]
-        tokens, labels = pad_rows([stage.documents[i] for i in (mine if len(mine) else rows[:1])], pad_token)
+        taken = mine if len(mine) else rows[:1]
+        tokens, labels = pad_rows([stage.documents[i] for i in taken], pad_token, [prompts[i] for i in taken])
         total = token_losses(model, tokens.to(accelerator.device), labels.to(accelerator.device)).sum() * bool(
             len(mine)
         )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stepward.domains.math.acceptance import accepted, error_rates, majority
 from stepward.domains.math.data import problem_table
-from stepward.domains.math.recipe import CurriculumStage, ProposerRecipe, encode_documents
+from stepward.domains.math.recipe import CurriculumStage, ProposerRecipe, encode_documents, prompt_lengths
 from stepward.domains.math.states import math_states
 from stepward.domains.math.synthetic import WordProblemFamily, is_ambiguous, training_documents
 from stepward.domains.math.tokenizer import train_tokenizer
@@ -136,3 +136,21 @@ def test_error_rates_count_first_errors_by_kind() -> None:
     empty = error_rates(problems, states)
     assert (empty["ambiguous_error"], empty["other_error"]) == (1, 1)
     assert empty["lines_ambiguous"] + empty["lines_other"] == 50  # only first lines are reached
+
+
+def test_prompts_have_no_loss() -> None:
+    """Documents that differ in what comes before the answer alone cost the same per token of the answer."""
+    documents = [np.array([1, 2, 3, 4, 5]), np.array([6, 7])]
+    _, labels = pad_rows(documents, 0, [3, 0])
+    assert labels.tolist() == [[-100, -100, -100, 4, 5], [6, 7, -100, -100, -100]]
+    half = LanguageStage(CYCLE, Optimisation(num_epochs=1, batch_size=8, learning_rate=0.02), [3] * len(CYCLE))
+    *_, last = train_stages(small_model(), [half], CYCLE, pad_token=0, seed=0)
+    assert last.progress.history[-1]["tokens"] == sum(len(document) - 3 for document in CYCLE)
+
+
+def test_prompt_lengths_are_those_of_questions() -> None:
+    documents = [*training_documents(1, 40, drill_share=0.5)]
+    rows = encode_documents(TOKENIZER, iter(documents))
+    for text, row, length in zip(documents, rows, prompt_lengths(TOKENIZER, rows), strict=True):
+        question, mark, _ = text.partition("?\n")
+        assert TOKENIZER.decode(row[:length]) == (question + mark if mark else "")

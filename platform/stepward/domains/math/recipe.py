@@ -6,7 +6,7 @@ from nothing on the synthetic family, whose training text errs at the planted ra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -17,7 +17,7 @@ from stepward.core.config import Config
 from stepward.domains.math.synthetic import training_documents
 from stepward.domains.math.tokenizer import train_tokenizer
 
-__all__ = ["CurriculumStage", "ProposerRecipe", "encode_documents"]
+__all__ = ["CurriculumStage", "ProposerRecipe", "encode_documents", "prompt_lengths"]
 
 
 class CurriculumStage(Config):
@@ -26,6 +26,9 @@ class CurriculumStage(Config):
     num_documents: int = Field(20_000, ge=1, description="documents, each read once; about 107 tokens apiece")
     drill_share: float = Field(0.15, ge=0, le=1, description="share of documents that are arithmetic drills")
     learning_rate: float = Field(1.5e-3, gt=0, description="at its peak, before the cosine decay")
+    learn_questions: bool = Field(
+        True, description="whether questions have a loss; most of it is the noise of names and numbers drawn at random"
+    )
 
 
 class ProposerRecipe(Config):
@@ -46,10 +49,11 @@ class ProposerRecipe(Config):
         (
             CurriculumStage(drill_share=0.25, learning_rate=2e-3),
             CurriculumStage(drill_share=0.15, learning_rate=1.5e-3),
-            CurriculumStage(num_documents=50_000, drill_share=0.05, learning_rate=2e-3),
+            CurriculumStage(drill_share=0.05, learning_rate=2e-3, learn_questions=False),
+            CurriculumStage(drill_share=0.05, learning_rate=1e-3, learn_questions=False),
         ),
         min_length=1,
-        description="the curriculum: fewer and fewer drills",
+        description="the curriculum: fewer and fewer drills, first all of the text, then the solutions",
     )
     num_validation: int = Field(500, ge=1, description="documents whose loss is reported; none of them is trained on")
 
@@ -99,3 +103,9 @@ def encode_documents(tokenizer: PreTrainedTokenizerFast, documents: Iterator[str
     """Token ids of each document, with the end token."""
     rows = tokenizer(list(documents))["input_ids"]
     return [np.array([*row, tokenizer.eos_token_id], dtype=np.int32) for row in rows]
+
+
+def prompt_lengths(tokenizer: PreTrainedTokenizerFast, documents: Sequence[Int[np.ndarray, " _"]]) -> list[int]:
+    """Tokens of the question of each document, its line break included; 0 for a drill, which asks nothing."""
+    (question_mark,), (line_break,) = tokenizer("?")["input_ids"], tokenizer("\n")["input_ids"]
+    return [int(np.flatnonzero(row == line_break)[0]) + 1 if question_mark in row else 0 for row in documents]

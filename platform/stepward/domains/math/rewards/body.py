@@ -48,8 +48,8 @@ def build_body(base: str, *, pretrained: bool) -> PreTrainedModel:
                 body = AutoModel.from_config(_config(base))
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"base {base!r}: expected 'embedded', a folder with config.json and *.safetensors, or a hub id that has "
-                f"them (pickled weights are refused): {str(error).strip().splitlines()[0]}"
+                f"base {base!r}: expected 'embedded', a folder with config.json and *.safetensors, or a hub id with "
+                f"these (pickled weights are refused): {str(error).strip().splitlines()[0]}"
             ) from error
     if body.config.is_encoder_decoder:
         raise ValueError(
@@ -62,8 +62,10 @@ def build_body(base: str, *, pretrained: bool) -> PreTrainedModel:
 
 @lru_cache(maxsize=4)
 def tokenizer_of(base: str) -> Any:
-    """The tokenizer of a base, read once a process."""
-    return load_tokenizer(base)
+    """The tokenizer of a base, read once a process; it cuts long texts on the left, where they are least about now."""
+    tokenizer = load_tokenizer(base)
+    tokenizer.truncation_side = "left"
+    return tokenizer
 
 
 @lru_cache(maxsize=4)
@@ -77,8 +79,8 @@ def context_of(base: str) -> int:
 class StepScorer(nn.Module):
     """Body and head (linear, SiLU, linear): one logit a row of tokens.
 
-    A causal body reads rows that are beginnings of one another in one pass: a whole solution gives the logits of all its
-    steps that stand in the same batch. A bidirectional body takes a pass a row.
+    A causal body reads rows that are beginnings of one another in one pass: a whole solution gives the logits of all
+    its steps that stand in the same batch. A bidirectional body takes a pass a row.
 
     Args:
         body: what `build_body` makes.
@@ -127,20 +129,21 @@ class StepScorer(nn.Module):
         """Hidden states that the head reads, from passes over the hosts, which are sorted by length."""
         passes, place = host.unique(return_inverse=True)
         order = length[passes].argsort(stable=True)
-        size = len(order) if torch.is_grad_enabled() else ROWS
         rank = order.argsort()[place]  # where each row's host stands among the passes
-        pieces = torch.zeros(len(rows), self.head[0].in_features, device=rows.device)
-        for first in range(0, len(order), max(size, 1)):
+        size = max(len(order), 1) if torch.is_grad_enabled() else ROWS
+        found, whose = [], []
+        for first in range(0, len(order), size):
             part = passes[order[first : first + size]]
             states = self._pass(rows[part, : max(int(length[part].max()), 1)])
             mine = ((rank >= first) & (rank < first + size)).nonzero()[:, 0]
             at = (length[mine] - 1).clamp(min=0) if self.pool == "last" else torch.zeros_like(mine)
-            pieces = pieces.index_put((mine,), states[rank[mine] - first, at].to(pieces.dtype))
-        return pieces
+            found.append(states[rank[mine] - first, at])
+            whose.append(mine)
+        return torch.cat(found)[torch.cat(whose).argsort()]
 
     def _pass(self, rows: Int[Tensor, "d t"]) -> Float[Tensor, "d t c"]:
-        """What a causal body has read before padding does not depend on it, so only encoders need a mask."""
-        mask = None if self.causal else (rows != PADDING).long()
+        """A causal body has not read the padding when a row ends, so only encoders need a mask; it is nowhere empty."""
+        mask = None if self.causal else (rows != PADDING).long().index_fill(1, rows.new_zeros(1).long(), 1)
         extra = {"use_cache": False} if self.causal else {}
         states: Tensor = self.body(input_ids=rows.clamp(min=0).long(), attention_mask=mask, **extra).last_hidden_state
         return states

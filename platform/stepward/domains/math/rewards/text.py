@@ -1,0 +1,94 @@
+"""The text process reward model: a transformer that reads question and solution, and a head at the end of each step.
+
+Sources: reading off at step ends, Lightman et al. 2023, "Let's verify step by step", section 2.6; success shares of
+continuations as targets, Wang et al. 2024, "Math-Shepherd", section 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Int
+from pydantic import Field, field_validator
+
+from stepward.core.config import Config
+from stepward.domains.math.settings import EMBEDDED
+from stepward.domains.math.states import MathStates
+
+if TYPE_CHECKING:
+    from stepward.domains.math.rewards.text_scoring import TextReward
+
+__all__ = ["TextPRM"]
+
+
+class TextPRM(Config):
+    """A language model or an encoder with a head that gives the probability of success after each step.
+
+    Trained weights hold body and head; the configuration and the tokenizer are the base's, which must be there whenever
+    the model is used.
+
+    **Good values.** A head of the body's width; learning rate 1e-3 for the embedded base and 1e-5 for models of 100 M
+    parameters or more; a few hundred steps before any judgement, because the model learns late.
+    """
+
+    kind: Literal["text"] = "text"
+    base: str = Field(
+        EMBEDDED, description="embedded (the shipped proposer), a folder, or a hub id; AutoModel reads it"
+    )
+    init: Literal["pretrained", "scratch"] = Field("pretrained", description="first weights: the base's, or random")
+    pool: Literal["last", "first"] = Field(
+        "last", description="read the last token of the text, or its first ([CLS]; encoders only)"
+    )
+    head_width: int | None = Field(None, ge=1, description="units inside the head; none: the width of the body")
+    prompt: str = Field("{question}\n", description="what the model reads before the solution")
+    cache_mib: int = Field(256, ge=0, description="keys and values kept while scoring a search; of causal models")
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_question(cls, prompt: str) -> str:
+        if "{question}" not in prompt:
+            raise ValueError(f"expected a text with {{question}} in it, got {prompt!r}")
+        return prompt
+
+    def module(self) -> Any:
+        """A fresh torch module: ``tokens`` [n, t] -> logits [n]."""
+        return self._module(pretrained=self.init == "pretrained")
+
+    def encode(self, states: MathStates) -> dict[str, np.ndarray]:
+        """Token ids of prompt and solution, padded on the right with −1, [n, t]."""
+        return {"tokens": padded(self.tokens(states))}
+
+    def reward(self, weights: Mapping[str, np.ndarray]) -> TextReward:
+        """The reward model with these weights; those of the base are not read."""
+        from stepward.domains.math.rewards.text_scoring import TextReward
+
+        return TextReward(self, self._module(pretrained=False), weights)
+
+    def tokens(self, states: MathStates) -> list[list[int]]:
+        """Token ids of every state; of a text longer than the model's context its end."""
+        from stepward.domains.math.rewards.body import context_of, tokenizer_of
+
+        texts = [self.prompt.replace("{question}", q) + t for q, t in zip(states.question, states.text, strict=True)]
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
+            return []
+        ids = tokenizer_of(self.base)(distinct, truncation=True, max_length=context_of(self.base))["input_ids"]
+        found = dict(zip(distinct, ids, strict=True))
+        return [found[text] for text in texts]
+
+    def _module(self, *, pretrained: bool) -> Any:
+        from stepward.domains.math.rewards.body import StepScorer, build_body
+
+        body = build_body(self.base, pretrained=pretrained)
+        return StepScorer(body, head_width=self.head_width, pool=self.pool)
+
+
+def padded(rows: list[list[int]]) -> Int[np.ndarray, "n t"]:
+    """Rows of token ids as one array, −1 where a row has ended."""
+    width = max((len(row) for row in rows), default=0)
+    array = np.full((len(rows), max(width, 1)), -1, np.int32)
+    for i, row in enumerate(rows):
+        array[i, : len(row)] = row
+    return array

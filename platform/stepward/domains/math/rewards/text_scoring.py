@@ -1,0 +1,119 @@
+"""A trained text model inside a search: what was read of a solution is not read again for its next line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt64
+from scipy.special import expit
+
+from stepward.domains.math.engine import IncrementalScorer
+from stepward.domains.math.rewards.body import ROWS, StepScorer
+from stepward.domains.math.rewards.text import TextPRM, padded
+from stepward.domains.math.rewards.weights import fill
+from stepward.domains.math.states import MathStates, prefix_keys
+
+__all__ = ["TextReward"]
+
+MAX_STATES = 100_000  # remembered at once; then all is forgotten, which costs time and changes nothing else
+
+
+class TextReward:
+    """sigmoid(logit) at the end of each child's text.
+
+    A causal model keeps keys and values of the states it has scored and runs the tokens of new lines only. Where a
+    child's tokens do not begin with its parent's (the text was cut to the context, or a tokenizer joins across lines)
+    the whole text is read. An encoder reads the whole text always. Rounding differs with the way by about 1e-6.
+
+    Args:
+        settings: how states become tokens.
+        module: body and head; its weights are replaced.
+        weights: of training.
+    """
+
+    def __init__(self, settings: TextPRM, module: StepScorer, weights: Mapping[str, np.ndarray]) -> None:
+        fill(module, weights)
+        self._settings, self._module = settings, module
+        self._scorer = IncrementalScorer(module.body, max_bytes=settings.cache_mib * 2**20) if module.causal else None
+        self._entered: set[int] = set()  # states whose tokens the scorer has
+        self._logits: dict[int, float] = {}
+        self.num_parameters = module.num_parameters
+
+    def score(self, parents: MathStates, children: MathStates) -> Float[np.ndarray, " n"]:
+        """Probability that the labelling policy solves the problem from each child."""
+        if len(self._logits) > MAX_STATES:
+            self.forget()
+        keys = prefix_keys(children)
+        _, first = np.unique(keys, return_index=True)
+        new = first[[int(keys[i]) not in self._logits for i in first]]
+        if len(new):
+            self._learn(parents.take(new), children.take(new))
+        return expit(np.array([self._logits[int(key)] for key in keys], np.float64))
+
+    def charged_tokens(self, children: MathStates) -> Int[np.ndarray, " n"]:
+        """Tokens that scoring each child reads, in the model's own tokens.
+
+        An encoder reads the whole text. A causal model reads the last line, and with a first line the question too,
+        once for each problem. What has left the cache and is read again is not charged, nor is a state that stayed as
+        it was.
+        """
+        whole = np.array([len(row) for row in self._settings.tokens(children)], np.int64)
+        if self._scorer is None:
+            return whole
+        text = np.array([text[: text.rfind("\n", 0, -1) + 1] for text in children.text], object)
+        before = np.array([len(row) for row in self._settings.tokens(children.replace(text=text))], np.int64)
+        own = np.where(children.num_steps > 0, whole - before, 0)
+        own = np.where((children.num_steps > 0) & (children.last_tokens == 0), 0, np.maximum(own, 0))
+        starts = np.flatnonzero(children.num_steps <= 1)
+        _, once = np.unique(children.problem[starts], return_index=True)
+        rows = starts[once]
+        own[rows] += np.where(children.num_steps[rows] > 0, before[rows], whole[rows])
+        return own
+
+    def forget(self) -> None:
+        """Drop all that was read."""
+        if self._scorer is not None:
+            self._scorer.forget()
+        self._entered.clear()
+        self._logits.clear()
+
+    @torch.inference_mode()
+    def _learn(self, parents: MathStates, children: MathStates) -> None:
+        """Logits of distinct children that have none yet."""
+        keys, above = prefix_keys(children), prefix_keys(parents)
+        tokens, begun = self._settings.tokens(children), self._settings.tokens(parents)
+        grows = np.array([_begins(b, t) for b, t in zip(begun, tokens, strict=True)]) & (self._scorer is not None)
+        whole = np.flatnonzero(~grows)
+        if len(whole):
+            inputs = torch.from_numpy(padded([tokens[i] for i in whole])).to(self._module.body.device)
+            self._note(keys[whole], self._module(inputs))
+        rows = np.flatnonzero(grows)
+        _, first = np.unique(above[rows], return_index=True)
+        roots = [i for i in rows[first] if int(above[i]) not in self._entered]
+        self._enter(above[roots], [None] * len(roots), [begun[i] for i in roots])
+        rest = [i for i in rows if int(keys[i]) not in self._entered]
+        self._enter(keys[rest], [str(above[i]) for i in rest], [tokens[i][len(begun[i]) :] for i in rest])
+
+    def _enter(
+        self, keys: UInt64[np.ndarray, " n"], parents: Sequence[str | None], tokens: Sequence[Sequence[int]]
+    ) -> None:
+        """Run new tokens, rows of similar length together."""
+        order = np.argsort([len(row) for row in tokens], kind="stable")
+        for first in range(0, len(order), ROWS):
+            rows = order[first : first + ROWS]
+            assert self._scorer is not None, "only causal models have one"
+            hidden = self._scorer.hidden(
+                [str(keys[i]) for i in rows], [parents[i] for i in rows], [tokens[i] for i in rows]
+            )
+            self._entered.update(int(keys[i]) for i in rows)
+            self._note(keys[rows], self._module.logits_of(hidden))
+
+    def _note(self, keys: UInt64[np.ndarray, " n"], logits: Float[torch.Tensor, " n"]) -> None:
+        self._logits.update(zip(keys.tolist(), logits.float().cpu().numpy().astype(np.float64).tolist(), strict=True))
+
+
+def _begins(beginning: Sequence[int], whole: Sequence[int]) -> bool:
+    """Whether `whole` is `beginning` and more, and `beginning` is not empty."""
+    return 0 < len(beginning) < len(whole) and list(whole[: len(beginning)]) == list(beginning)

@@ -1,0 +1,206 @@
+"""The text reward model: shared passes, incremental scoring, what it charges, and that it can learn."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
+
+from stepward.core.seeding import Rng
+from stepward.core.wing import Trainable
+from stepward.domains.math.rewards import text_scoring
+from stepward.domains.math.rewards.text import TextPRM
+from stepward.domains.math.states import MathDomain, MathStates, roots
+from stepward.testing.contracts import check_reward
+from stepward.train import Optimisation, SoftBCE, epochs, make_examples, seeded_module
+from unit.math.small_models import CONTEXT, TOKENS, small_model, small_proposer, small_tokenizer
+
+DOMAIN = MathDomain()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Bases of three kinds with random weights."""
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    sizes = dict(vocab_size=len(TOKENS), initializer_range=0.3)
+    gpt2 = GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=CONTEXT, **sizes)
+    bert = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
+    models = {
+        "llama": small_model(),
+        "gpt2": GPT2LMHeadModel(gpt2),
+        "bert": BertModel(BertConfig(max_position_embeddings=CONTEXT, **bert, **sizes)),
+    }
+    found = {}
+    for name, model in models.items():
+        folder = tmp_path_factory.mktemp(name)
+        model.save_pretrained(folder)
+        small_tokenizer().save_pretrained(folder)
+        found[name] = str(folder)
+    return found
+
+
+@pytest.fixture(scope="module")
+def rounds() -> list[tuple[MathStates, MathStates]]:
+    """Three rounds of a search: (parents, children), the parents from the round before."""
+    proposer, steps = small_proposer(), []
+    questions = np.array(["a+1", "b"], object)
+    parents = roots(questions, questions)
+    for depth in range(3):
+        many = parents.take(np.repeat(np.arange(len(parents)), 6 if depth == 0 else 2))
+        children = proposer.propose(many, num_candidates=1, rng=Rng.from_ids(depth, range(len(many)), "test"))
+        steps.append((many, children))
+        parents = children.take(DOMAIN.status(children) == 0)
+    assert len(parents) > 2
+    return steps
+
+
+def weights_of(settings: TextPRM) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in seeded_module(settings.module, 0).state_dict().items()}
+
+
+def logits_row_by_row(settings: TextPRM, weights: dict[str, np.ndarray], states: MathStates) -> np.ndarray:
+    """One pass of plain transformers a state, nothing shared and nothing padded."""
+    module = settings.module().eval()
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    found = []
+    for row in settings.tokens(states):
+        with torch.inference_mode():
+            hidden = module.body(input_ids=torch.tensor([row])).last_hidden_state[0]
+            found.append(float(module.head(hidden[-1 if settings.pool == "last" else 0])))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(("base", "pool"), [("llama", "last"), ("gpt2", "last"), ("bert", "last"), ("bert", "first")])
+def test_a_batch_equals_one_pass_a_row(folders, rounds, base, pool):
+    """Rows that share passes, repeat or are padded have the logits they have alone, with and without gradients."""
+    settings = TextPRM(base=folders[base], pool=pool)
+    assert isinstance(settings, Trainable)
+    weights = weights_of(settings)
+    states = MathStates.concat([part for pair in rounds for part in pair])
+    module = settings.module().eval()
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    tokens = torch.from_numpy(settings.encode(states)["tokens"])
+    expected = logits_row_by_row(settings, weights, states)
+    assert np.std(expected) > 1e-3
+    np.testing.assert_allclose(module(tokens=tokens).detach(), expected, atol=1e-5)
+    with torch.no_grad():
+        np.testing.assert_allclose(module(tokens=tokens), expected, atol=1e-5)
+
+
+def test_beginnings_share_the_pass_of_their_solution(folders, rounds):
+    settings = TextPRM(base=folders["llama"])
+    module = settings.module().eval()
+    states = MathStates.concat([part for pair in rounds for part in pair])
+    rows = []
+    module.body.register_forward_pre_hook(
+        lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    module(tokens=torch.from_numpy(settings.encode(states)["tokens"]))
+    texts = [f"{q}\n{t}" for q, t in zip(states.question, states.text, strict=True)]
+    leaves = {text for text in texts if not any(other != text and other.startswith(text) for other in texts)}
+    assert rows == [len(leaves)] and len(leaves) < len(set(texts))
+
+
+@pytest.mark.parametrize("base", ["llama", "gpt2"])
+@pytest.mark.parametrize("cache_mib", [256, 0])
+def test_incremental_scores_are_those_of_full_rescoring(folders, rounds, base, cache_mib):
+    settings = TextPRM(base=folders[base], cache_mib=cache_mib)
+    weights = weights_of(settings)
+    reward = settings.reward(weights)
+    for parents, children in rounds:
+        expected = 1 / (1 + np.exp(-logits_row_by_row(settings, weights, children)))
+        np.testing.assert_allclose(reward.score(parents, children), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("base", "pool"), [("llama", "last"), ("bert", "first")])
+def test_reward_contract(folders, rounds, base, pool):
+    settings = TextPRM(base=folders[base], pool=pool)
+    reward = settings.reward(weights_of(settings))
+    for parents, children in rounds:
+        check_reward(reward, DOMAIN, parents, children, tolerance=1e-5)
+        check_reward(settings.reward(weights_of(settings)), DOMAIN, children, children, tolerance=1e-5)
+
+
+def test_only_new_tokens_are_run_and_charged(folders, rounds):
+    """Over whole rounds the charge is what the scorer really ran: every distinct text once, and the questions once."""
+    settings = TextPRM(base=folders["llama"])
+    reward = settings.reward(weights_of(settings))
+    charged = 0
+    for parents, children in rounds:
+        grown = children.last_tokens > 0
+        keys = DOMAIN.keys(children) + children.problem.astype(np.uint64)
+        distinct = np.sort(np.unique(keys[grown], return_index=True)[1])
+        parents, children = parents.take(grown).take(distinct), children.take(grown).take(distinct)
+        reward.score(parents, children)
+        charged += reward.charged_tokens(children).sum()
+    assert charged == reward._scorer.tokens_run > 0
+    encoder = TextPRM(base=folders["bert"]).reward(weights_of(TextPRM(base=folders["bert"])))
+    whole = [len(row) for row in settings.tokens(children)]
+    np.testing.assert_array_equal(encoder.charged_tokens(children), whole)
+
+
+def test_forgetting_changes_no_score(folders, rounds, monkeypatch):
+    settings = TextPRM(base=folders["llama"])
+    kept, lost = settings.reward(weights_of(settings)), settings.reward(weights_of(settings))
+    scores = [kept.score(*pair) for pair in rounds]
+    monkeypatch.setattr(text_scoring, "MAX_STATES", 3)
+    for pair, expected in zip(rounds, scores, strict=True):
+        np.testing.assert_allclose(lost.score(*pair), expected, atol=1e-5)
+        assert len(lost._logits) <= 3 + 2 * len(pair[0])
+
+
+def test_texts_longer_than_the_context_are_scored_by_their_end(folders):
+    question = np.array(["a" * 40, "a" * 41], object)
+    long = roots(question, question).replace(text=np.array(["b\n", "b\n"], object), num_steps=np.ones(2, np.int64))
+    settings = TextPRM(base=folders["llama"])
+    weights = weights_of(settings)
+    assert [len(row) for row in settings.tokens(long)] == [CONTEXT] * 2
+    scores = settings.reward(weights).score(roots(question, question), long)
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
+    expected = logits_row_by_row(settings, weights, long)
+    np.testing.assert_allclose(np.log(scores / (1 - scores)), expected, atol=1e-4)
+
+
+def test_pretrained_starts_from_the_base_and_scratch_does_not(folders):
+    base = small_model().state_dict()["model.embed_tokens.weight"]
+    own = TextPRM(base=folders["llama"]).module().state_dict()["body.embed_tokens.weight"]
+    assert torch.equal(own, base)
+    fresh = TextPRM(base=folders["llama"], init="scratch")
+    assert not torch.equal(fresh.module().state_dict()["body.embed_tokens.weight"], base)
+    for name, array in weights_of(fresh).items():
+        np.testing.assert_array_equal(array, weights_of(fresh)[name])
+
+
+def test_it_learns_which_letter_the_line_has(folders):
+    """Lines with an a succeed, lines with a b fail: one token to read, so the loss must fall far below ln 2."""
+    generator = np.random.default_rng(0)
+    lines = np.array(
+        ["".join(generator.choice(["1", "2", "+", letter], 3)) for letter in "ab" for _ in range(60)], object
+    )
+    wins = np.array([line.count("a") > 0 for line in lines], float)
+    question = np.full(len(lines), "1", object)
+    states = roots(question, question).replace(text=lines + "\n", num_steps=np.ones(len(lines), np.int64))
+    settings = TextPRM(base=folders["llama"])
+    examples = make_examples(settings.encode(states), wins, np.ones(len(wins)), SoftBCE())
+    plan = Optimisation(num_epochs=12, batch_size=16, learning_rate=1e-2)
+    *_, last = epochs(seeded_module(settings.module, 0), examples, examples, SoftBCE(), plan, seed=0)
+    assert last.progress.history[-1]["validation_loss"] < 0.2
+    reward = settings.reward({name: tensor.numpy() for name, tensor in last.weights.items()})
+    scores = reward.score(states, states)
+    assert scores[wins == 1].min() > scores[wins == 0].mean()
+
+
+def test_refuses_what_cannot_be(folders, tmp_path):
+    with pytest.raises(ValueError, match="causal"):
+        TextPRM(base=folders["llama"], pool="first").module()
+    with pytest.raises(ValueError, match="expected 'embedded'"):
+        TextPRM(base=str(tmp_path)).module()
+    small_model().config.save_pretrained(tmp_path)
+    torch.save(small_model().state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="pickled weights are refused"):
+        TextPRM(base=str(tmp_path)).module()
+    with pytest.raises(ValueError, match="question"):
+        TextPRM(prompt="solve")
+    weights = weights_of(TextPRM(base=folders["llama"]))
+    with pytest.raises(ValueError, match="settings"):
+        TextPRM(base=folders["llama"], head_width=3).reward(weights)

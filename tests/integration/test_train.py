@@ -109,6 +109,7 @@ def test_two_workers_train_the_same_model_as_one(one: TrainResult, store: Path) 
     assert two.metrics["validation_loss"] == pytest.approx(one.metrics["validation_loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_goes_on_from_its_last_epoch(ray_cluster: str, store: Path) -> None:
     """The weights are those of a training that nobody disturbed, and that no Ray was near, to the last bit."""
     wanted = settings(store, "name=killed", "optimisation.num_epochs=40")

@@ -197,6 +197,7 @@ def test_a_misspelt_field_is_found_before_ray_starts(project_root: Path, tmp_pat
     assert not (tmp_path / "walk").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_driver_goes_on(project_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 in the third of four trials, then the same command: the first two are not run again, the third goes on.
 

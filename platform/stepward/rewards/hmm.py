@@ -11,7 +11,8 @@ for any emission: a model hands over log B and the rest is the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,45 +96,104 @@ def fit_categorical_hmm(
     Returns:
         {"start", "transition", "emission"}.
     """
+    model = _baum_welch(
+        partial(_categorical, num_states, num_symbols),
+        symbols[:, :, None],
+        lengths,
+        seed=seed,
+        num_iterations=num_iterations,
+        num_starts=num_starts,
+        max_sequences=max_sequences,
+    )
+    return {"start": model.startprob_, "transition": model.transmat_, "emission": model.emissionprob_}
+
+
+def gaussian_log_emission(
+    vectors: Real[np.ndarray, "n steps d"], mean: Float[np.ndarray, "k d"], variance: Float[np.ndarray, "k d"]
+) -> Float[np.ndarray, "n steps k"]:
+    """Log N(o; μ_k, diag σ²_k), with the squares multiplied out so that it is two matrix products."""
+    squares = vectors**2 @ (1 / variance).T - 2 * vectors @ (mean / variance).T + (mean**2 / variance).sum(axis=1)
+    return -0.5 * (squares + np.log(2 * np.pi * variance).sum(axis=1))
+
+
+def fit_gaussian_hmm(
+    vectors: Real[np.ndarray, "n steps d"],
+    lengths: Int[np.ndarray, " n"],
+    *,
+    num_states: int,
+    seed: int,
+    num_iterations: int = 20,
+    num_starts: int = 2,
+    max_sequences: int = 1_500,
+) -> dict[str, Float[np.ndarray, ...]]:
+    """π, A, means and variances [K, D] of an HMM with diagonal Gaussians: as `fit_categorical_hmm`.
+
+    Args:
+        vectors: observations, padded on the right.
+
+    Returns:
+        {"start", "transition", "mean", "variance"}.
+    """
+    model = _baum_welch(
+        partial(_gaussian, num_states),
+        vectors,
+        lengths,
+        seed=seed,
+        num_iterations=num_iterations,
+        num_starts=num_starts,
+        max_sequences=max_sequences,
+    )
+    variance = np.diagonal(model.covars_, axis1=1, axis2=2).copy()
+    return {"start": model.startprob_, "transition": model.transmat_, "mean": model.means_, "variance": variance}
+
+
+def _baum_welch(
+    create: Callable[..., Any],
+    observations: Real[np.ndarray, "n steps d"],
+    lengths: Int[np.ndarray, " n"],
+    *,
+    seed: int,
+    num_iterations: int,
+    num_starts: int,
+    max_sequences: int,
+) -> Any:
+    """The hmmlearn model that the likeliest of several random starts leads to."""
     used = np.flatnonzero(lengths > 0)
     if not len(used):
         raise ValueError("HMM: expected sequences with at least one step, got none.")
     used = np.random.default_rng(seed).permutation(used)[:max_sequences]
+
+    def climb(model: Any, rows: np.ndarray) -> Any:
+        valid = np.arange(observations.shape[1]) < lengths[rows][:, None]
+        return model.fit(observations[rows][valid], lengths[rows])
+
     some = used[: -(-len(used) // 3)]
-    sizes = {"num_states": num_states, "num_symbols": num_symbols}
-    tries = [
-        _baum_welch(symbols[some], lengths[some], **sizes, seed=seed * num_starts + start, num_iterations=10)
-        for start in range(num_starts)
-    ]
-    first = max(tries, key=lambda model: model.monitor_.history[-1])
-    best = _baum_welch(symbols[used], lengths[used], **sizes, seed=seed, num_iterations=num_iterations, first=first)
-    return {"start": best.startprob_, "transition": best.transmat_, "emission": best.emissionprob_}
+    starts = [create(n_iter=10, random_state=seed * num_starts + start) for start in range(num_starts)]
+    first = max((climb(model, some) for model in starts), key=lambda model: model.monitor_.history[-1])
+    return climb(create(n_iter=num_iterations, random_state=seed, first=first), used)
 
 
-def _baum_welch(
-    symbols: np.ndarray,
-    lengths: np.ndarray,
-    *,
-    num_states: int,
-    num_symbols: int,
-    seed: int,
-    num_iterations: int,
-    first: Any = None,
-) -> Any:
-    """An hmmlearn model fitted from a random start, or from the parameters of `first`."""
+def _categorical(num_states: int, num_symbols: int, *, first: Any = None, **options: Any) -> Any:
+    """An hmmlearn model that starts at random, or from the parameters of `first`."""
     from hmmlearn.hmm import CategoricalHMM
 
-    model = CategoricalHMM(
-        num_states,
-        n_features=num_symbols,
-        n_iter=num_iterations,
-        random_state=seed,
-        init_params="ste" if first is None else "",
-    )
+    init = "ste" if first is None else ""
+    model = CategoricalHMM(num_states, n_features=num_symbols, init_params=init, **options)
     if first is not None:
         model.startprob_, model.transmat_, model.emissionprob_ = first.startprob_, first.transmat_, first.emissionprob_
-    observed = symbols[np.arange(symbols.shape[1]) < lengths[:, None]]
-    return model.fit(observed[:, None], lengths)
+    return model
+
+
+def _gaussian(num_states: int, *, first: Any = None, **options: Any) -> Any:
+    """As `_categorical`, with diagonal Gaussians."""
+    from hmmlearn.hmm import GaussianHMM
+
+    init = "stmc" if first is None else ""
+    model = GaussianHMM(num_states, covariance_type="diag", init_params=init, **options)
+    if first is not None:
+        model.startprob_, model.transmat_, model.means_ = first.startprob_, first.transmat_, first.means_
+        model.covars_ = np.diagonal(first.covars_, axis1=1, axis2=2)
+    return model
 
 
 def expected_success(

@@ -5,9 +5,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
+from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng
 from stepward.core.wing import Trainable
 from stepward.domains.math.rewards import text_scoring
+from stepward.domains.math.rewards.outcome import OutcomeModel
 from stepward.domains.math.rewards.text import TextPRM
 from stepward.domains.math.states import MathDomain, MathStates, roots
 from stepward.testing.contracts import check_reward
@@ -102,9 +104,10 @@ def test_beginnings_share_the_pass_of_their_solution(folders, rounds):
 
 
 @pytest.mark.parametrize("base", ["llama", "gpt2"])
-@pytest.mark.parametrize("cache_mib", [256, 0])
-def test_incremental_scores_are_those_of_full_rescoring(folders, rounds, base, cache_mib):
-    settings = TextPRM(base=folders[base], cache_mib=cache_mib)
+@pytest.mark.parametrize("cache_bytes", [2**28, 0])
+def test_incremental_scores_are_those_of_full_rescoring(folders, rounds, base, cache_bytes, monkeypatch):
+    monkeypatch.setitem(text_scoring.CACHE_BYTES, "cpu", cache_bytes)
+    settings = TextPRM(base=folders[base])
     weights = weights_of(settings)
     reward = settings.reward(weights)
     for parents, children in rounds:
@@ -159,6 +162,45 @@ def test_texts_longer_than_the_context_are_scored_by_their_end(folders):
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
     expected = logits_row_by_row(settings, weights, long)
     np.testing.assert_allclose(np.log(scores / (1 - scores)), expected, atol=1e-4)
+
+
+def test_outcome_model_speaks_of_complete_solutions_only(folders, rounds):
+    settings = OutcomeModel(base=folders["llama"])
+    weights = weights_of(settings)
+    parents, children = (MathStates.concat(list(parts)) for parts in zip(*rounds, strict=True))
+    complete = DOMAIN.status(children) == Status.COMPLETE
+    assert complete.any() and not complete.all()
+    reward = settings.reward(weights)
+    check_reward(reward, DOMAIN, parents, children, tolerance=1e-5)
+    scores = reward.score(parents, children)
+    assert (scores[~complete] == 0.5).all()
+    expected = logits_row_by_row(settings, weights, children.take(complete))
+    np.testing.assert_allclose(scores[complete], 1 / (1 + np.exp(-expected)), atol=1e-5)
+    lengths = np.array([len(row) for row in settings.tokens(children)])
+    np.testing.assert_array_equal(reward.charged_tokens(children), np.where(complete, lengths, 0))
+
+
+@pytest.mark.parametrize("base", ["llama", "bert"])
+def test_outcome_model_learns_nothing_from_unfinished_solutions(folders, rounds, base):
+    """Whatever their targets, they leave no gradient, a bidirectional body included."""
+    settings = OutcomeModel(base=folders[base])
+    children = MathStates.concat([pair[1] for pair in rounds])
+    complete = DOMAIN.status(children) == Status.COMPLETE
+    module = seeded_module(settings.module, 0).eval()
+
+    def gradient(targets: np.ndarray) -> torch.Tensor:
+        examples = make_examples(settings.encode(children), targets, np.ones(len(targets)), SoftBCE(), pool=False)
+        module.zero_grad()
+        losses = SoftBCE().row_losses(module(**examples.inputs), examples.targets, None)
+        losses.sum().backward()
+        return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+
+    zeros, unfinished = np.zeros(len(children)), (~complete).astype(float)
+    torch.testing.assert_close(gradient(unfinished), gradient(zeros))
+    assert gradient(zeros).abs().max() > 0
+    assert not torch.allclose(gradient(complete.astype(float)), gradient(zeros))
+    pooled = make_examples(settings.encode(children), unfinished, np.ones(len(children)), SoftBCE())
+    assert len(pooled) == len(set(children.take(complete).question + children.take(complete).text)) + 1
 
 
 def test_pretrained_starts_from_the_base_and_scratch_does_not(folders):

@@ -20,20 +20,16 @@ from stepward.domains.math.states import MathStates
 if TYPE_CHECKING:
     from stepward.domains.math.rewards.text_scoring import TextReward
 
-__all__ = ["TextPRM"]
+__all__ = ["TextPRM", "TextSettings", "padded"]
 
 
-class TextPRM(Config):
-    """A language model or an encoder with a head that gives the probability of success after each step.
+class TextSettings(Config):
+    """A language model or an encoder with a head.
 
     Trained weights hold body and head; the configuration and the tokenizer are the base's, which must be there whenever
     the model is used.
-
-    **Good values.** A head of the body's width; learning rate 1e-3 for the embedded base and 1e-5 for models of 100 M
-    parameters or more; a few hundred steps before any judgement, because the model learns late.
     """
 
-    kind: Literal["text"] = "text"
     base: str = Field(
         EMBEDDED, description="embedded (the shipped proposer), a folder, or a hub id; AutoModel reads it"
     )
@@ -43,7 +39,6 @@ class TextPRM(Config):
     )
     head_width: int | None = Field(None, ge=1, description="units inside the head; none: the width of the body")
     prompt: str = Field("{question}\n", description="what the model reads before the solution")
-    cache_mib: int = Field(256, ge=0, description="keys and values kept while scoring a search; of causal models")
 
     @field_validator("prompt")
     @classmethod
@@ -54,17 +49,7 @@ class TextPRM(Config):
 
     def module(self) -> Any:
         """A fresh torch module: ``tokens`` [n, t] -> logits [n]."""
-        return self._module(pretrained=self.init == "pretrained")
-
-    def encode(self, states: MathStates) -> dict[str, np.ndarray]:
-        """Token ids of prompt and solution, padded on the right with −1, [n, t]."""
-        return {"tokens": padded(self.tokens(states))}
-
-    def reward(self, weights: Mapping[str, np.ndarray]) -> TextReward:
-        """The reward model with these weights; those of the base are not read."""
-        from stepward.domains.math.rewards.text_scoring import TextReward
-
-        return TextReward(self, self._module(pretrained=False), weights)
+        return self.network(pretrained=self.init == "pretrained")
 
     def tokens(self, states: MathStates) -> list[list[int]]:
         """Token ids of every state; of a text longer than the model's context its end."""
@@ -78,11 +63,32 @@ class TextPRM(Config):
         found = dict(zip(distinct, ids, strict=True))
         return [found[text] for text in texts]
 
-    def _module(self, *, pretrained: bool) -> Any:
+    def network(self, *, pretrained: bool) -> Any:
+        """Body and head, the body with the weights of the base or with random ones."""
         from stepward.domains.math.rewards.body import StepScorer, build_body
 
         body = build_body(self.base, pretrained=pretrained)
         return StepScorer(body, head_width=self.head_width, pool=self.pool)
+
+
+class TextPRM(TextSettings):
+    """The probability of success after each step.
+
+    **Good values.** A head of the body's width; learning rate 1e-3 for the embedded base and 1e-5 for models of 100 M
+    parameters or more; a few hundred steps before any judgement, because the model learns late.
+    """
+
+    kind: Literal["text"] = "text"
+
+    def encode(self, states: MathStates) -> dict[str, np.ndarray]:
+        """Token ids of prompt and solution, padded on the right with −1, [n, t]."""
+        return {"tokens": padded(self.tokens(states))}
+
+    def reward(self, weights: Mapping[str, np.ndarray]) -> TextReward:
+        """The reward model with these weights; those of the base are not read."""
+        from stepward.domains.math.rewards.text_scoring import TextReward
+
+        return TextReward(self, self.network(pretrained=False), weights)
 
 
 def padded(rows: list[list[int]]) -> Int[np.ndarray, "n t"]:

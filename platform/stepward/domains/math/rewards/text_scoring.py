@@ -11,12 +11,14 @@ from scipy.special import expit
 
 from stepward.domains.math.engine import IncrementalScorer
 from stepward.domains.math.rewards.body import ROWS, StepScorer
-from stepward.domains.math.rewards.text import TextPRM, padded
+from stepward.domains.math.rewards.outcome import OutcomeModel
+from stepward.domains.math.rewards.text import TextSettings, padded
 from stepward.domains.math.rewards.weights import fill
 from stepward.domains.math.states import MathStates, prefix_keys
 
-__all__ = ["TextReward"]
+__all__ = ["OutcomeReward", "TextReward"]
 
+CACHE_BYTES = {"cpu": 2**28, "cuda": 2**32}  # of keys and values; the least recently used go first
 MAX_STATES = 100_000  # remembered at once; then all is forgotten, which costs time and changes nothing else
 
 
@@ -33,10 +35,11 @@ class TextReward:
         weights: of training.
     """
 
-    def __init__(self, settings: TextPRM, module: StepScorer, weights: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, settings: TextSettings, module: StepScorer, weights: Mapping[str, np.ndarray]) -> None:
         fill(module, weights)
         self._settings, self._module = settings, module
-        self._scorer = IncrementalScorer(module.body, max_bytes=settings.cache_mib * 2**20) if module.causal else None
+        max_bytes = CACHE_BYTES[module.body.device.type]
+        self._scorer = IncrementalScorer(module.body, max_bytes=max_bytes) if module.causal else None
         self._entered: set[int] = set()  # states whose tokens the scorer has
         self._logits: dict[int, float] = {}
         self.num_parameters = module.num_parameters
@@ -117,3 +120,30 @@ class TextReward:
 def _begins(beginning: Sequence[int], whole: Sequence[int]) -> bool:
     """Whether `whole` is `beginning` and more, and `beginning` is not empty."""
     return 0 < len(beginning) < len(whole) and list(whole[: len(beginning)]) == list(beginning)
+
+
+class OutcomeReward:
+    """sigmoid(logit) of complete solutions, read as a whole; ½ for all other states, at no cost.
+
+    Args:
+        settings: how states become tokens; rows of states that are not complete hold none.
+        module: body and head; its weights are replaced.
+        weights: of training.
+    """
+
+    def __init__(self, settings: OutcomeModel, module: StepScorer, weights: Mapping[str, np.ndarray]) -> None:
+        fill(module, weights)
+        self._settings, self._module = settings, module
+        self.num_parameters = module.num_parameters
+
+    @torch.inference_mode()
+    def score(self, parents: MathStates, children: MathStates) -> Float[np.ndarray, " n"]:
+        """Probability that each child's answer is right."""
+        if not len(children):
+            return np.zeros(0)
+        tokens = torch.from_numpy(self._settings.encode(children)["tokens"])
+        return expit(self._module(tokens.to(self._module.body.device)).float().cpu().numpy().astype(np.float64))
+
+    def charged_tokens(self, children: MathStates) -> Int[np.ndarray, " n"]:
+        """The whole text of complete solutions, in the model's own tokens, and nothing of others."""
+        return (self._settings.encode(children)["tokens"] >= 0).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The run-time type checker of the test session: beartype, with an int accepted where a float is annotated (PEP 484)."""
+"""The run-time type checker of the tests: beartype, with an int accepted where a float is annotated (PEP 484)."""
 
 from beartype import BeartypeConf, beartype
 

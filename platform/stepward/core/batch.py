@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -48,7 +47,7 @@ class ArrayBatch:
     problem: Int[np.ndarray, " n"]
 
     def __post_init__(self) -> None:
-        sizes = {name: len(getattr(self, name)) for name in _names(type(self))}
+        sizes = {name: len(getattr(self, name)) for name in self.__dataclass_fields__}
         if len(set(sizes.values())) > 1:
             raise ValueError(
                 f"{type(self).__name__}: expected fields of one length, got {sizes}. "
@@ -59,11 +58,11 @@ class ArrayBatch:
         return len(self.problem)
 
     def take(self: A, indices: Any) -> A:
-        return type(self)(**{name: getattr(self, name)[indices] for name in _names(type(self))})
+        return type(self)(**{name: getattr(self, name)[indices] for name in self.__dataclass_fields__})
 
     @classmethod
     def concat(cls: type[A], parts: Sequence[A]) -> A:
-        return cls(**{name: _concat([getattr(part, name) for part in parts]) for name in _names(cls)})
+        return cls(**{name: _concat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__})
 
     def replace(self: A, **changes: Any) -> A:
         """A copy with some fields exchanged."""
@@ -73,12 +72,6 @@ class ArrayBatch:
 def repeat(states: B, times: int) -> B:
     """Each state `times` times in a row: n states -> n * times states, row-major like the output of a proposer."""
     return states.take(np.repeat(np.arange(len(states)), times))
-
-
-@cache
-def _names(batch_class: type) -> tuple[str, ...]:
-    """Field names of a batch class; `dataclasses.fields` is slow enough to show in a search."""
-    return tuple(field.name for field in fields(batch_class))
 
 
 def _concat(arrays: list[Any]) -> Any:

@@ -189,7 +189,7 @@ def charged_passes(proposer: Proposer, num_candidates: int) -> float:
 
 
 def metered_proposer(proposer: Proposer, domain: Domain) -> Proposer:
-    """`proposer` with its work charged to the recording ledger; metered ones and combinators are returned as they are."""
+    """`proposer` with its work charged to the recording ledger; metered ones and combinators are returned unchanged."""
     return proposer if isinstance(proposer, MeteredProposer | Combinator) else MeteredProposer(proposer, domain)
 
 

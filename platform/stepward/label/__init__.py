@@ -3,7 +3,7 @@
 from stepward.label.continuations import count_successes
 from stepward.label.mining import mine, read_problems
 from stepward.label.quarantine import label_alone
-from stepward.label.settings import SPLITS, ContinuationLabels, LabelSettings, label_settings, one_of
+from stepward.label.settings import SPLITS, ContinuationLabels, LabelSettings, label_settings
 from stepward.label.stage import finish, plan
 from stepward.label.task import LabelTask, reject, salvage
 from stepward.label.work import LabelWork, cut
@@ -20,7 +20,6 @@ __all__ = [
     "label_alone",
     "label_settings",
     "mine",
-    "one_of",
     "plan",
     "read_problems",
     "reject",

@@ -58,7 +58,7 @@ def count_successes(
     """
     size = max(1, in_flight // num_rollouts)
     pieces = [np.arange(first, min(first + size, len(states))) for first in range(0, len(states), size)]
-    roll_out = _complete if isinstance(proposer, Completer) else _roll_out
+    roll_out: Any = _complete if isinstance(proposer, Completer) else _roll_out
     counts = [roll_out(states.take(p), domain, proposer, verifier, num_rollouts, rng.take(p)) for p in pieces]
     return np.concatenate([np.zeros(0, np.int64), *counts])
 

@@ -251,7 +251,7 @@ def _domain(dimension: Dimension) -> Any:
 
 def _trial(number: int, result: Any, plan: Plan) -> Trial:
     """What a finished trial left in its last checkpoint, and its error if it failed."""
-    known = {
+    known: dict[str, Any] = {
         "id": f"{number:04d}",
         "settings": trial_values(result.config, plan.space),
         "seconds": float((result.metrics or {}).get("time_total_s", 0.0)),

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 from pydantic import Field, model_validator
@@ -76,9 +76,9 @@ class MathProblems(Config):
 
     def _read(self, split: Split) -> tuple[Iterator[Problem], list[records.Rejected]]:
         if self.source == "file":
-            found, rejected = read_own(str(self.path))
-            return (p for p, named in found if (named or self._split_of(p)) == split), rejected
-        read = read_gsm8k if self.source == "gsm8k" else read_math
+            own, rejected = read_own(str(self.path))
+            return (p for p, named in own if (named or self._split_of(p)) == split), rejected
+        read: Any = read_gsm8k if self.source == "gsm8k" else read_math
         if self.path is not None and Path(self.path).exists():
             found, rejected = read(self.path)
             return (p for p in found if self._split_of(p) == split), rejected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt64
@@ -85,7 +86,8 @@ class LanguageModelProposer:
         """Token ids of prompt and text of every state."""
         texts = [self.prompt.replace("{question}", q) + t for q, t in zip(states.question, states.text, strict=True)]
         distinct = list(dict.fromkeys(texts))
-        ids = dict(zip(distinct, self.engine.tokenizer(distinct)["input_ids"], strict=True)) if distinct else {}
+        tokenizer: Any = self.engine.tokenizer
+        ids = dict(zip(distinct, tokenizer(distinct)["input_ids"], strict=True)) if distinct else {}
         return [ids[text] for text in texts]
 
     def _whole(self, states: MathStates, times: int, rng: Rng) -> MathStates:

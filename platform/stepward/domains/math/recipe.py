@@ -7,6 +7,7 @@ from nothing on the synthetic family, whose training text errs at the planted ra
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -55,7 +56,9 @@ class ProposerRecipe(Config):
         min_length=1,
         description="the curriculum: fewer and fewer drills, first all of the text, then the solutions",
     )
-    num_validation: int = Field(500, ge=1, description="documents whose loss is reported; none of them is trained on")
+    num_validation: int = Field(
+        500, ge=1, description="documents whose solutions' loss is reported; none of them is trained on"
+    )
 
     def tokenizer(self, seed: int) -> PreTrainedTokenizerFast:
         """Fitted to 4,000 documents of the family, which hold all of its words."""
@@ -95,7 +98,7 @@ class ProposerRecipe(Config):
     def validation_documents(self, seed: int) -> Iterator[str]:
         """Problems with solutions that err at the planted rates, beyond those of all stages, without drills."""
         start = sum(stage.num_documents for stage in self.stages)
-        rates = {"ambiguous_error": self.ambiguous_error, "slip": self.slip}
+        rates: dict[str, Any] = {"ambiguous_error": self.ambiguous_error, "slip": self.slip}
         return training_documents(seed, self.num_validation, drill_share=0.0, start=start, **rates)
 
 

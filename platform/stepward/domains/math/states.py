@@ -7,6 +7,7 @@ their own, so states count tokens and never hold them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -146,7 +147,7 @@ def prefix_keys(states: MathStates) -> UInt64[np.ndarray, " n"]:
     return _hashes(f"{q}\x1f{text}" for q, text in zip(states.question, states.text, strict=True))
 
 
-def _hashes(texts: object) -> UInt64[np.ndarray, " n"]:
+def _hashes(texts: Iterable[str]) -> UInt64[np.ndarray, " n"]:
     digests = (hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -70,10 +70,11 @@ class ContinuationEngine:
         self.tokenizer = tokenizer
         self.vocab_size = model.get_output_embeddings().weight.shape[0]
         text = model.config.get_text_config()
-        self.max_positions = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", 2**31)
+        limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
+        self.max_positions = 2**31 if limit is None else int(limit)
         self.newlines = newline_table(tokenizer, self.vocab_size) if tokenizer is not None else None
         self.backend = self._choose(backend)
-        self.decoder = {"fused": FusedLlama, "shared": SharedDecoder}.get(self.backend, lambda _: None)(self.model)
+        self.decoder: Any = {"fused": FusedLlama, "shared": SharedDecoder}.get(self.backend, lambda _: None)(self.model)
 
     def _choose(self, wanted: Backend) -> Backend:
         """The backend to use, or a ValueError which says what would fit."""

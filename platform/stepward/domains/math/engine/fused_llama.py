@@ -8,6 +8,7 @@ a head does not change a dot product). Weights are copied from the model at load
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ class FusedLlama:
         """Rows (i, i + D/2) of every head become neighbours."""
         return weight.view(-1, 2, self.head_dim // 2, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
 
-    def _fuse(self, layer: torch.nn.Module) -> _Layer:
+    def _fuse(self, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         q, k, v = attention.q_proj, attention.k_proj, attention.v_proj
         qkv = torch.cat([self._interleave(q.weight), self._interleave(k.weight), v.weight])
@@ -87,7 +88,7 @@ class FusedLlama:
         gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])
         mlp_bias = None if mlp.gate_proj.bias is None else torch.cat([mlp.gate_proj.bias, mlp.up_proj.bias])
 
-        def ready(weight: Tensor | None) -> Tensor | None:
+        def ready(weight: Any) -> Any:
             return None if weight is None else weight.detach().t().contiguous()
 
         return _Layer(

@@ -119,12 +119,12 @@ class PackedSampler:
             self.store, torch.from_numpy(slots).to(device), torch.from_numpy(tokens).to(device), ends
         )
         self.prefilled += sum(len(family.tokens) for family in families)
-        for at, (family, cut) in enumerate(zip(which, cuts, strict=True)):
-            mine = families[family]
+        for at, (number, cut) in enumerate(zip(which, cuts, strict=True)):
+            mine = families[number]
             sequences = mine.sequences[mine.cuts[mine.cut_of] == cut]
             for first in range(0, len(sequences), self.unit_size):
                 part = sequences[first : first + self.unit_size]
-                self.units.append(_Unit(int(slots[family]), int(cut), logits[at], part))
+                self.units.append(_Unit(int(slots[number]), int(cut), logits[at], part))
         self.units.reverse()
 
     def _start(self, units: list[_Unit]) -> None:

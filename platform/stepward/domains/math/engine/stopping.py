@@ -82,13 +82,15 @@ class StopRule:
 
     def _stops_after(self, tokens: Int32[np.ndarray, " t"]) -> bool:
         """Judge the lines that the last token finished; the same tokens are decoded and judged once."""
+        assert self.newlines is not None and self.tokenizer is not None and self.config.stop_line is not None
         earlier = np.flatnonzero(self.newlines[tokens[:-1]])
         start = 0 if len(earlier) == 0 else int(earlier[-1])
         key = (b"^" if start == 0 else b"|") + tokens[start:].tobytes()
         if key not in self._verdicts:
             text = self.tokenizer.decode(tokens[start:].tolist(), clean_up_tokenization_spaces=False)
             lines = text.split("\n")[0 if len(earlier) == 0 else 1 : -1]
-            self._verdicts[key] = any(self.config.stop_line(line) for line in lines)
+            stop_line = self.config.stop_line
+            self._verdicts[key] = any(stop_line(line) for line in lines)
         return self._verdicts[key]
 
 

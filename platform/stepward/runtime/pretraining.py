@@ -163,10 +163,12 @@ def train_recipe(recipe: ProposerRecipe, seed: int, **options: Any) -> Any:
         )
         prompts = None if stage.learn_questions else prompt_lengths(tokenizer, rows)
         stages.append(LanguageStage(rows, optimisation, prompts))
+    held_out = encode_documents(tokenizer, recipe.validation_documents(seed))
     return train_stages(
         seeded_module(lambda: recipe.model(tokenizer), seed),
         stages,
-        encode_documents(tokenizer, recipe.validation_documents(seed)),
+        held_out,
+        validation_prompts=prompt_lengths(tokenizer, held_out),
         pad_token=tokenizer.pad_token_id,
         seed=seed,
         **options,
@@ -183,6 +185,8 @@ def _write_model(settings: PretrainJob, artifact: Artifact, weights: dict[str, A
         tokenizer.save_pretrained(place)
         for path in sorted(Path(place).iterdir()):
             artifact.folder.write_bytes(f"{MODEL}/{path.name}", path.read_bytes())
+    described = {"recipe": settings.recipe.model_dump(mode="json"), "seed": settings.seed}
+    artifact.folder.write_json(f"{MODEL}/recipe.json", described)
 
 
 def _finish(settings: PretrainJob, artifact: Artifact, history: list[dict[str, float]], started: float) -> None:

@@ -30,6 +30,7 @@ __all__ = ["LanguageStage", "pad_rows", "token_losses", "train_stages"]
 
 Documents = Sequence[Int[np.ndarray, " _"]]
 IGNORED = -100  # label of a padded place, as `cross_entropy` expects it
+EVALUATION_ROWS = 256  # rows a forward pass without gradients
 POOL = 32  # batches that are sorted by length together
 
 
@@ -56,6 +57,7 @@ def train_stages(
     *,
     pad_token: int,
     seed: int,
+    validation_prompts: Sequence[int] | None = None,
     start: Checkpoint | None = None,
     accelerator: Accelerator | None = None,
     on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
@@ -70,6 +72,7 @@ def train_stages(
         model: `AutoModelForCausalLM` or alike: called with ``input_ids``, it returns an object with ``logits``.
         stages: what to learn from, in order.
         validation: documents whose loss is reported, by the first worker alone.
+        validation_prompts: tokens at the beginning of each of them that do not count.
         pad_token: fills rows on the right; causal attention never sees it and it has no loss.
         start: checkpoint to go on from.
         accelerator: where the model runs, in which precision, and beside which other workers; by default one CPU or
@@ -99,7 +102,7 @@ def train_stages(
         better = progress.note(
             {
                 "train_loss": loss,
-                "validation_loss": mean_loss(bare, validation, pad_token),
+                "validation_loss": mean_loss(bare, validation, pad_token, validation_prompts),
                 "tokens": float(tokens),
                 "seconds": time.perf_counter() - began,
             }
@@ -146,14 +149,17 @@ def token_losses(
 
 
 @torch.no_grad()
-def mean_loss(model: torch.nn.Module, documents: Documents, pad_token: int, batch_size: int = 256) -> float:
-    """Mean negative log-likelihood of a token, in nats."""
-    device = next(model.parameters()).device
+def mean_loss(
+    model: torch.nn.Module, documents: Documents, pad_token: int, prompt_lengths: Sequence[int] | None = None
+) -> float:
+    """Mean negative log-likelihood of a token beyond the prompts, in nats."""
+    device, prompts = next(model.parameters()).device, prompt_lengths or [0] * len(documents)
     order = np.argsort([len(document) for document in documents], kind="stable")
     model.eval()
     total, count = 0.0, 0
-    for first in range(0, len(order), batch_size):
-        tokens, labels = pad_rows([documents[i] for i in order[first : first + batch_size]], pad_token)
+    for first in range(0, len(order), EVALUATION_ROWS):
+        rows = order[first : first + EVALUATION_ROWS]
+        tokens, labels = pad_rows([documents[i] for i in rows], pad_token, [prompts[i] for i in rows])
         total += float(token_losses(model, tokens.to(device), labels.to(device)).sum())
         count += int((labels[:, 1:] != IGNORED).sum())
     return total / count

@@ -6,6 +6,11 @@ from stepward.core.wing import Wing
 from stepward.domains.math.data import MathProblems
 from stepward.domains.math.mining import MathMining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution, Rejected
+from stepward.domains.math.rewards.hmm import MathHMM
+from stepward.domains.math.rewards.outcome import OutcomeModel
+from stepward.domains.math.rewards.simple import LengthReward, LikelihoodReward, RandomReward
+from stepward.domains.math.rewards.step_transformer import StepTransformer
+from stepward.domains.math.rewards.text import TextPRM
 from stepward.domains.math.settings import LanguageModelSettings
 from stepward.domains.math.states import Ending, MathDomain, MathStates, math_states, short_texts
 from stepward.domains.math.verifier import AnswerVerifier
@@ -32,8 +37,8 @@ wing = Wing(
     problems=MathProblems,
     mining=MathMining,
     proposers={"lm": LanguageModelSettings},
-    rewards={},
-    learners={},
+    rewards={"likelihood": LikelihoodReward, "length": LengthReward, "random": RandomReward},
+    learners={"text": TextPRM, "outcome": OutcomeModel, "step_transformer": StepTransformer, "hmm": MathHMM},
     verifier=AnswerVerifier,
     texts=short_texts,
     rollouts={"train": 8, "validation": 64, "test": 16},

@@ -42,6 +42,7 @@ from stepward.evaluate.power import (
     mcnemar_power,
 )
 from stepward.evaluate.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
+from stepward.evaluate.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
 
 __all__ = [
     "INTERVALS", "binomial_interval",
@@ -55,4 +56,5 @@ __all__ = [
     "ParallelismDividend", "any_success", "parallelism_dividend",
     "MinimumDetectableEffect", "detectable_mean_difference", "detectable_rate_difference", "mcnemar_power",
     "sibling_accuracy", "sibling_spearman", "spearman", "top1_regret",
+    "best_of_n", "majority_vote", "oracle_bound", "right_at", "weighted_vote",
 ]  # fmt: skip

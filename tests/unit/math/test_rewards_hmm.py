@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 from scipy.stats import multivariate_normal, norm
 
 from stepward.core.wing import Fittable
@@ -38,7 +39,7 @@ def test_recovers_the_success_shares_of_two_kinds_of_solutions(emission):
     settings = MathHMM(emission=emission, num_states=2, vocabulary_size=20)
     assert isinstance(settings, Fittable)
     weights = settings.fit(states, successes, np.full(len(states), 16.0), seed=0)
-    reward = settings.reward(weights)
+    reward = settings.reward(load(save(weights)))  # as an artifact keeps them
     scores = reward.score(states, states)
     for kind in (0.9, 0.2):
         assert abs(np.median(scores[share == kind]) - kind) < 0.05

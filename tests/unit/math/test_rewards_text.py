@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng
 from stepward.core.wing import Trainable
 from stepward.domains.math.rewards import text_scoring
+from stepward.domains.math.rewards.body import _hosts
 from stepward.domains.math.rewards.outcome import OutcomeModel
-from stepward.domains.math.rewards.text import TextPRM
+from stepward.domains.math.rewards.text import TextPRM, padded
 from stepward.domains.math.states import MathDomain, MathStates, roots
 from stepward.testing.contracts import check_reward
 from stepward.train import Optimisation, SoftBCE, epochs, make_examples, seeded_module
@@ -87,6 +90,15 @@ def test_a_batch_equals_one_pass_a_row(folders, rounds, base, pool):
     np.testing.assert_allclose(module(tokens=tokens).detach(), expected, atol=1e-5)
     with torch.no_grad():
         np.testing.assert_allclose(module(tokens=tokens), expected, atol=1e-5)
+
+
+@given(st.lists(st.lists(st.integers(0, 1), max_size=4).map(tuple), min_size=1, max_size=12, unique=True))
+def test_hosts_begin_with_their_rows_and_are_no_beginnings(rows):
+    rows = sorted(rows)  # of tuples too, a beginning comes before what begins with it
+    host = _hosts(torch.from_numpy(padded([list(row) for row in rows])))
+    for i, j in enumerate(host.tolist()):
+        assert rows[j][: len(rows[i])] == rows[i]
+        assert not any(other != rows[j] and other[: len(rows[j])] == rows[j] for other in rows)
 
 
 def test_beginnings_share_the_pass_of_their_solution(folders, rounds):

@@ -24,6 +24,7 @@ __all__ = ["PADDING", "StepScorer", "build_body", "context_of", "tokenizer_of"]
 
 PADDING = -1
 ROWS = 128  # of a forward pass without gradients; more do not fit a cache and make none faster
+LONGEST = 2**20  # tokens, where neither a configuration nor a tokenizer sets a limit
 Pool = Literal["last", "first"]
 
 
@@ -73,7 +74,7 @@ def context_of(base: str) -> int:
     """Tokens a body can read: the least of what its configuration and its tokenizer allow."""
     config = _config(base)
     limits = [getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer_of(base).model_max_length]
-    return min(int(limit) for limit in limits if limit)
+    return min(int(limit) for limit in [*limits, LONGEST] if limit)
 
 
 class StepScorer(nn.Module):

@@ -10,11 +10,12 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng
 from stepward.core.wing import Trainable
+from stepward.domains.math.data import MathProblems
 from stepward.domains.math.rewards import text_scoring
 from stepward.domains.math.rewards.body import _hosts
 from stepward.domains.math.rewards.outcome import OutcomeModel
 from stepward.domains.math.rewards.text import TextPRM, padded
-from stepward.domains.math.states import MathDomain, MathStates, roots
+from stepward.domains.math.states import MathDomain, MathStates, math_states, roots
 from stepward.testing.contracts import check_reward
 from stepward.train import Optimisation, SoftBCE, epochs, make_examples, seeded_module
 from unit.math.small_models import CONTEXT, TOKENS, small_model, small_proposer, small_tokenizer
@@ -258,3 +259,25 @@ def test_refuses_what_cannot_be(folders, tmp_path):
     weights = weights_of(TextPRM(base=folders["llama"]))
     with pytest.raises(ValueError, match="settings"):
         TextPRM(base=folders["llama"], head_width=3).reward(weights)
+
+
+def test_embedded_base_reads_every_line_once():
+    """On real solutions and the shipped tokenizer: lines are token boundaries, scores equal those of full passes."""
+    table, _ = MathProblems(family="more_steps", num_test=4).problems("test", 0)
+    bare = math_states(table)
+    lines = [text.splitlines(keepends=True) for text in table["solution"].to_pylist()]
+    settings = TextPRM()
+    weights = weights_of(settings)
+    reward, tokens_of_all, charged = settings.reward(weights), 0, 0
+    parents = bare
+    for depth in range(1, min(map(len, lines)) + 1):
+        text = np.array(["".join(row[:depth]) for row in lines], object)
+        children = bare.replace(text=text, num_steps=np.full(len(bare), depth), last_tokens=np.ones(len(bare), int))
+        scores = reward.score(parents, children)
+        expected = 1 / (1 + np.exp(-logits_row_by_row(settings, weights, children)))
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+        tokens_of_all += sum(len(row) for row in settings.tokens(children))
+        charged += reward.charged_tokens(children).sum()
+        parents = children
+    whole = sum(len(row) for row in settings.tokens(parents))
+    assert reward._scorer.tokens_run == charged == whole < tokens_of_all / 2

@@ -71,7 +71,7 @@ def actor_pool(
         answers = ray.data.from_items(list(items), override_num_blocks=len(items)).map_batches(
             worker,
             fn_constructor_kwargs=dict(arguments),
-            batch_size=None,
+            batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=pool.num_actors),
             num_cpus=pool.cpus_per_actor,
             num_gpus=pool.gpus_per_actor or None,

@@ -1,0 +1,45 @@
+"""Each actor of a pool gets a GPU of its own. Ray counts GPUs it is told of, so this needs none."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json, os, time
+from stepward.runtime.cluster import ClusterSettings, connect
+from stepward.runtime.pools import PoolSettings, actor_pool
+
+
+def main():
+    class Which:
+        def __call__(self, batch):
+            time.sleep(0.5)  # so that no actor can take every item
+            return {"pid": [os.getpid()], "gpus": [os.environ.get("CUDA_VISIBLE_DEVICES", "")]}
+
+    with connect(ClusterSettings(address="local", num_cpus=4, num_gpus=2)):
+        found = {}
+        for name, settings in {"default": {}, "halves": {"gpus_per_actor": 0.5}}.items():
+            pool = PoolSettings(**settings).resolve()
+            answers = list(actor_pool(Which, {}, [str(i) for i in range(16)], pool))
+            gpus = sorted({a["pid"]: a["gpus"] for a in answers}.values())
+            found[name] = [pool.num_actors, gpus, len(answers)]
+    print(json.dumps(found))
+
+
+main()
+"""
+
+
+@pytest.mark.ray
+def test_one_actor_a_gpu_by_default_and_fractions_share(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"RAY_TMPDIR": "/tmp"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["default"] == [2, ["0", "1"], 16]
+    assert found["halves"] == [4, ["0", "0", "1", "1"], 16]

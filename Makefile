@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 # Ray's workers take the cores; more than one thread in each test process only makes them wait for one another.
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# Two processes, a file at a time: tests on Ray mostly wait for processes to start.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint format bench results clean

@@ -2,7 +2,7 @@
 
     python benchmarks/label_pool.py
 
-The same batches of number walks (2,000 rows, M = 64: 50 ms of one core or more) are labelled, written and noted by
+The same batches of number walks (2,500 rows, M = 64: more than 50 ms of one core) are labelled, written and noted by
 
 - a bare loop: one Ray actor that goes through a list of batches by itself,
 - the pool of the label stage with one actor, and with two.
@@ -70,7 +70,8 @@ def pooled(job: LabelJob, batches: list[str], num_actors: int) -> list[dict[str,
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as store:
-        arguments = [f"store={store}", "problems.num_train=4000", "problems.num_validation=1", "problems.num_test=1"]
+        arguments = [f"store={store}", "problems.num_train=5000", "problems.num_validation=1", "problems.num_test=1"]
+        arguments.append("pool.batch_size=2500")
         job = parse_config(label_job(find_wing("walk")), arguments)
         work = LabelWork(job.artifact("label"), job.identity())
         plan(job, work, job.pool.batch_size)

@@ -72,7 +72,7 @@ def actor_pool(
             worker,
             fn_constructor_kwargs=dict(arguments),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=pool.num_actors),
+            compute=ray.data.ActorPoolStrategy(size=pool.num_actors, max_tasks_in_flight_per_actor=8),
             num_cpus=pool.cpus_per_actor,
             num_gpus=pool.gpus_per_actor or None,
             **remote,

@@ -16,14 +16,14 @@ from stepward.runtime.pools import PoolSettings, actor_pool
 def main():
     class Which:
         def __call__(self, batch):
-            time.sleep(0.5)  # so that no actor can take every item
+            time.sleep(0.5)  # so that actors that start late find items too
             return {"pid": [os.getpid()], "gpus": [os.environ.get("CUDA_VISIBLE_DEVICES", "")]}
 
     with connect(ClusterSettings(address="local", num_cpus=4, num_gpus=2)):
         found = {}
         for name, settings in {"default": {}, "halves": {"gpus_per_actor": 0.5}}.items():
             pool = PoolSettings(**settings).resolve()
-            answers = list(actor_pool(Which, {}, [str(i) for i in range(16)], pool))
+            answers = list(actor_pool(Which, {}, [str(i) for i in range(48)], pool))
             gpus = sorted({a["pid"]: a["gpus"] for a in answers}.values())
             found[name] = [pool.num_actors, gpus, len(answers)]
     print(json.dumps(found))
@@ -41,5 +41,7 @@ def test_one_actor_a_gpu_by_default_and_fractions_share(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["default"] == [2, ["0", "1"], 16]
-    assert found["halves"] == [4, ["0", "0", "1", "1"], 16]
+    assert found["default"] == [2, ["0", "1"], 48]
+    num_actors, gpus, num_answers = found["halves"]
+    assert (num_actors, num_answers, set(gpus)) == (4, 48, {"0", "1"})
+    assert 3 <= len(gpus) <= 4 and max(gpus.count("0"), gpus.count("1")) <= 2  # a late actor may find no item left

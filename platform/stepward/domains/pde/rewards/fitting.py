@@ -131,8 +131,8 @@ def fit_reward(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stable_hash("reward", seed) % 2**63)
         module = learner.module().to(device)
-        _check(module, train, fit)
-        _fit_scales(module, train, device)
+        check_rankings(module, train, fit)
+        fit_reward_scales(module, train, device)
         optimiser = torch.optim.AdamW(module.parameters(), lr=fit.learning_rate, weight_decay=fit.weight_decay)
         size = min(fit.batch_size, len(train))
         total = fit.epochs * (len(train) // size)
@@ -142,7 +142,7 @@ def fit_reward(
             module.train()
             order, sum_loss = rng.permutation(len(train)), 0.0
             for first in range(0, len(order) - size + 1, size):
-                loss = _loss(module, train, order[first : first + size], fit, rng, device)
+                loss = ranking_loss(module, train, order[first : first + size], fit, rng, device)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
@@ -181,9 +181,10 @@ def score_candidates(
     return np.concatenate(parts).astype(np.float64)
 
 
-def _loss(
+def ranking_loss(
     module: Any, data: RankedCandidates, rows: np.ndarray, fit: RewardFit, rng: np.random.Generator, device: str
 ) -> Tensor:
+    """Loss of the states `rows`, each with all its candidates, moved at random around the periodic square."""
     inputs = _inputs(data, rows, device)
     shift = rng.integers(0, data.state.shape[2:]).tolist() if not fit.patch_weight else [0, 0]
     inputs = [torch.roll(x, shift, dims=(2, 3)) for x in inputs]  # the square is periodic
@@ -212,12 +213,14 @@ def _inputs(data: RankedCandidates, rows: np.ndarray, device: str) -> list[Tenso
     return [*repeated, candidates]
 
 
-def _fit_scales(module: Any, train: RankedCandidates, device: str) -> None:
+def fit_reward_scales(module: Any, train: RankedCandidates, device: str) -> None:
+    """Set the units of a fresh module to those of the data, where it has units."""
     if hasattr(module, "fit_scales"):
         module.fit_scales(*_inputs(train, np.arange(min(64, len(train))), device))
 
 
-def _check(module: Any, train: RankedCandidates, fit: RewardFit) -> None:
+def check_rankings(module: Any, train: RankedCandidates, fit: RewardFit) -> None:
+    """Raise ValueError for data that cannot be learned from, or a setting that asks for what they lack."""
     if train.errors.shape[1] < 3:
         raise ValueError(f"Reward model: expected 3 candidates a state or more, got {train.errors.shape[1]}.")
     if not np.isfinite(train.errors).all():

@@ -59,7 +59,7 @@ def fit_surrogate(
     surrogate.fit_scales(trajectories)
     data = torch.from_numpy(np.ascontiguousarray(trajectories, np.float32)).to(surrogate.device)
     history: list[float] = []
-    for parameters, step, share in _stages(surrogate, fit, seed):
+    for parameters, step, share in stages(surrogate, fit, seed):
         num = max(1, round(fit.epochs * share))
         for loss in _descend(surrogate, parameters, data, step, fit, num, seed + len(history)):
             history.append(loss)
@@ -77,7 +77,7 @@ def windows(num_trajectories: int, num_frames: int, window: int) -> Int[np.ndarr
     return np.stack(np.divmod(np.arange(num_trajectories * starts), starts), axis=1)
 
 
-def _stages(surrogate: Surrogate, fit: SurrogateFit, seed: int) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
+def stages(surrogate: Surrogate, fit: SurrogateFit, seed: int) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
     """(parameters, loss of a batch of windows, share of the epochs) of each stage."""
     everything = list(surrogate.parameters())
     if isinstance(surrogate, LatentStack):

@@ -135,7 +135,10 @@ def _judge(labels: LabelledStates) -> Callable[[Float[np.ndarray, " n"]], dict[s
 def _examples(settings: TrainSettings, labels: LabelledStates) -> Examples:
     objective = settings.objective
     groups = labels.column_codes(objective.group_by) if isinstance(objective, Pairwise) else None
-    return make_examples(settings.learner.encode(labels.states), *_counts(labels), objective, groups)
+    bundle = getattr(settings.learner, "bundles", None)
+    bundles = None if bundle is None else bundle(labels.states)
+    inputs = settings.learner.encode(labels.states)
+    return make_examples(inputs, *_counts(labels), objective, groups, bundles=bundles)
 
 
 def _last_checkpoint() -> Checkpoint | None:

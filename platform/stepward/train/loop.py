@@ -122,9 +122,8 @@ def _epoch(
     device = train.targets.device
     autocast = torch.autocast("cuda", torch.bfloat16, enabled=optimisation.mixed_precision and device.type == "cuda")
     per_epoch = num_minibatches(len(train), optimisation.batch_size)
-    groups = None if train.groups is None else train.groups.cpu().numpy()
     total, mass = torch.zeros((), device=device), torch.zeros((), device=device)
-    batches = minibatches(len(train), optimisation.batch_size, seed=seed, epoch=epoch, groups=groups)
+    batches = minibatches(len(train), optimisation.batch_size, seed=seed, epoch=epoch, groups=train.together)
     for step, rows in enumerate(batches, start=epoch * per_epoch):
         for group in optimiser.param_groups:
             group["lr"] = optimisation.rate(step, per_epoch * optimisation.num_epochs)

@@ -14,7 +14,7 @@ from stepward.domains.math.data import MathProblems
 from stepward.domains.math.rewards import text_scoring
 from stepward.domains.math.rewards.body import _hosts
 from stepward.domains.math.rewards.outcome import OutcomeModel
-from stepward.domains.math.rewards.text import TextPRM, padded
+from stepward.domains.math.rewards.text import TextPRM, padded, solutions_of
 from stepward.domains.math.states import MathDomain, MathStates, math_states, roots
 from stepward.testing.contracts import check_reward
 from stepward.train import Optimisation, SoftBCE, epochs, make_examples, seeded_module
@@ -281,3 +281,34 @@ def test_embedded_base_reads_every_line_once():
         parents = children
     whole = sum(len(row) for row in settings.tokens(parents))
     assert reward._scorer.tokens_run == charged == whole < tokens_of_all / 2
+
+
+def test_solutions_of_finds_the_whole_solution_of_every_beginning():
+    """Two solutions of one question that share a line, and another question with the same texts."""
+    questions = np.array(["q"] * 6 + ["r"], object)
+    texts = np.array(["a\n", "", "a\nb\n", "c\n", "a\nb\nd\n", "c\ne\n", "a\n"], object)
+    states = roots(questions, questions).replace(text=texts)
+    host = solutions_of(states)
+    assert host[[0, 2, 4]].tolist() == [4, 4, 4]
+    assert host[[3, 5]].tolist() == [5, 5]
+    assert host[1] in (4, 5)
+    assert host[6] == 6
+
+
+def test_bundles_save_passes(folders, rounds):
+    """Rows of one bundle in one minibatch: a pass a solution instead of nearly a pass a row, and the same logits."""
+    states = MathStates.concat([children for _, children in rounds])
+    learner = TextPRM(base=folders["llama"])
+    module = seeded_module(learner.module, 0).eval()
+    tokens, bundles = torch.from_numpy(learner.encode(states)["tokens"]), learner.bundles(states)
+    passes = []
+    module.body.register_forward_hook(lambda body, args, output: passes.append(len(output.last_hidden_state)))
+    with torch.inference_mode():
+        apart = torch.cat([module(tokens[[row]]) for row in range(len(tokens))])
+        passes.clear()
+        found = torch.zeros(len(tokens))
+        for bundle in np.unique(bundles):
+            rows = torch.from_numpy(np.flatnonzero(bundles == bundle))
+            found[rows] = module(tokens[rows])
+    assert torch.allclose(found, apart, atol=1e-5)
+    assert sum(passes) == len(np.unique(bundles)) < len(np.unique(tokens.numpy(), axis=0))

@@ -205,3 +205,22 @@ def test_a_checkpoint_is_not_changed_by_later_steps():
     with torch.no_grad():
         module.layers[0].bias += 1
     assert torch.equal(kept["layers.0.bias"], before)
+
+
+def test_bundles_stay_together_and_comparisons_come_first():
+    """All bundles of a minibatch but the two that its ends cut are whole; groups of an objective have precedence."""
+    inputs, successes, rollouts = labelled()
+    bundles = np.arange(300) % 60
+    examples = make_examples(inputs, successes, rollouts, SoftBCE(), bundles=bundles, pool=False)
+    for rows in minibatches(300, 50, seed=0, epoch=0, groups=examples.together):
+        _, sizes = np.unique(bundles[rows], return_counts=True)
+        assert (sizes == 5).sum() >= len(sizes) - 2
+        assert len(sizes) <= 11
+    grouped = make_examples(inputs, successes, rollouts, Pairwise(), bundles // 2, bundles=bundles)
+    assert np.array_equal(grouped.together, bundles // 2)
+
+
+def test_pooled_rows_stay_in_the_bundle_of_the_first():
+    inputs = {"x": np.array([[1.0], [2.0], [1.0]], np.float32)}
+    examples = make_examples(inputs, np.ones(3), np.full(3, 2.0), SoftBCE(), bundles=np.array([7, 8, 9]))
+    assert examples.together.tolist() == [7, 8]

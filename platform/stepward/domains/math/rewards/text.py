@@ -20,7 +20,7 @@ from stepward.domains.math.states import MathStates
 if TYPE_CHECKING:
     from stepward.domains.math.rewards.text_scoring import TextReward
 
-__all__ = ["TextPRM", "TextSettings", "padded"]
+__all__ = ["TextPRM", "TextSettings", "padded", "solutions_of"]
 
 
 class TextSettings(Config):
@@ -84,11 +84,33 @@ class TextPRM(TextSettings):
         """Token ids of prompt and solution, padded on the right with −1, [n, t]."""
         return {"tokens": padded(self.tokens(states))}
 
+    def bundles(self, states: MathStates) -> Int[np.ndarray, " n"]:
+        """One number for a solution and its beginnings, which a causal body reads in one pass.
+
+        A beginning that several solutions share goes with one of them.
+        """
+        return solutions_of(states)
+
     def reward(self, weights: Mapping[str, np.ndarray]) -> TextReward:
         """The reward model with these weights; those of the base are not read."""
         from stepward.domains.math.rewards.text_scoring import TextReward
 
         return TextReward(self, self.network(pretrained=False), weights)
+
+
+def solutions_of(states: MathStates) -> Int[np.ndarray, " n"]:
+    """The row of a longest text that begins with each row's text, of the same question; itself where there is none.
+
+    In the order of the alphabet a text stands right before all those that begin with it, so only neighbours need to be
+    compared.
+    """
+    texts = [f"{q}\x00{text}" for q, text in zip(states.question, states.text, strict=True)]
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    host = np.arange(len(texts))
+    for row, following in zip(reversed(order[:-1]), reversed(order[1:]), strict=True):
+        if texts[following].startswith(texts[row]):
+            host[row] = host[following]
+    return host
 
 
 def padded(rows: list[list[int]]) -> Int[np.ndarray, "n t"]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
 from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, load_config, peek
 from stepward.core.wing import Wing, find_wing
+
+T = TypeVar("T")
+STORE = "artifacts"  # the store that settings of a domain name artifacts in; see `StageSettings.here`
 
 
 class StageSettings(Config):
@@ -36,18 +39,74 @@ class StageSettings(Config):
     def wing(self) -> Wing:
         return find_wing(self.domain)
 
+    def here(self, settings: T) -> T:
+        """Settings of the domain with the artifacts they name in the store of this stage.
 
-def load_job(settings_for: Callable[[Wing], type[StageSettings]], doc: str, argv: Sequence[str] | None = None) -> Any:
+        A text such as ``artifacts/pde/pretrain/default`` anywhere in them means the artifact of that stage and name in
+        whatever store the stage has. Identities keep the text, so they do not depend on where a store is.
+        """
+        prefix = f"{STORE}/{self.domain}/"
+        home = f"{self.store.rstrip('/')}/{self.domain}/"
+        return replace_texts(
+            settings, lambda text: home + text.removeprefix(prefix) if text.startswith(prefix) else text
+        )
+
+    def named_artifacts(self, *settings: Any) -> dict[str, Artifact]:
+        """``stage/name`` -> every finished artifact that settings name: what a stage reads beside its main input."""
+        found: dict[str, Artifact] = {}
+        for text in texts_of(settings):
+            parts = text.split("/")
+            if len(parts) == 4 and parts[:2] == [STORE, self.domain]:
+                artifact = self.artifact(parts[2], parts[3])
+                if artifact.finished:
+                    found[f"{parts[2]}/{parts[3]}"] = artifact
+        return found
+
+
+def replace_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Settings, plain values or a mixture with every text in them changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Config):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        changed = {name: replace_texts(inner, change) for name, inner in fields.items()}
+        return value.model_copy(update={name: new for name, new in changed.items() if new != fields[name]})
+    if isinstance(value, dict):
+        return {key: replace_texts(inner, change) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(replace_texts(inner, change) for inner in value)
+    return value
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in settings, in their order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Config):
+        yield from texts_of({name: getattr(value, name) for name in type(value).model_fields})
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(inner)
+
+
+def load_job(
+    settings_for: Callable[[Wing], type[StageSettings]],
+    doc: str,
+    argv: Sequence[str] | None = None,
+    *,
+    domain: str = "walk",
+) -> Any:
     """Settings of a job from its command line, with the fields of the domain that the command line names.
 
     Args:
         settings_for: wing -> settings class of the stage.
         doc: the job's docstring, shown by ``--help``.
+        domain: the domain of a command line that names none.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        wing = find_wing(peek(arguments, "domain", "walk"))
+        settings_class = settings_for(find_wing(peek(arguments, "domain", domain)))
     except ValueError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    return load_config(settings_for(wing), arguments, doc=doc)
+    return load_config(settings_class, arguments, doc=doc)

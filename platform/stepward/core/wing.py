@@ -63,6 +63,8 @@ class Trainable(Protocol):
     The trained weights and these settings together make the reward model again: see `reward`.
     """
 
+    # optional: bundles(states) -> [n] integers, equal for rows that the module reads cheaper in one call than apart
+
     def module(self) -> Any:
         """A fresh torch module that maps the tensors of `encode` to one logit a row."""
         ...
@@ -108,6 +110,13 @@ class Wing:
             None where solutions have no step budget.
         texts: ``(states) -> texts`` of a few characters that stand for each state in a drawing; None: not drawn.
         rollouts: split -> rollouts of a label, where the defaults of `stepward.label` cost too much in this domain.
+        labels: what a label is: "continuations" (how often the policy solves the problem from here) or "rankings" (how
+            good each of K candidates of a state is). Learners learn from these.
+        outcome: what a verifier's outcome is, and so what an evaluation studies: "solved" (0 or 1) or "error" (minus an
+            error, of every step of a rollout).
+        pretraining: what the domain trains before it can label: "language_model", "surrogate", or nothing.
+        pretrained: block of an experiment -> what differs from the defaults of the pretraining there.
+        steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.
     """
 
     name: str
@@ -124,6 +133,11 @@ class Wing:
     rebudget: Callable[[Any, float], Any] | None = field(default=None)
     texts: Callable[[Any], list[str]] | None = field(default=None)
     rollouts: Mapping[str, int] | None = field(default=None)
+    labels: str = field(default="continuations")
+    outcome: str = field(default="solved")
+    pretraining: str | None = field(default=None)
+    pretrained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)
 
 
 def wing_names() -> list[str]:

@@ -23,7 +23,7 @@ def read_problems(settings: LabelSettings) -> tuple[pa.Table, list[Rejected]]:
     tables: list[pa.Table] = []
     rejected: dict[str, Rejected] = {}
     for split in SPLITS:
-        table, bad = settings.problems.problems(split, settings.seed)
+        table, bad = settings.here(settings.problems).problems(split, settings.seed)
         tables.append(table.append_column("split", pa.array([split] * len(table), pa.string())))
         rejected |= {row.id: row for row in bad}
     problems = pa.concat_tables(tables)
@@ -41,10 +41,11 @@ def mine(settings: LabelSettings, problems: pa.Table, rejected: list[Rejected]) 
 
     Problems that cannot be mined are added to `rejected`.
     """
+    mining = settings.here(settings.mining)
     for split in SPLITS:
         of_split = problems.filter(pc.equal(problems["split"], split)).drop_columns("split")
         for first in range(0, len(of_split), CHUNK):
-            mined, bad = salvage(lambda p: settings.mining.mine(p, settings.seed), of_split.slice(first, CHUNK))
+            mined, bad = salvage(lambda p: mining.mine(p, settings.seed), of_split.slice(first, CHUNK))
             rejected += bad
             for table in mined:
                 yield table.append_column("split", pa.array([split] * len(table), pa.string()))

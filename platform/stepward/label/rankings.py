@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,9 @@ from stepward.core.config import Config
 from stepward.core.interfaces import Domain, Proposer, Status
 from stepward.core.seeding import Rng
 from stepward.domains.pde.data import fields_of, pde_states, tensor_column
+from stepward.domains.pde.generators.composing import uniform_weights, weighted_mean
 from stepward.domains.pde.rewards import RankedCandidates
-from stepward.domains.pde.states import PDEStates
+from stepward.domains.pde.states import PDEStates, is_finite
 from stepward.domains.pde.verifier import ReferenceVerifier, as_numpy
 
 IN_FLIGHT = 2048
@@ -29,6 +31,8 @@ IN_FLIGHT = 2048
 
 class RankingLabels(Config):
     """What a candidate ranking holds."""
+
+    POOL: ClassVar[dict[str, int]] = {"batch_size": 16, "in_flight": IN_FLIGHT}  # a row holds fields: about 300 kB
 
     num_candidates: int = Field(100, ge=3, description="candidates K a state")
     num_kept: int = Field(16, ge=3, description="candidates whose fields are kept, evenly spaced in rank")
@@ -40,6 +44,18 @@ class RankingLabels(Config):
             raise ValueError(f"num_kept: expected at most num_candidates = {self.num_candidates}, got {self.num_kept}")
         if min(self.horizons) < 1 or list(self.horizons) != sorted(set(self.horizons)):
             raise ValueError(f"horizons: expected increasing numbers of at least 1, got {list(self.horizons)}")
+
+    def task(self, settings: Any, in_flight: int) -> Any:
+        """What labels tables of states; see `RankingTask`."""
+        from stepward.label.ranking_task import RankingTask
+
+        return RankingTask(settings, in_flight)
+
+    def summary(self, work: Any) -> Any:
+        """What the labels of all batches amount to; see `Summary`."""
+        from stepward.label.ranking_task import ranking_summary
+
+        return ranking_summary(work, self.num_candidates)
 
 
 class Ranker:
@@ -85,7 +101,8 @@ class Ranker:
         """Labels of a few states.
 
         Columns beside those of the table: deterministic, candidates [kept, C, H, W], kept_ranks, kept_errors, errors
-        [K], ranking [K] (candidate of rank 0, 1, …), patch_errors [kept, p, q], horizon_errors [kept, num_horizons].
+        [K], ranking [K] (candidate of rank 0, 1, …), patch_errors [kept, p, q], horizon_errors [kept, num_horizons],
+        baseline_errors [2] (of the deterministic output and of the mean of all K).
         Errors of candidates that blew up are inf, and of horizons beyond the trajectory NaN.
         """
         states, k = pde_states(table), self.labels.num_candidates
@@ -107,11 +124,20 @@ class Ranker:
             "errors": errors,
             "ranking": ranking,
             "patch_errors": patches.reshape(*shape, *patches.shape[1:]),
+            "baseline_errors": self._baselines(children, plain),
             "horizon_errors": self._realised(kept).reshape(*shape, len(self.labels.horizons)),
         }
         for name, values in added.items():
             table = table.append_column(name, tensor_column(values))
         return table
+
+    def _baselines(self, children: PDEStates, plain: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n 2"]:
+        """Errors of what needs no choice: the deterministic output, and the mean of the candidates that are finite."""
+        k, firsts = self.labels.num_candidates, children.take(np.arange(len(plain)) * self.labels.num_candidates)
+        sets = as_numpy(children.fields).reshape(len(plain), k, *plain.shape[1:])
+        mean = weighted_mean(sets, uniform_weights(is_finite(children.fields).reshape(-1, k))).astype(np.float32)
+        errors = [-self.verifier.outcome(firsts.replace(fields=fields)) for fields in (plain, mean)]
+        return np.stack(errors, axis=1)
 
     def _realised(self, kept: PDEStates) -> Float[np.ndarray, "m h"]:
         """Error of each kept candidate h − 1 steps of the policy later."""

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, ClassVar
 
 from pydantic import Field, create_model
 
+from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, one_of
+from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 
 SPLITS = ("train", "validation", "test")
+
+# What a label can be: a settings class with `task(settings, in_flight)`, which makes what labels tables, and
+# `summary(work)`, which reads the labels once more at the end. Imported where asked for: rankings need torch.
+KINDS = {
+    "continuations": "stepward.label.settings:ContinuationLabels",
+    "rankings": "stepward.label.rankings:RankingLabels",
+}
 
 
 class ContinuationLabels(Config):
@@ -22,8 +32,22 @@ class ContinuationLabels(Config):
     num_rollouts_validation: int = Field(256, ge=1, description="rollouts M a validation row: at most .031")
     num_rollouts_test: int = Field(256, ge=1, description="rollouts M a test row: at most .031")
 
+    POOL: ClassVar[dict[str, int]] = {}  # defaults of the pool that suit these labels better than the general ones
+
     def num_rollouts(self, split: str) -> int:
         return int(getattr(self, f"num_rollouts_{split}"))
+
+    def task(self, settings: LabelSettings, in_flight: int) -> Any:
+        """What labels tables of rows; see `LabelTask`."""
+        from stepward.label.task import LabelTask
+
+        return LabelTask(settings, in_flight)
+
+    def summary(self, work: Any) -> Any:
+        """What the labels of all batches amount to; see `Summary`."""
+        from stepward.label.summary import count_summary
+
+        return count_summary(work)
 
 
 class LabelSettings(StageSettings):
@@ -32,13 +56,17 @@ class LabelSettings(StageSettings):
     problems: Any
     mining: Any
     proposer: Any
-    labels: ContinuationLabels = Field(ContinuationLabels(), description="Monte-Carlo continuation labels")
+    labels: Any = Field(ContinuationLabels(), description="Monte-Carlo continuation labels")
 
     def identity(self) -> dict[str, Any]:
         """The settings, and what is in the user's file of problems: the same path may hold other problems later."""
         path = getattr(self.problems, "path", None)
         content = {} if path is None or not Path(path).is_file() else {"problems_sha256": _sha256(path)}
         return super().identity() | content
+
+    def inputs(self) -> dict[str, Artifact]:
+        """Artifacts that the labels are made from, such as a pretrained surrogate, by role."""
+        return self.named_artifacts(self.problems, self.mining, self.proposer)
 
     @property
     def default_proposer(self) -> bool:
@@ -55,9 +83,9 @@ def label_settings(wing: Wing, base: type[LabelSettings] = LabelSettings) -> typ
         "mining": (wing.mining, Field(wing.mining(), description="which partial solutions are labelled")),
         "proposer": (one_of(wing.proposers), Field(first(), description="the policy that the labels are about")),
     }
-    if wing.rollouts:
-        labels = ContinuationLabels(**{f"num_rollouts_{split}": num for split, num in wing.rollouts.items()})
-        fields["labels"] = (ContinuationLabels, Field(labels, description="Monte-Carlo continuation labels"))
+    labels_class: Any = resolve_name(lookup(KINDS, wing.labels, kind="kind of label"))
+    fewer = {f"num_rollouts_{split}": num for split, num in (wing.rollouts or {}).items()}
+    fields["labels"] = (labels_class, Field(labels_class(**fewer), description="what a label holds"))
     return create_model("LabelSettings", __base__=base, __module__=__name__, **fields)
 
 

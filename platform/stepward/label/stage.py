@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-
-import numpy as np
 
 from stepward.core.artifacts import Manifest, content_digest
 from stepward.label.mining import mine, read_problems
@@ -31,7 +28,8 @@ def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest
     """
     work.audit()
     dead = work.dead_letters()
-    rows, metrics, rollouts = _summary(work)
+    summary = settings.labels.summary(work)
+    rows = summary.rows
     if not rows["labels"]:
         raise ValueError(
             f"Labels: expected at least one, but all {len(dead)} rows failed, "
@@ -39,39 +37,16 @@ def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest
             "mend the cause and run again with overwrite=true."
         )
     work.folder.write_table("dead_letters.parquet", dead)
-    work.folder.write_json("metrics.json", metrics | {"dead_letters": float(len(dead))})
+    work.folder.write_json("metrics.json", summary.metrics | {"dead_letters": float(len(dead))})
     batches, begun = work.batches(), sum(work.begun().values())
     manifest = work.artifact.finish(
         identity=settings.identity(),
         seed=settings.seed,
         digest=content_digest(work.labels()),
+        inputs=settings.inputs(),
         rows=rows | {"dead_letters": len(dead)},
-        cost={"seconds": time.monotonic() - started, "rollouts": float(rollouts)},
+        cost={"seconds": time.monotonic() - started} | summary.cost,
         facts={"batches": len(batches), "batches_begun": begun},
     )
     work.clear()
     return manifest
-
-
-def _summary(work: LabelWork) -> tuple[dict[str, int], dict[str, float], int]:
-    """Rows by split, the mean label and the share of labels at 0 and at 1 by split, and the number of rollouts."""
-    rows: Counter[str] = Counter(labels=0)
-    shares: dict[str, list[np.ndarray]] = {}
-    rollouts = 0
-    for part in work.labels(["split", "successes", "num_rollouts"]):
-        if not len(part):
-            continue
-        split, num = part["split"][0].as_py(), part["num_rollouts"].to_numpy()
-        rows.update({"labels": len(part), split: len(part)})
-        shares.setdefault(split, []).append(part["successes"].to_numpy() / num)
-        rollouts += int(num.sum())
-    metrics: dict[str, float] = {}
-    for split, parts in shares.items():
-        share = np.concatenate(parts)
-        metrics |= {
-            f"rows.{split}": float(len(share)),
-            f"mean_label.{split}": float(share.mean()),
-            f"share_at_0.{split}": float((share == 0).mean()),
-            f"share_at_1.{split}": float((share == 1).mean()),
-        }
-    return dict(rows), metrics, rollouts

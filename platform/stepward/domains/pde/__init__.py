@@ -20,4 +20,7 @@ wing = Wing(
     rewards=REWARDS | {"saved": TrainedSettings},
     learners=LEARNERS,
     verifier=ReferenceVerifier,
+    labels="rankings",
+    outcome="error",
+    pretraining="surrogate",
 )

@@ -2,7 +2,7 @@
 
     python benchmarks/label_pool.py
 
-The same batches of number walks (2,500 rows, M = 64: more than 50 ms of one core) are labelled, written and noted by
+The same batches of number walks (4,000 rows, M = 64: more than 50 ms of one core) are labelled, written and noted by
 
 - a bare loop: one Ray actor that goes through a list of batches by itself,
 - the pool of the label stage with one actor, and with two.
@@ -59,19 +59,26 @@ def bare_loop(job: LabelJob, batches: list[str]) -> list[dict[str, Any]]:
             worker = TimedWorker(values)
             return [{key: column[0] for key, column in worker({"item": [name]}).items()} for name in names]
 
+    forget(job)
     actor = ray.remote(num_cpus=1)(Loop).remote()
     return ray.get(actor.run.remote(shipped(job), batches))
 
 
 def pooled(job: LabelJob, batches: list[str], num_actors: int) -> list[dict[str, Any]]:
+    forget(job)
     pool = job.pool.model_copy(update={"num_actors": num_actors}).resolve()
     return list(actor_pool(TimedWorker, {"settings": shipped(job)}, batches, pool))
 
 
+def forget(job: LabelJob) -> None:
+    """Take away the labels of the last run: workers pass over batches that are done."""
+    job.artifact("label").folder.delete("labels")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as store:
-        arguments = [f"store={store}", "problems.num_train=5000", "problems.num_validation=1", "problems.num_test=1"]
-        arguments.append("pool.batch_size=2500")
+        arguments = [f"store={store}", "problems.num_train=7000", "problems.num_validation=1", "problems.num_test=1"]
+        arguments.append("pool.batch_size=4000")
         job = parse_config(label_job(find_wing("walk")), arguments)
         work = LabelWork(job.artifact("label"), job.identity())
         plan(job, work, job.pool.batch_size)

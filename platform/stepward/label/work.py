@@ -72,6 +72,10 @@ class LabelWork:
         """Batches whose labels are complete."""
         return {name.removeprefix("labels/").removesuffix(".parquet") for name in self.folder.files("labels")}
 
+    def is_done(self, batch: str) -> bool:
+        """Whether the labels of a batch are complete."""
+        return self.folder.exists(f"labels/{batch}.parquet")
+
     def left(self) -> list[str]:
         """Batches that are not done, in the order of their names."""
         done = self.done()

@@ -126,13 +126,14 @@ def _pool_round(
     settings: LabelJob, pool: LabelPool, work: LabelWork, batches: list[str], advance: Callable[[int], None]
 ) -> None:
     seen: set[str] = set()
+    rows = work.batches()
     for answer in actor_pool(LabelWorker, {"settings": shipped(settings)}, batches, pool):
         if answer["package"] not in seen:
             seen.add(answer["package"])
             logger.info("Workers use stepward from %s", answer["package"])
         if answer["error"]:
             raise LabellingError(f"batch {answer['batch']}: {answer['error']}")
-        advance(answer["rows"])
+        advance(rows[answer["batch"]])
 
 
 def _alone(settings: LabelJob, pool: LabelPool, work: LabelWork, batch: str, advance: Callable[[int], None]) -> None:
@@ -169,14 +170,13 @@ class LabelWorker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         name = str(batch["item"][0])
-        answer: dict[str, Any] = {"batch": name, "rows": 0, "dead": 0, "error": "", "package": package_path()}
+        answer = {"batch": name, "error": "", "package": package_path()}
         try:
             work, task = self._bench or bench(self._shipped)
             self._bench = work, task
-            work.begin(name)
-            labels, rejected = task(work.rows(name))
-            work.commit(name, labels, rejected)
-            answer |= {"rows": len(labels) + len(rejected), "dead": len(rejected)}
+            if not work.is_done(name):  # by an earlier try of this task, whose worker died at a later batch
+                work.begin(name)
+                work.commit(name, *task(work.rows(name)))
         except Exception as error:
             answer["error"] = f"{type(error).__name__}: {error}"
         return {key: [value] for key, value in answer.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -12,6 +13,9 @@ from stepward.core.config import Config
 from stepward.runtime.cluster import resources
 
 P = TypeVar("P", bound="PoolSettings")
+IN_FLIGHT = 4  # tasks that wait for each actor, so that it never waits for the driver
+TASKS_PER_ACTOR = 16  # at least, as far as there are items: the fewer, the longer an actor waits for others at the end
+MAX_ITEMS = 8  # of a task
 
 
 class PoolSettings(Config):
@@ -52,9 +56,10 @@ def actor_pool(
 ) -> Iterator[dict[str, Any]]:
     """Send items through a pool of actors; yields what the workers answer as soon as they do.
 
-    Each item is a block and a task of its own, and each actor takes one item after another. An item whose worker died
-    more than `max_task_retries` times gets no answer, and the pool goes on: see afterwards which items are missing.
-    Work is done at least once, so a worker's effects must be the same when repeated.
+    Each actor takes one item after another. Items travel in tasks of a few neighbours (`items_per_task`), because a
+    task costs Ray some milliseconds; answers come when a task is over. A task whose worker died more than
+    `max_task_retries` times gets no answer, and the pool goes on: see afterwards which items are missing. Work is done
+    at least once, so a worker's effects must be the same when repeated, and it should pass over what is done already.
 
     Args:
         worker: class made once an actor with `arguments`; called with ``{"item": [item]}`` it returns a dict of
@@ -63,19 +68,26 @@ def actor_pool(
     """
     import ray.data
 
+    assert pool.num_actors is not None, "resolved"
+    num_tasks = math.ceil(len(items) / items_per_task(len(items), pool.num_actors))
     context = ray.data.DataContext.get_current().copy()
     context.max_errored_blocks = -1
     remote = {"max_restarts": pool.max_restarts, "max_task_retries": pool.max_task_retries}
     with ray.data.DataContext.current(context), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*ray_remote_args.*")  # these two have no other way in
-        answers = ray.data.from_items(list(items), override_num_blocks=len(items)).map_batches(
+        answers = ray.data.from_items(list(items), override_num_blocks=num_tasks).map_batches(
             worker,
             fn_constructor_kwargs=dict(arguments),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=pool.num_actors, max_tasks_in_flight_per_actor=8),
+            compute=ray.data.ActorPoolStrategy(size=pool.num_actors, max_tasks_in_flight_per_actor=IN_FLIGHT),
             num_cpus=pool.cpus_per_actor,
             num_gpus=pool.gpus_per_actor or None,
             **remote,
         )
         for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch.to_pylist()
+
+
+def items_per_task(num_items: int, num_actors: int) -> int:
+    """Items that travel together: few enough for every actor to get many tasks, and 1 where items are few."""
+    return min(max(num_items // (TASKS_PER_ACTOR * num_actors), 1), MAX_ITEMS)

@@ -1,0 +1,20 @@
+"""How items of work are put into tasks of an actor pool."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepward.runtime.pools import MAX_ITEMS, TASKS_PER_ACTOR, items_per_task
+
+
+@pytest.mark.parametrize(("items", "actors", "expected"), [(1, 8, 1), (20, 2, 1), (80, 1, 5), (10_000, 2, MAX_ITEMS)])
+def test_few_items_travel_alone_and_many_together(items: int, actors: int, expected: int) -> None:
+    assert items_per_task(items, actors) == expected
+
+
+@given(items=st.integers(1, 5000), actors=st.integers(1, 64))
+def test_every_actor_gets_many_tasks_where_there_are_items(items: int, actors: int) -> None:
+    tasks = math.ceil(items / items_per_task(items, actors))
+    assert tasks >= min(items, TASKS_PER_ACTOR * actors)

@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from stepward.core.artifacts import Manifest
 from stepward.core.wing import Wing, find_wing
-from stepward.label import LabelSettings, LabelTask, LabelWork, finish, label_alone, label_settings, plan
+from stepward.label import LabelSettings, LabelWork, finish, label_alone, label_settings, plan
 from stepward.label.continuations import IN_FLIGHT
 from stepward.runtime.cluster import ClusterSettings, connect, package_path
 from stepward.runtime.pools import PoolSettings, actor_pool
@@ -69,8 +69,13 @@ class Labelled:
 
 
 def label_job(wing: Wing) -> type[LabelJob]:
-    """Settings of the label job for a domain."""
-    return label_settings(wing, LabelJob)  # type: ignore[return-value]
+    """Settings of the label job for a domain, with the pool that suits its labels."""
+    job: Any = label_settings(wing, LabelJob)
+    suits = job.model_fields["labels"].get_default().POOL
+    if not suits:
+        return job
+    pool = (LabelPool, Field(LabelPool(**suits), description=job.model_fields["pool"].description))
+    return create_model("LabelJob", __base__=job, __module__=__name__, pool=pool)
 
 
 def run_label(settings: LabelJob) -> Labelled:
@@ -166,7 +171,7 @@ class LabelWorker:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._shipped = settings
-        self._bench: tuple[LabelWork, LabelTask] | None = None
+        self._bench: tuple[LabelWork, Any] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         name = str(batch["item"][0])
@@ -196,10 +201,11 @@ def shipped(settings: LabelJob) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={"overwrite"})
 
 
-def bench(values: dict[str, Any]) -> tuple[LabelWork, LabelTask]:
+def bench(values: dict[str, Any]) -> tuple[LabelWork, Any]:
     """What a worker needs, from shipped settings."""
     settings = label_job(find_wing(values["domain"])).model_validate(values)
-    return LabelWork(settings.artifact("label"), settings.identity()), LabelTask(settings, settings.pool.in_flight)
+    task = settings.labels.task(settings, settings.pool.in_flight)
+    return LabelWork(settings.artifact("label"), settings.identity()), task
 
 
 @contextmanager

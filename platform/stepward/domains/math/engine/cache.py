@@ -12,7 +12,8 @@ from torch import Tensor
 
 __all__ = ["DecoderShape", "KVStore"]
 
-_GRAIN = 32  # blocks grow to multiples of this many tokens
+_GRAIN = 32  # blocks grow to multiples of this many tokens or rows
+_ROWS, _TOKENS = 2, 4  # axes of a block
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class KVStore:
     """Preallocated blocks; `prefix[l, 0 or 1, f]` is shared by the rows of family f, `suffix[l, 0 or 1, r]` is not.
 
     Rows in use are always 0..n-1, so that every read is a slice. Blocks grow by doubling when a prefix or a suffix gets
-    longer than they are; what they hold beyond the valid length is never read (it is masked) but must be finite.
+    longer than they are, and when there are more rows; what they hold beyond the valid length is never read (it is
+    masked) but must be finite.
     """
 
     def __init__(
@@ -58,10 +60,10 @@ class KVStore:
         """Families there is room for."""
         return self.prefix.shape[2]
 
-    def reserve(self, *, prefix: int = 0, suffix: int = 0) -> None:
-        """Make room for so many tokens a prefix and a suffix."""
-        self.prefix = _grown(self.prefix, prefix)
-        self.suffix = _grown(self.suffix, suffix)
+    def reserve(self, *, prefix: int = 0, suffix: int = 0, rows: int = 0) -> None:
+        """Make room for so many tokens a prefix and a suffix, and for so many rows."""
+        self.prefix = _grown(self.prefix, _TOKENS, prefix)
+        self.suffix = _grown(_grown(self.suffix, _TOKENS, suffix), _ROWS, rows)
 
     def put_prefix(
         self, layer: int, slots: Int64[Tensor, " b"], keys: Float[Tensor, "b h t d"], values: Float[Tensor, "b h t d"]
@@ -92,11 +94,12 @@ class KVStore:
         block.index_copy_(2, dst, block.index_select(2, src))
 
 
-def _grown(block: Tensor, tokens: int) -> Tensor:
-    have = block.shape[4]
-    if tokens <= have:
+def _grown(block: Tensor, axis: int, size: int) -> Tensor:
+    have = block.shape[axis]
+    if size <= have:
         return block
-    size = max(2 * have, -(-tokens // _GRAIN) * _GRAIN)
-    grown = block.new_zeros(*block.shape[:4], size, block.shape[5])
-    grown[:, :, :, :, :have] = block
+    shape = list(block.shape)
+    shape[axis] = max(2 * have, -(-size // _GRAIN) * _GRAIN)
+    grown = block.new_zeros(shape)
+    grown.narrow(axis, 0, have).copy_(block)
     return grown

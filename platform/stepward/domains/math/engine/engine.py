@@ -23,8 +23,6 @@ from stepward.domains.math.engine.streams import Uniforms, splitmix_uniforms
 
 __all__ = ["Backend", "ContinuationEngine"]
 
-_SEQUENCES_A_ROW = 4
-
 Backend = Literal["auto", "fused", "shared", "generic"]
 
 
@@ -150,11 +148,11 @@ class ContinuationEngine:
 
     @functools.cached_property
     def _store(self) -> KVStore:
-        """Kept between calls. Four sequences a target row: many ride on one row while they say the same."""
+        """Kept between calls. It grows where rows branch more than was expected."""
         return KVStore(
             self.decoder.shape,
             families=self.rows,
-            rows=_SEQUENCES_A_ROW * self.rows,
+            rows=2 * self.rows,
             device=self.model.device,
             dtype=self.model.dtype,
         )

@@ -23,7 +23,8 @@ from stepward.domains.math.engine.prefixes import Family
 __all__ = ["PackedSampler"]
 
 _HEADROOM = 1.25  # a batch may be planned for this multiple of the target, since rows leave every few steps
-_MEMORY = 0.9  # weight of the past in the running estimate of rows a sequence
+_SEQUENCES_A_ROW = 32  # in flight at most, however many ride on one row: should all branch, so many rows are needed
+_MEMORY = 0.7  # weight of the past in the running estimate of rows a sequence
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class PackedSampler:
 
     Args:
         decoder: the model.
-        store: room for `store.num_rows` sequences and `store.num_families` families.
+        store: room for `store.num_families` families; rows are added as needed.
         target_rows: rows to keep busy.
     """
 
@@ -51,7 +52,6 @@ class PackedSampler:
         self.riders, self.row_of = none, none  # sequences in flight, ordered by row, and the row of each
         self.family, self.prefix_length, self.suffix_length, self.next_token = none, none, none, none  # by row
         self.units: list[_Unit] = []  # prefilled and not started, next one last
-        self.unit_size = max(1, target_rows // 8)
         self.rows_a_rider = 1.0
         self.decoded = self.prefilled = self.steps = 0
         self.used = 0.0
@@ -79,7 +79,8 @@ class PackedSampler:
         """Whether so many more sequences are expected to fit; always true for an empty batch."""
         riders = len(self.riders) + sequences
         expected = self.rows_a_rider * riders
-        return len(self.riders) == 0 or (riders <= self.store.num_rows and expected <= _HEADROOM * self.target_rows)
+        limit = _SEQUENCES_A_ROW * self.target_rows
+        return len(self.riders) == 0 or (riders <= limit and expected <= _HEADROOM * self.target_rows)
 
     def _admit(self, waiting: list[Family]) -> None:
         """Start as many units as the batch is expected to have room for, prefilling families when units run out."""
@@ -102,8 +103,11 @@ class PackedSampler:
         busy = set(self.family.tolist()) | starting  # no units are left, or this would not be called
         free = [slot for slot in range(self.store.num_families) if slot not in busy]
         families: list[Family] = []
-        while waiting and len(families) < len(free) and sum(len(f.sequences) for f in families) < self.target_rows // 4:
+        wanted, coming = self.target_rows / 4 / self.rows_a_rider, 0
+        size = max(1, int(self.target_rows / 8 / self.rows_a_rider))
+        while waiting and len(families) < len(free) and coming < wanted:
             families.append(waiting.pop())
+            coming += len(families[-1].sequences)
         if not families:
             return
         device, slots = self.store.device, np.array(free[: len(families)], dtype=np.int64)
@@ -122,8 +126,8 @@ class PackedSampler:
         for at, (number, cut) in enumerate(zip(which, cuts, strict=True)):
             mine = families[number]
             sequences = mine.sequences[mine.cuts[mine.cut_of] == cut]
-            for first in range(0, len(sequences), self.unit_size):
-                part = sequences[first : first + self.unit_size]
+            for first in range(0, len(sequences), size):
+                part = sequences[first : first + size]
                 self.units.append(_Unit(int(slots[number]), int(cut), logits[at], part))
         self.units.reverse()
 
@@ -152,7 +156,7 @@ class PackedSampler:
     def _step(self) -> None:
         """Run every row by one token, then branch, drop and pack."""
         device, rows = self.store.device, len(self.family)
-        self.store.reserve(suffix=int(self.suffix_length.max()) + 1)
+        self.store.reserve(suffix=int(self.suffix_length.max()) + 1, rows=rows)
         plan = plan_step(self.store, self.family, self.prefix_length, self.suffix_length)
         logits = self.decoder.decode(
             self.store,
@@ -181,6 +185,7 @@ class PackedSampler:
         place = np.empty_like(parent)
         place[stays] = parent[stays]
         place[moving] = np.setdiff1d(np.arange(len(parent)), parent[stays], assume_unique=True)
+        self.store.reserve(rows=len(parent))
         if not stays.all():
             self.store.copy_rows(parent[~stays], place[~stays], int(length[~stays].max()))
         order = np.argsort(place)

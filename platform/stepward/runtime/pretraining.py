@@ -20,6 +20,7 @@ from pydantic import Field
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.seeding import Rng
 from stepward.core.stage import StageSettings
+from stepward.core.wing import Wing
 from stepward.domains.math.recipe import ProposerRecipe, encode_documents, prompt_lengths
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.tracking import Tracking, track
@@ -59,6 +60,11 @@ class Pretrained:
         verdict = "accepted" if self.metrics["accepted"] else "not accepted (see docs/embedded_proposer.md)"
         size = f"{int(self.metrics['num_parameters']):,} parameters"
         return f"{made}: {size}; validation solve rates: {shown}; {verdict}\n{self.url}/{MODEL}"
+
+
+def pretrain_settings(wing: Wing) -> type[PretrainJob]:
+    """Settings of the job for a domain with a language model."""
+    return PretrainJob
 
 
 def run_pretrain(settings: PretrainJob) -> Pretrained:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from jaxtyping import Float
 
 from stepward.core.wing import find_wing
 from stepward.evaluate import debiased_brier, spearman
+from stepward.runtime.parallel import last_checkpoint, my_rank, report_epochs
 from stepward.train import (
     Binomial,
     Checkpoint,
@@ -47,34 +47,35 @@ class Trained:
 
 def fit(values: dict[str, Any]) -> Trained:
     """Fit a learner in one call to the training split."""
-    settings, labels = _settings(values), _labels(values, "train")
+    settings = _settings(values)
+    labels = labels_of(settings, "train")
     weights = settings.learner.fit(labels.states, labels.successes, labels.num_rollouts, settings.seed)
     return Trained(weights, [], 0)
 
 
 def train(config: dict[str, Any]) -> None:
     """The function Ray Train runs on every worker. `config`: shipped settings, and threads of a CPU worker."""
-    import ray.train
-    from ray.train.torch import get_device, prepare_model
+    from ray.train.torch import get_device
+
+    from stepward.runtime.learning import learning_of
 
     torch.set_num_threads(config["threads"])
-    values = config["settings"]
-    settings = _settings(values)
-    context = ray.train.get_context()
-    rank = Rank(context.get_world_rank(), context.get_world_size())
+    settings, rank = _settings(config["settings"]), my_rank()
+    steps = learning_of(settings.wing).steps(settings, get_device(), start=last_checkpoint(), rank=rank)
+    report_epochs(steps, rank)
+
+
+def steps(
+    settings: TrainSettings, device: torch.device | str, *, start: Checkpoint | None, rank: Rank
+) -> Iterator[Checkpoint]:
+    """Checkpoints of a training from continuation counts, epoch by epoch, on one worker of a Ray Train run."""
+    from ray.train.torch import prepare_model
+
     parallel: dict[str, Any] = {}
     if rank.world > 1:
         parallel = {"wrap": lambda module: prepare_model(module, move_to_device=False), "agree": _from_first_worker}
-    labels, validation = _labels(values, "train"), _labels(values, "validation")
-    steps = descend(settings, labels, validation, get_device(), start=_last_checkpoint(), rank=rank, **parallel)
-    for checkpoint in steps:
-        metrics = checkpoint.progress.history[-1]
-        if rank.rank:
-            ray.train.report(metrics)
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint.save(folder)
-            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+    labels, validation = (labels_of(settings, split) for split in ("train", "validation"))
+    return descend(settings, labels, validation, device, start=start, rank=rank, **parallel)
 
 
 def descend(
@@ -110,8 +111,8 @@ def _settings(values: dict[str, Any]) -> TrainSettings:
     return wanted.model_validate({name: value for name, value in values.items() if name in wanted.model_fields})
 
 
-def _labels(values: dict[str, Any], split: str) -> LabelledStates:
-    settings = _settings(values)
+def labels_of(settings: TrainSettings, split: str) -> LabelledStates:
+    """Labels of a split; of the training split, those that are learned from."""
     labels = read_labels(settings.artifact("label", settings.label).folder, settings.wing, split)
     return settings.subset.of(labels, settings.seed) if split == "train" else labels
 
@@ -139,16 +140,6 @@ def _examples(settings: TrainSettings, labels: LabelledStates) -> Examples:
     bundles = None if bundle is None else bundle(labels.states)
     inputs = settings.learner.encode(labels.states)
     return make_examples(inputs, *_counts(labels), objective, groups, bundles=bundles)
-
-
-def _last_checkpoint() -> Checkpoint | None:
-    import ray.train
-
-    found = ray.train.get_checkpoint()
-    if found is None:
-        return None
-    with found.as_directory() as folder:
-        return Checkpoint.load(folder)
 
 
 def _from_first_worker(number: float) -> float:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from stepward.core.artifacts import Manifest
+from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.config import Config
-from stepward.core.storage import Folder
 from stepward.core.wing import Wing
 from stepward.runtime.cluster import ClusterSettings, connect, resources
+from stepward.runtime.learning import learning_of
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.train_worker import Trained, fit, train
-from stepward.runtime.trained_artifact import finish
-from stepward.train import Pairwise, TrainSettings, read_labels, train_settings
+from stepward.train import TrainSettings, train_settings
 
 logger = logging.getLogger("stepward.train")
 
@@ -73,7 +73,7 @@ class TrainResult:
         return f"{made}: {rows['train']:,} training and {rows['validation']:,} validation rows; {shown}\n{self.url}"
 
 
-SHOWN = ("validation_loss", "debiased_brier", "spearman_exact", "ece")
+SHOWN = ("validation_loss", "debiased_brier", "spearman_exact", "ece", "pairs", "triplet", "spearman_ranks")
 
 
 def train_job(wing: Wing) -> type[TrainJob]:
@@ -97,25 +97,16 @@ def run_train(settings: TrainJob) -> TrainResult:
     else:
         labels = settings.artifact("label", settings.label)
         fingerprint = labels.open().fingerprint
-        _check_labels(settings, labels.folder)
+        learning = learning_of(settings.wing)
+        learning.check(settings, labels.folder)
         with connect(settings.cluster):
             trained = (
                 _fit_on_ray(settings) if settings.fitted_at_once else _train_on_ray(settings, f"run-{fingerprint}")
             )
-        manifest = finish(settings, trained, started)
+        manifest = learning.finish(settings, trained, started)
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
     return TrainResult(artifact.url, manifest, metrics, time.monotonic() - started, was_finished)
-
-
-def _check_labels(settings: TrainJob, folder: Folder) -> None:
-    """Find out here, and not after workers have started, that labels cannot be used."""
-    for split in ("train", "validation"):
-        labels = read_labels(folder, settings.wing, split)
-        if split == "train":
-            labels = settings.subset.of(labels, settings.seed)
-        if isinstance(settings.objective, Pairwise):
-            labels.column_codes(settings.objective.group_by)
 
 
 def shipped(settings: TrainJob) -> dict[str, Any]:
@@ -130,16 +121,30 @@ def shipped(settings: TrainJob) -> dict[str, Any]:
 
 def _train_on_ray(settings: TrainJob, run: str) -> Trained:
     """Weights of the best epoch, from a Ray Train run that resumes itself by its name."""
+    from stepward.runtime.train_worker import read_result
+
+    return read_result(train_on_ray(train, shipped(settings), settings.pool, settings.artifact("train"), run))
+
+
+def train_on_ray(
+    function: Callable[[dict[str, Any]], None], values: dict[str, Any], pool: TrainPool, artifact: Artifact, run: str
+) -> Any:
+    """Run a training function on the workers of a pool; returns Ray's result, whose checkpoint is the last one.
+
+    Args:
+        function: called on every worker with ``{"settings": values, "threads": threads of a CPU worker}``.
+        run: name of the run in the artifact's folder; one that is there goes on.
+
+    Raises:
+        TrainingError: workers died more often than `pool.max_failures`, or the function raised.
+    """
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from stepward.runtime.train_worker import read_result
-
-    pool = settings.pool.resolve()
-    folder = settings.artifact("train").folder
+    pool, folder = pool.resolve(), artifact.folder
     trainer = TorchTrainer(
-        train,
-        train_loop_config={"settings": shipped(settings), "threads": max(int(pool.cpus_per_worker), 1)},
+        function,
+        train_loop_config={"settings": values, "threads": max(int(pool.cpus_per_worker), 1)},
         scaling_config=ScalingConfig(
             num_workers=pool.num_workers,
             use_gpu=bool(pool.use_gpu),
@@ -154,10 +159,9 @@ def _train_on_ray(settings: TrainJob, run: str) -> Trained:
     )
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     try:
-        result = trainer.fit()
+        return trainer.fit()
     except Exception as error:  # Ray wraps whatever a worker raised in errors of its own
         raise TrainingError(_explain(error, folder.url)) from error
-    return read_result(result)
 
 
 def _fit_on_ray(settings: TrainJob) -> Trained:

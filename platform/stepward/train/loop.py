@@ -37,6 +37,9 @@ class Rank:
     world: int = 1
 
 
+ALONE = Rank()
+
+
 def seeded_module(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
     """A fresh module whose initial weights are a function of the seed."""
     torch.manual_seed(stable_hash("weights", seed) % 2**63)

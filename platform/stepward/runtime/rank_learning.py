@@ -1,0 +1,122 @@
+"""Learning from ranked candidates: see `stepward.runtime.learning`."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from stepward.core.artifacts import Manifest
+from stepward.core.storage import Folder
+from stepward.domains.pde.rewards import NearDeterministicSettings
+from stepward.domains.pde.rewards.common import filled
+from stepward.domains.pde.states import PDEStates, roots
+from stepward.runtime.parallel import average_gradients
+from stepward.runtime.train_worker import Trained
+from stepward.runtime.trained_artifact import history_table
+from stepward.train import Checkpoint, Rank, seeded_module
+from stepward.train.rankings import Rankings, judge, judge_scores, ranking_epochs, read_rankings, subset_of
+
+BASELINES = ("deterministic", "mean_of_k")
+FIGURES = {"pairs": "pairs", "triplet": "triplet", "spearman": "spearman_ranks", "regret": "regret"}
+
+
+def check(settings: Any, labels: Folder) -> None:
+    """Find out here, and not after workers have started, that labels cannot be used or cannot help.
+
+    Raises:
+        ValueError: rankings are missing or lack the horizon, or the best of K is no better than what needs no choice.
+    """
+    for split in ("train", "validation"):
+        rankings_of(settings, split)
+    metrics = labels.read_json("metrics.json")
+    for name in BASELINES:
+        gain = metrics[f"headroom_over_{name}.train"]
+        error = metrics.get(f"headroom_over_{name}_se.train", 0.0)
+        if not gain - 2 * error > settings.min_headroom:
+            raise ValueError(
+                f"These candidates cannot help: expected the best of K by the true error to save more than "
+                f"{settings.min_headroom:.1%} against {name.replace('_', ' ')}, got {gain:.1%} ± {2 * error:.1%} on "
+                "training states. No reward model can do better than the best. Label with another proposer or a wider "
+                "one, or train all the same with min_headroom=-1."
+            )
+
+
+def steps(settings: Any, device: torch.device | str, *, start: Checkpoint | None, rank: Rank) -> Iterator[Checkpoint]:
+    """Checkpoints, epoch by epoch, on one worker of a Ray Train run."""
+    module = seeded_module(settings.learner.module, settings.seed).to(device)
+    train, validation = (rankings_of(settings, split).data for split in ("train", "validation"))
+    return ranking_epochs(module, train, validation, settings, start=start, rank=rank, average=average_gradients)
+
+
+def rankings_of(settings: Any, split: str) -> Rankings:
+    """Rankings of a split; of the training split, those that are learned from."""
+    labels = settings.artifact("label", settings.label)
+    horizons = tuple(labels.manifest().identity["labels"]["horizons"])
+    found = read_rankings(labels.folder, split, horizons=horizons, horizon=settings.horizon)
+    return subset_of(found, settings.subset.num_rows, settings.seed) if split == "train" else found
+
+
+def finish(settings: Any, trained: Trained, started: float) -> Manifest:
+    """Write everything a train artifact holds; `started` is the monotonic time at which the stage began."""
+    artifact, labels = settings.artifact("train"), settings.artifact("label", settings.label)
+    folder, validation = artifact.folder, rankings_of(settings, "validation")
+    module = filled(settings.learner.module(), trained.weights, "cpu")
+    judged = judge(module, validation.data)
+    near = NearDeterministicSettings().build(settings.wing.domain)
+    baseline = judge_scores(score_rankings(near, validation), validation.data)
+
+    for name in {path.split("/")[0] for path in folder.files() if path.startswith("run-")}:
+        folder.delete(name)  # checkpoints of this training; the weights of the best epoch are what stays
+    folder.write_weights("weights.safetensors", {k: np.ascontiguousarray(v) for k, v in trained.weights.items()})
+    learner = settings.learner.model_dump(mode="json")
+    folder.write_json("reward.json", {"kind": settings.learner.kind, "settings": learner, "domain": settings.domain})
+    num_parameters = sum(parameter.numel() for parameter in module.parameters())
+    metrics = {"num_parameters": float(num_parameters), "best_epoch": float(trained.best_epoch)}
+    metrics |= {"num_epochs": float(len(trained.history))}
+    best = trained.history[trained.best_epoch - 1]
+    metrics |= {name: float(best[name]) for name in ("train_loss", "validation_loss")}
+    for name, word in FIGURES.items():
+        metrics |= {word: float(judged[name].mean()), f"{word}_near_deterministic": float(baseline[name].mean())}
+    folder.write_json("metrics.json", metrics)
+    folder.write_table("history.parquet", history_table(trained))
+    columns = {"id": validation.ids, "problem_id": validation.problem_ids, **judged}
+    folder.write_table("tables/ranking.parquet", pa.table(columns))
+    return artifact.finish(
+        identity=settings.identity(),
+        seed=settings.seed,
+        digest=hashlib.sha256(folder.read_bytes("weights.safetensors")).hexdigest()[:16],
+        inputs={"label": labels},
+        rows={
+            "train": settings.subset.num_kept(labels.manifest().rows["train"]),
+            "validation": len(validation),
+        },
+        cost={"seconds": time.monotonic() - started},
+        facts={"num_parameters": num_parameters, "best_epoch": trained.best_epoch},
+    )
+
+
+def score_rankings(reward: Any, rankings: Rankings, states: int = 16) -> np.ndarray:
+    """Scores of all candidates of rankings by a reward model, [n, k], some states at a time."""
+    data, k = rankings.data, rankings.data.errors.shape[1]
+    parts = []
+    for first in range(0, len(rankings), states):
+        rows = np.arange(first, min(first + states, len(rankings)))
+        parents, children = steps_of(data.state[rows], data.deterministic[rows], data.candidates[rows])
+        parts.append(reward.score(parents, children).reshape(-1, k))
+    return np.concatenate(parts)
+
+
+def steps_of(state: np.ndarray, deterministic: np.ndarray, candidates: np.ndarray) -> tuple[PDEStates, PDEStates]:
+    """Steps from states [n, C, H, W] to candidates [n, k, C, H, W], as parents and children, [n · k] each."""
+    n, k = candidates.shape[:2]
+    rows = np.repeat(np.arange(n), k)
+    zeros = np.zeros(n * k, np.int64)
+    parents = roots(state[rows], [""] * (n * k), zeros, zeros + 1, problem=rows)
+    fields = candidates.reshape(n * k, *candidates.shape[2:])
+    return parents, parents.replace(fields=fields, deterministic=deterministic[rows], steps=zeros + 1, frame=zeros + 1)

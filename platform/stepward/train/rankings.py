@@ -1,0 +1,215 @@
+"""Learning from ranked candidates: settings, reading, and the epoch loop with a checkpoint after every epoch.
+
+The plain loop of a notebook is `stepward.domains.pde.rewards.fit_reward`. This one draws what an epoch needs from
+(seed, epoch), so a training that was stopped and goes on ends with the very same weights, and it shares minibatches
+among workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from pydantic import Field
+
+from stepward.core.config import Config
+from stepward.core.seeding import stable_hash
+from stepward.core.storage import Folder
+from stepward.domains.pde.data import fields_of
+from stepward.domains.pde.rewards.fitting import (
+    BradleyTerry,
+    RankedCandidates,
+    RankingObjective,
+    RewardFit,
+    check_rankings,
+    fit_reward_scales,
+    ranking_loss,
+    score_candidates,
+)
+from stepward.domains.pde.rewards.objectives import ranking_metrics
+from stepward.train.checkpoints import Checkpoint, Progress, plain
+from stepward.train.loop import ALONE, Rank
+from stepward.train.subset import choose_rows
+
+COLUMNS = ["id", "problem_id", "fields", "deterministic", "candidates", "kept_errors", "patch_errors", "horizon_errors"]
+
+
+class RankingOptimisation(Config):
+    """AdamW with a cosine; the source's values (arXiv:2509.02846)."""
+
+    num_epochs: int = Field(50, ge=1, description="passes over the states, at most")
+    batch_size: int = Field(32, ge=1, description="states a step, each with all its candidates, over all workers")
+    learning_rate: float = Field(3e-4, gt=0, description="at the start")
+    final_learning_rate: float = Field(1e-6, ge=0, description="at the end of the cosine")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+    patience: int = Field(
+        0, ge=0, description="epochs without a better validation loss after which training ends; 0: never"
+    )
+
+    def rate(self, step: int, num_steps: int) -> float:
+        """Learning rate of step 0 … num_steps − 1."""
+        cosine = (1 + math.cos(math.pi * step / num_steps)) / 2
+        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
+
+
+class RankingSubset(Config):
+    """Which of the training labels are learned from; validation is always on all of its labels."""
+
+    num_rows: int | None = Field(None, ge=1, description="training states at most, chosen at random; none: all")
+
+    def num_kept(self, num_rows: int) -> int:
+        """Rows left of `num_rows`."""
+        return num_rows if self.num_rows is None else min(self.num_rows, num_rows)
+
+
+def ranking_fields() -> dict[str, Any]:
+    """Fields of train settings for a domain whose labels are rankings."""
+    return {
+        "subset": (RankingSubset, Field(RankingSubset(), description="which training labels are learned from")),
+        "objective": (RankingObjective, Field(BradleyTerry(), description="what the model is trained for")),
+        "optimisation": (RankingOptimisation, Field(RankingOptimisation(), description="gradient descent")),
+        "patch_weight": (
+            float,
+            Field(0.0, ge=0, description="weight of the same objective on the score map, patch by patch"),
+        ),
+        "horizon": (
+            int | None,
+            Field(None, ge=1, description="learn from the error realised so many steps later; none: after the step"),
+        ),
+        "min_headroom": (
+            float,
+            Field(0.0, description="share of the error that the best of K must save, two standard errors clear; "
+                  "below it no reward model can help and training refuses. −1: train all the same"),
+        ),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """Ranked candidates of one split, with the ids of the states and of their problems."""
+
+    ids: list[str]
+    problem_ids: list[str]
+    data: RankedCandidates
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_rankings(folder: Folder, split: str, *, horizons: tuple[int, ...], horizon: int | None = None) -> Rankings:
+    """Rankings of one split of a label artifact, in the order of their ids, however the labelling was batched.
+
+    States with a candidate that blew up, or without an error that late, are left out.
+
+    Args:
+        horizons: steps after which errors were labelled. horizon: which of them to learn from; None: after the step.
+
+    Raises:
+        ValueError: the labels are of another kind, the horizon was not labelled, or no state is left.
+    """
+    if horizon is not None and horizon not in horizons:
+        raise ValueError(f"horizon: expected one of the labelled {list(horizons)}, got {horizon}. Label it too.")
+    names = [n for n in folder.files("labels") if PurePosixPath(n).name.startswith(f"{split}-")]
+    tables = [folder.read_table(name, COLUMNS) for name in names]
+    table = pa.concat_tables(tables).sort_by("id") if tables else None
+    if table is None or not len(table):
+        raise ValueError(
+            f"{folder.url}/labels: expected rankings of split {split!r}, got none. Label problems of that split too."
+        )
+    late = fields_of(table, "horizon_errors")
+    errors = fields_of(table, "kept_errors") if horizon is None else late[:, :, horizons.index(horizon)]
+    good = np.flatnonzero(np.isfinite(errors).all(axis=1))
+    if not len(good):
+        raise ValueError(f"{folder.url}/labels: expected states of {split!r} whose errors are all finite, got none.")
+    arrays = {
+        name: fields_of(table, column)[good]
+        for name, column in (("state", "fields"), ("deterministic", "deterministic"), ("candidates", "candidates"),
+                             ("patch_errors", "patch_errors"))
+    }  # fmt: skip
+    ids = [[table[name][int(i)].as_py() for i in good] for name in ("id", "problem_id")]
+    return Rankings(ids[0], ids[1], RankedCandidates(errors=errors[good].astype(np.float32), **arrays))
+
+
+def subset_of(rankings: Rankings, num_rows: int | None, seed: int) -> Rankings:
+    """At most `num_rows` states, chosen by (seed, id)."""
+    if num_rows is None or num_rows >= len(rankings):
+        return rankings
+    rows = choose_rows(rankings.ids, num_rows, seed)
+    arrays: dict[str, Any] = {name: getattr(rankings.data, name) for name in rankings.data.__dataclass_fields__}
+    data = RankedCandidates(**{name: None if array is None else array[rows] for name, array in arrays.items()})
+    return Rankings([rankings.ids[i] for i in rows], [rankings.problem_ids[i] for i in rows], data)
+
+
+def ranking_epochs(
+    module: torch.nn.Module,
+    train: RankedCandidates,
+    validation: RankedCandidates,
+    settings: Any,
+    *,
+    start: Checkpoint | None = None,
+    rank: Rank = ALONE,
+    average: Callable[[list[torch.nn.Parameter]], None] = lambda parameters: None,
+) -> Iterator[Checkpoint]:
+    """Train until the last epoch or until patience is out; yields a checkpoint after every epoch.
+
+    The validation loss is the share of pairs of candidates in the wrong order: the same yardstick for every objective.
+
+    Args:
+        module: maps state, deterministic, candidate to scores; trained in place.
+        settings: with objective, patch_weight, optimisation and seed.
+        start: checkpoint to go on from.
+        rank: this worker's place among those that share every minibatch.
+        average: averages gradients over workers.
+    """
+    device = str(next(module.parameters()).device)
+    plan, seed = settings.optimisation, settings.seed
+    fit = RewardFit(objective=settings.objective, patch_weight=settings.patch_weight)
+    check_rankings(module, train, fit)
+    fit_reward_scales(module, train, device)
+    parameters = list(module.parameters())
+    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    progress, best = Progress(), plain(module.state_dict())
+    if start is not None:
+        module.load_state_dict(start.weights)
+        optimiser.load_state_dict(start.optimiser)
+        progress, best = start.progress, start.best
+    size = min(plan.batch_size, len(train))
+    per_epoch = len(train) // size
+    while progress.epochs_done < plan.num_epochs and not progress.out_of_patience(plan.patience):
+        epoch, total = progress.epochs_done, 0.0
+        rng = np.random.default_rng(stable_hash("ranked minibatches", seed, epoch))
+        order = rng.permutation(len(train))
+        module.train()
+        torch.manual_seed(stable_hash("epoch", seed, epoch, rank.rank) % 2**63)
+        for batch in range(per_epoch):
+            rows = order[batch * size : (batch + 1) * size][rank.rank :: rank.world]
+            loss = ranking_loss(module, train, rows, fit, rng, device)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            average(parameters)
+            for group in optimiser.param_groups:
+                group["lr"] = plan.rate(epoch * per_epoch + batch, plan.num_epochs * per_epoch)
+            optimiser.step()
+            total += float(loss.detach())
+        found = {name: float(values.mean()) for name, values in judge(module, validation, device).items()}
+        if progress.note({"train_loss": total / per_epoch, "validation_loss": 1 - found["pairs"], **found}):
+            best = plain(module.state_dict())
+        yield Checkpoint(plain(module.state_dict()), best, optimiser.state_dict(), progress)
+
+
+def judge(module: Any, data: RankedCandidates, device: str = "cpu") -> dict[str, Float[np.ndarray, " n"]]:
+    """How well a module orders the candidates of each state; see `objectives.ranking_metrics`."""
+    return judge_scores(score_candidates(module, data, device), data)
+
+
+def judge_scores(scores: Float[np.ndarray, "n k"], data: RankedCandidates) -> dict[str, Float[np.ndarray, " n"]]:
+    """The same from scores."""
+    metrics = ranking_metrics(torch.from_numpy(scores), torch.from_numpy(data.errors.astype(np.float64)))
+    return {name: values.numpy() for name, values in metrics.items()}

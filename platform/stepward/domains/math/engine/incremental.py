@@ -4,6 +4,7 @@ Every node keeps the keys and values of its own tokens; the past of a node is pu
 evicted is computed again from the tokens, which are always kept: a lost cache costs time, never correctness.
 """
 
+import functools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, DynamicLayer
 
 __all__ = ["IncrementalScorer"]
 
@@ -22,6 +24,30 @@ class _Node:
     tokens: tuple[int, ...]
     depth: int
     length: int  # tokens from the root to the end of this node
+
+
+class _Block(Cache):
+    """One block of keys and values for all layers, the past in place and room for the new tokens behind it.
+
+    Nothing is ever concatenated: layers write what is new where it belongs and read the block.
+    """
+
+    def __init__(self, block: Float[Tensor, "l 2 n h t d"], past: int) -> None:
+        super().__init__(layer_class_to_replicate=DynamicLayer)
+        self.block, self.past = block, past
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        self.block[layer_idx, 0, :, :, self.past :] = key_states
+        self.block[layer_idx, 1, :, :, self.past :] = value_states
+        return self.block[layer_idx, 0], self.block[layer_idx, 1]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self.past
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        return self.block.shape[4], 0
 
 
 class IncrementalScorer:
@@ -50,6 +76,13 @@ class IncrementalScorer:
         self._nodes.clear()
         self._blocks.clear()
         self.bytes = 0
+
+    @functools.cached_property
+    def _shape(self) -> tuple[int, int, int]:
+        """Layers, key/value heads and their size, found by running a token: configurations name them differently."""
+        token = torch.zeros(1, 1, dtype=torch.int64, device=self.model.device)
+        layers = self.model(input_ids=token, use_cache=True).past_key_values.layers
+        return len(layers), layers[0].keys.shape[1], layers[0].keys.shape[3]
 
     @torch.inference_mode()
     def hidden(
@@ -106,22 +139,20 @@ class IncrementalScorer:
         for depth in sorted(missing):
             self._run(missing[depth])
 
-    def _past(self, paths: list[list[str]], width: int) -> DynamicCache:
-        """Keys and values of the ancestors, padded on the left to `width` tokens."""
-        cache = DynamicCache(config=self.model.config)
-        if width:
-            some = self._blocks[next(path[0] for path in paths if path)]
-            layers, _, heads, _, dim = some.shape
-            block = some.new_zeros(layers, 2, len(paths), heads, width, dim)
-            for row, path in enumerate(paths):
-                at = width
-                for node in reversed(path):
-                    part = self._blocks[node]
-                    block[:, :, row, :, at - part.shape[3] : at] = part
-                    at -= part.shape[3]
-            for layer in range(layers):
-                cache.update(block[layer, 0], block[layer, 1], layer)
-        return cache
+    def _past(self, paths: list[list[str]], width: int, new: int) -> _Block:
+        """Keys and values of the ancestors, padded on the left to `width` tokens, and room for `new` ones."""
+        layers, heads, dim = self._shape
+        block = torch.empty(
+            layers, 2, len(paths), heads, width + new, dim, device=self.model.device, dtype=self.model.dtype
+        )
+        for row, path in enumerate(paths):
+            at = width
+            for node in reversed(path):
+                part = self._blocks[node]
+                block[:, :, row, :, at - part.shape[3] : at] = part
+                at -= part.shape[3]
+            block[:, :, row, :, :at] = 0  # never attended to, but it must be finite
+        return _Block(block, width)
 
     def _run(self, ids: Sequence[str]) -> Float[Tensor, "n c"]:
         """Run the tokens of nodes whose ancestors are all in the cache, and keep their keys and values."""
@@ -135,17 +166,16 @@ class IncrementalScorer:
         mask = (place >= first) & (place < end)
         positions = (place[:, before:] - first).minimum(end - first - 1)
         device = self.model.device
+        cache = self._past([self._path(node.parent) for node in nodes], before, width)
         output = self.model(
             input_ids=tokens.to(device),
             attention_mask=mask.long().to(device),
             position_ids=positions.to(device),
-            past_key_values=self._past([self._path(node.parent) for node in nodes], before),
+            past_key_values=cache,
             use_cache=True,
         )
-        layers = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
-        block = torch.stack([torch.stack([k[:, :, before:], v[:, :, before:]]) for k, v in layers])
         for row, (node, length) in enumerate(zip(ids, own, strict=True)):
-            self._keep(node, block[:, :, row, :, :length].clone())
+            self._keep(node, cache.block[:, :, row, :, before : before + length].clone())
         self.tokens_run += sum(own)
         rows = torch.arange(len(nodes), device=device)
         return output.last_hidden_state[rows, torch.tensor(own, device=device) - 1]

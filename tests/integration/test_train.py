@@ -190,7 +190,7 @@ def test_labels_that_changed_after_training(ray_cluster: str, store: Path, tmp_p
 
 def test_a_training_that_raises_says_so(ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_labels(tmp_path, num_train=5)
-    monkeypatch.setattr("stepward.runtime.training._check_labels", lambda settings, folder: None)
+    monkeypatch.setattr("stepward.runtime.count_learning.check", lambda settings, folder: None)
     Artifact(str(tmp_path), "walk", "label", "default").folder.delete("labels/train.parquet")
     monkeypatch.setattr(Artifact, "open", Artifact.manifest)
     with pytest.raises(TrainingError, match="rows of the split 'train'"):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 C = TypeVar("C", bound="Config")
@@ -102,6 +102,32 @@ def one_of(kinds: Mapping[str, type[Config]]) -> Any:
         return {"kind": first, **value} if isinstance(value, dict) else value
 
     return Annotated[Union[classes], Field(discriminator="kind"), BeforeValidator(add_kind)]  # noqa: UP007
+
+
+def with_defaults(config_class: type[C], values: Mapping[str, Any]) -> type[C]:
+    """The same settings with other defaults, which also hold for what is left out of a block that is given in part.
+
+    Raises:
+        ValueError: a value is not valid, or there is no such setting.
+    """
+    checked = validate(config_class, dict(values))
+    fields: dict[str, Any] = {}
+    for name in values:
+        field = config_class.model_fields[name]
+        fields[name] = (field.rebuild_annotation(), Field(getattr(checked, name), description=field.description))
+    return create_model(
+        config_class.__name__,
+        __base__=config_class,
+        __module__=config_class.__module__,
+        __doc__=config_class.__doc__,
+        __validators__={"as_given": model_validator(mode="before")(_values_of_config)},  # type: ignore[dict-item]
+        **fields,
+    )
+
+
+def _values_of_config(settings: Any) -> Any:
+    """Settings of the class that another was made from are taken as they are."""
+    return settings.model_dump() if isinstance(settings, Config) else settings
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -110,6 +110,10 @@ class Wing:
             None where solutions have no step budget.
         texts: ``(states) -> texts`` of a few characters that stand for each state in a drawing; None: not drawn.
         rollouts: split -> rollouts of a label, where the defaults of `stepward.label` cost too much in this domain.
+        answers: ``(states) -> texts``, what each finished solution says, equal where two say the same and "" where it
+            says nothing: what a vote counts. None where anybody can see whether a solution is right.
+        optimisation: settings of gradient descent that suit the learners of this domain, in place of the defaults.
+        evaluation: settings of the evaluate stage (searches, values, samples, …) that suit it, as plain values.
         labels: what a label is: "continuations" (how often the policy solves the problem from here) or "rankings" (how
             good each of K candidates of a state is). Learners learn from these.
         outcome: what a verifier's outcome is, and so what an evaluation studies: "solved" (0 or 1) or "error" (minus an
@@ -133,6 +137,9 @@ class Wing:
     rebudget: Callable[[Any, float], Any] | None = field(default=None)
     texts: Callable[[Any], list[str]] | None = field(default=None)
     rollouts: Mapping[str, int] | None = field(default=None)
+    answers: Callable[[Any], list[str]] | None = field(default=None)
+    optimisation: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
     labels: str = field(default="continuations")
     outcome: str = field(default="solved")
     pretraining: str | None = field(default=None)

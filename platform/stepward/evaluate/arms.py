@@ -5,6 +5,7 @@ A guide needs no training (a kind of the wing), or is trained, or looks ahead wi
     guides:
       prm: {kind: trained, artifact: prm, calibration: temperature}
       prm_ahead: {kind: lookahead, guide: prm, depth: 2}
+      both: {kind: composite, parts: {prm: {transform: log}, distance: {weight: .1}}}
       distance: {kind: distance}
 """
 
@@ -21,11 +22,13 @@ from stepward.core.interfaces import RewardModel
 from stepward.core.registry import lookup
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
-from stepward.rewards import Calibrated, Lookahead
+from stepward.rewards import Calibrated, Composite, Lookahead, Part
 from stepward.rewards.calibration import Calibrator, calibrator_from_dict
+from stepward.rewards.composite import TRANSFORMS
 
 Calibration = Literal["none", "temperature", "isotonic"]
 PROBABILITIES = frozenset({"trained", "exact"})  # kinds whose scores are success probabilities; others only rank
+LOG_PROBABILITIES = frozenset({"likelihood"})  # kinds whose scores are the log of one
 
 
 class TrainedGuide(Config):
@@ -48,6 +51,23 @@ class LookaheadGuide(Config):
     proposer: str | None = Field(None, description="kind of proposer that rolls forward; none: the domain's policy")
 
 
+class GuidePart(Config):
+    """One part of a composite guide."""
+
+    weight: float = Field(1.0, ge=0, description="share, relative to the other parts; 0 leaves it out")
+    transform: str = Field("none", description=f"of its scores, before the weight: {', '.join(TRANSFORMS)}")
+
+    def model_post_init(self, _: Any) -> None:
+        lookup(TRANSFORMS, self.transform, kind="transform")
+
+
+class CompositeGuide(Config):
+    """A weighted sum of other guides, for example of log p and λ log PRM."""
+
+    kind: Literal["composite"] = "composite"
+    parts: dict[str, GuidePart] = Field(min_length=1, description="name of a guide -> its weight and transform")
+
+
 def build_guide(name: str, guides: Mapping[str, Any], *, store: str, wing: Wing) -> RewardModel:
     """The guide called `name` among the settings of all guides.
 
@@ -67,6 +87,15 @@ def build_guide(name: str, guides: Mapping[str, Any], *, store: str, wing: Wing)
             discount=guide.discount,
             num_rollouts=guide.num_rollouts,
             reading=guide.reading,
+        )
+    if isinstance(guide, CompositeGuide):
+        others = {other: settings for other, settings in guides.items() if other != name}
+        return Composite(
+            {
+                part: Part(build_guide(part, others, store=store, wing=wing), how.weight, how.transform)
+                for part, how in guide.parts.items()
+            },
+            wing.domain,
         )
     return guide.build(wing.domain)
 

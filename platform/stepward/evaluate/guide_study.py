@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from stepward.core.config import validate
 from stepward.core.interfaces import Proposer, RewardModel
@@ -21,7 +22,15 @@ from stepward.rewards.calibration import Calibrator
 Tables = dict[str, list[dict[str, Any]]]
 
 
-def study_guide(arm: str, held: HeldOut, settings: EvaluateSettings, *, policy: dict[str, Any], wing: Wing) -> Tables:
+def study_guide(
+    arm: str,
+    held: HeldOut,
+    settings: EvaluateSettings,
+    *,
+    policy: dict[str, Any],
+    wing: Wing,
+    children: Float[np.ndarray, " c"] | None = None,
+) -> Tables:
     """Rows of the tables ranking, calibration, reliability, robustness and dividend that are about one guide.
 
     Guides whose scores are no probabilities are ranked and not calibrated.
@@ -32,13 +41,15 @@ def study_guide(arm: str, held: HeldOut, settings: EvaluateSettings, *, policy: 
         settings: of the evaluation.
         policy: settings of the policy the labels are about, with its kind.
         wing: the domain.
+        children: Monte-Carlo values of the children of the first states (`sibling_labels`); None: not judged, unless
+            the domain knows true values.
     """
     guide = build_guide(arm, settings.guides, store=settings.store, wing=wing)
     rng = np.random.default_rng(stable_hash(settings.seed, "values", arm))
-    tables: Tables = {"ranking": _ranking(guide, held, settings, wing, rng)}
+    tables: Tables = {"ranking": _ranking(guide, held, settings, wing, rng, children)}
     if settings.guides[arm].kind in PROBABILITIES:
         tables |= _calibration(guide, arm, held, settings, rng)
-        proposer = _policy(policy, wing)
+        proposer = build_policy(policy, wing)
         study: dict[str, Any] = {"policy": proposer, "wing": wing, "seed": settings.seed, "rng": rng}
         tables["dividend"] = dividend_rows(guide, held, settings.dividend, **study)
     if wing.exact is not None and wing.rebudget is not None:
@@ -47,14 +58,20 @@ def study_guide(arm: str, held: HeldOut, settings: EvaluateSettings, *, policy: 
 
 
 def _ranking(
-    guide: RewardModel, held: HeldOut, settings: EvaluateSettings, wing: Wing, rng: np.random.Generator
+    guide: RewardModel,
+    held: HeldOut,
+    settings: EvaluateSettings,
+    wing: Wing,
+    rng: np.random.Generator,
+    children: Float[np.ndarray, " c"] | None,
 ) -> list[dict[str, Any]]:
     truths = held.successes / held.num_rollouts if held.exact is None else held.exact
     rows = []
     for name, mask in held.subsets().items():
         chosen = np.flatnonzero(mask)
         if len(chosen):
-            row = _ranked(guide, held.states.take(chosen), truths[chosen], held.ids, chosen, settings, wing, rng)
+            of = children if name == "all" else None
+            row = _ranked(guide, held.states.take(chosen), truths[chosen], held.ids, chosen, settings, wing, rng, of)
             rows.append({"states": name, **row})
     return rows
 
@@ -68,14 +85,15 @@ def _ranked(
     settings: EvaluateSettings,
     wing: Wing,
     rng: np.random.Generator,
+    children: Float[np.ndarray, " c"] | None = None,
 ) -> dict[str, Any]:
-    """Ranking of states, and of the children of the first of them where V* of children is known."""
+    """Ranking of states, and of the children of the first of them where V* of children or its estimates are known."""
     study, family, family_truths = settings.values, None, None
-    if wing.exact is not None:
+    if wing.exact is not None or children is not None:
         parents = states.take(np.arange(min(study.max_parents, len(states))))
         parent_ids = [ids[row] for row in chosen[: len(parents)]]
         family = siblings(parents, parent_ids, study.num_children, wing, settings.proposer, settings.seed)
-        family_truths = wing.exact(family[1])
+        family_truths = children if wing.exact is None else wing.exact(family[1])
     return ranking_row(guide, states, truths, family, family_truths, study, rng, settings.confidence)
 
 
@@ -119,5 +137,6 @@ def _robustness(
     return rows
 
 
-def _policy(settings: dict[str, Any], wing: Wing) -> Proposer:
+def build_policy(settings: dict[str, Any], wing: Wing) -> Proposer:
+    """The policy the labels are about, from its settings in their manifest."""
     return validate(wing.proposers[settings["kind"]], settings).build()  # type: ignore[attr-defined]

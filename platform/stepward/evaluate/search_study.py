@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stepward.core.cost import KINDS, Cost
+from stepward.core.cost import KINDS
 from stepward.core.interfaces import RewardModel
 from stepward.core.registry import lookup
 from stepward.core.seeding import Rng
@@ -21,6 +21,8 @@ from stepward.core.wing import Wing
 from stepward.evaluate.frontier import compare_frontiers, solve_frontier
 from stepward.evaluate.paired import holm_adjusted, paired_comparison
 from stepward.evaluate.settings import EvaluateSettings, SearchPlan
+from stepward.evaluate.voting import right_at, weighted_vote
+from stepward.search.loop import SearchResult
 from stepward.search.registry import build_search
 
 MEASURED = ("seconds",)  # columns that differ from run to run: no part of an artifact's content digest
@@ -36,7 +38,8 @@ def search_outcomes(
 
     Returns:
         problem_id, solvable (null where the domain does not know), solved, expansions_at_solve (infinite if unsolved),
-        and what was spent of every kind of cost.
+        voted (whether the answer of greatest total value is right; null where solutions state none, or values are no
+        weights), num_solutions, and what was spent of every kind of cost.
     """
     ids = problems["id"].to_pylist()
     states = wing.states(problems)
@@ -47,20 +50,29 @@ def search_outcomes(
         domain=wing.domain,
         proposer=lookup(wing.proposers, proposer, kind="proposer")().build(),  # type: ignore[attr-defined]
         reward=guide,
-        budget=Cost.limit(expansions=plan.budget),
+        budget=plan.cost_limit,
         rng=Rng.from_ids(seed, ids, "search"),
     )
-    solved = np.zeros(len(ids), bool)
-    answered = result.best >= 0
-    solved[answered] = wing.verifier().outcome(result.states.take(result.best[answered])) > 0.5
+    right = wing.verifier().outcome(result.states) > 0.5
+    solved = right_at(result.best, right)
     solvable = None if wing.exact is None else wing.exact(states) > 0
     columns: dict[str, Any] = {
         "problem_id": pa.array(ids, pa.string()),
         "solvable": pa.array([None] * len(ids) if solvable is None else solvable, pa.bool_()),
         "solved": pa.array(solved),
         "expansions_at_solve": pa.array(np.where(solved, result.cost["expansions"], np.inf), pa.float64()),
+        "voted": pa.array(_voted(result, right, wing), pa.bool_()),
+        "num_solutions": pa.array(np.bincount(result.problem, minlength=len(ids)), pa.int64()),
     }
     return pa.table(columns | {kind: pa.array(result.cost[kind], pa.float64()) for kind in KINDS})
+
+
+def _voted(result: SearchResult, right: np.ndarray, wing: Wing) -> list[bool | None]:
+    num = len(result.best)
+    if wing.answers is None or (result.value < 0).any():
+        return [None] * num
+    answers = np.array(wing.answers(result.states), object)
+    return right_at(weighted_vote(result.problem, answers, result.value * result.weight, num), right).tolist()
 
 
 def frontier_table(outcomes: pa.Table, settings: EvaluateSettings) -> pa.Table:

@@ -6,13 +6,19 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, create_model, field_validator, model_validator
 
-from stepward.core.config import Config
+from stepward.core.config import Config, validate, with_defaults
+from stepward.core.cost import Cost
+from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import LookaheadGuide, TrainedGuide
+from stepward.evaluate.arms import CompositeGuide, LookaheadGuide, TrainedGuide
+from stepward.evaluate.sample_settings import SampleStudy
 from stepward.search.registry import build_search
 
 ENUMERATE = "enumerate"  # the proposer that lists every action, where a domain has finitely many
+
+
+BASELINES = {"hmm": "hmm", "orm": "outcome"}  # name of a guide -> kind of learner
 
 
 class SearchPlan(Config):
@@ -25,6 +31,19 @@ class SearchPlan(Config):
     )
     guides: tuple[str, ...] = Field((), description="guides to compare in it; none named: all")
     step_factor: float = Field(1.0, gt=0, description="problems are given this many times their step budget")
+    limits: dict[str, float] = Field(
+        {}, description="further limits a problem, kind of cost -> amount: generated_tokens, flops, …"
+    )
+
+    @property
+    def cost_limit(self) -> Cost:
+        """The whole budget of a problem."""
+        return Cost.limit(**({"expansions": self.budget} | self.limits))
+
+    def model_post_init(self, _: Any) -> None:
+        if "expansions" in self.limits:
+            raise ValueError("limits: expected other kinds than expansions, which budget limits")
+        Cost.limit(**({"expansions": self.budget} | self.limits))
 
     @field_validator("search")
     @classmethod
@@ -49,6 +68,11 @@ class ValueStudy(Config):
     max_states: int = Field(6000, ge=1, description="held-out partial solutions judged one by one; coverage uses all")
     max_parents: int = Field(3000, ge=1, description="of these, states whose children are ranked")
     num_children: int = Field(6, ge=2, description="children of each such state")
+    sibling_rollouts: int = Field(
+        0,
+        ge=0,
+        description="rollouts of each child where true values are unknown; 0: siblings are not judged then",
+    )
     min_spread: float = Field(
         0.02, ge=0, description="sibling sets count when their true values differ by more than this"
     )
@@ -82,6 +106,9 @@ class EvaluateSettings(StageSettings):
     )
     values: ValueStudy = Field(ValueStudy(), description="judging values of held-out partial solutions")
     dividend: DividendStudy = Field(DividendStudy(), description="several candidates against one")
+    samples: SampleStudy | None = Field(
+        None, description="guides as judges of the same sampled solutions, where these state an answer; none: left out"
+    )
     confidence: float = Field(0.95, gt=0, lt=1, description="mass of every interval")
     num_resamples: int = Field(10_000, ge=100, description="bootstrap resamples of a paired comparison")
     discordance: float = Field(
@@ -127,30 +154,50 @@ class EvaluateSettings(StageSettings):
 
 def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSettings) -> type[EvaluateSettings]:
     """`base` with the guides of a domain as typed fields, and an evaluation of all of them as the default."""
-    kinds = (TrainedGuide, LookaheadGuide, *wing.rewards.values())
+    kinds = (TrainedGuide, LookaheadGuide, CompositeGuide, *wing.rewards.values())
     guide: Any = Annotated[Union[kinds], Field(discriminator="kind")]  # noqa: UP007
-    known = ", ".join(("trained", "lookahead", *wing.rewards))
-    guides = default_guides(wing)
+    known = ", ".join(("trained", "lookahead", "composite", *wing.rewards))
+    own = wing.evaluation
+    guides = default_guides(wing) | {n: _guide(v, kinds) for n, v in own.get("guides", {}).items()}
     proposer = ENUMERATE if ENUMERATE in wing.proposers else next(iter(wing.proposers))
     policy = next(iter(wing.proposers))
     references = tuple(name for name in ("distance", "exact") if name in guides)
     searches = default_searches(wing, policy)
+    if "searches" in own:
+        searches = {name: validate(SearchPlan, plan) for name, plan in own["searches"].items()}
+    studies: dict[str, Any] = {}
+    for name, study in _studies(wing).items():
+        settings = with_defaults(study, own.get(name, {}))
+        annotation: Any = settings | None if name == "samples" else settings
+        studies[name] = (annotation, Field(settings(), description=base.model_fields[name].description))
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
         "guides": (dict[str, guide], Field(guides, min_length=1, description=f"name -> reward model, of kind {known}")),
         "proposer": (str, Field(proposer, description="kind of proposer that searches use, with its default settings")),
         "references": (tuple[str, ...], Field(references, description="guides that all others are compared with")),
         "searches": (dict[str, SearchPlan], Field(searches, description="searches; the first gives the frontier")),
+        **studies,
     }  # fmt: skip
     return create_model("EvaluateSettings", __base__=base, __module__=__name__, **fields)
 
 
 def default_guides(wing: Wing) -> dict[str, Any]:
-    """The trained PRM, the HMM where the domain has one, and everything that needs no training."""
+    """The trained PRM, the baselines that the domain has learners for, and everything that needs no training."""
     trained = {"prm": TrainedGuide(artifact="prm")}
-    if "hmm" in wing.learners:
-        trained["hmm"] = TrainedGuide(artifact="hmm")
+    trained |= {name: TrainedGuide(artifact=name) for name, kind in BASELINES.items() if kind in wing.learners}
     return trained | {kind: settings() for kind, settings in wing.rewards.items()}
+
+
+def _studies(wing: Wing) -> dict[str, type[Config]]:
+    """The studies a domain can have, by their fields."""
+    studies: dict[str, type[Config]] = {"values": ValueStudy, "dividend": DividendStudy}
+    return studies if wing.answers is None else studies | {"samples": SampleStudy}
+
+
+def _guide(values: dict[str, Any], kinds: tuple[Any, ...]) -> Any:
+    """A guide from plain settings, of the class that has its kind."""
+    known = {kind.model_fields["kind"].default: kind for kind in kinds}
+    return validate(lookup(known, values["kind"], kind="guide"), values)
 
 
 def default_searches(wing: Wing, policy: str) -> dict[str, SearchPlan]:

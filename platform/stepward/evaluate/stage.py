@@ -13,6 +13,7 @@ from stepward.core.seeding import stable_hash
 from stepward.evaluate.coverage import coverage, randomised_coverage
 from stepward.evaluate.held_out import label_rows
 from stepward.evaluate.power import MinimumDetectableEffect, detectable_rate_difference
+from stepward.evaluate.sample_study import comparison_rows, gap_rows, rate_rows, steering_rows
 from stepward.evaluate.search_study import (
     MEASURED,
     comparison_table,
@@ -27,6 +28,7 @@ from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.summary import summary
 from stepward.evaluate.work import EvaluateWork
 
+CHOSEN_BY = {"solved": "best", "voted": "vote"}  # column of outcomes -> rule that chooses among what a search found
 KEYS = ("arm", "states", "calibration", "step_factor", "num_candidates", "values_of", "bin")
 
 
@@ -46,6 +48,7 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
     tables = {name: _ordered(table_of(rows)) for name, rows in work.studies().items()}
     tables |= _search_tables(outcomes, settings)
     tables["coverage"] = coverage_table(work)
+    tables |= sample_tables(work, outcomes)
     effect = minimum_detectable_effect(settings, len(work.problems))
     for name, table in (tables | {"outcomes": outcomes}).items():
         folder.write_table(f"tables/{name}.parquet", table)
@@ -80,6 +83,31 @@ def coverage_table(work: EvaluateWork) -> pa.Table:
     rng = np.random.default_rng(stable_hash(work.settings.seed, "coverage"))
     found["randomised"] = randomised_coverage(truths, *counts, rng=rng, confidence=confidence)
     return table_of([{"method": method, **vars(result)} for method, result in found.items()])
+
+
+def sample_tables(work: EvaluateWork, outcomes: pa.Table) -> dict[str, pa.Table]:
+    """Tables of the sample study: rates, comparisons at matched cost, gaps, and searches that steer against it."""
+    found, settings = work.sample_outcomes(), work.settings
+    if found is None:
+        return {}
+    rng = np.random.default_rng(stable_hash(settings.seed, "samples"))
+    statistics: dict[str, Any] = {"confidence": settings.confidence, "num_resamples": settings.num_resamples}
+    searches = {}
+    for search in settings.searches:
+        for arm in settings.arms(search):
+            cell = select(outcomes, search, arm)
+            assert cell["problem_id"].to_pylist() == found.problem_ids, "searches and samples are of the same problems"
+            flops = cell["flops"].to_numpy()
+            for how in ("solved", "voted"):
+                if not cell[how].null_count:
+                    solved = cell[how].to_numpy(zero_copy_only=False).astype(bool)
+                    searches[search, arm, CHOSEN_BY[how]] = {"solved": solved, "flops": flops}
+    return {
+        "samples": table_of(list(rate_rows(found, settings.confidence))),
+        "matched": table_of(list(comparison_rows(found, rng, **statistics))),
+        "gaps": table_of(list(gap_rows(found, rng, **statistics))),
+        "steering": table_of(list(steering_rows(found, searches, rng, **statistics))),
+    }
 
 
 def _ordered(table: pa.Table) -> pa.Table:

@@ -1,6 +1,7 @@
 """How well a guide knows the value of held-out partial solutions: order, order among siblings, calibration.
 
-Where the domain knows V*, it is the truth; else the Monte-Carlo labels are, and siblings are not judged.
+Where the domain knows V*, it is the truth; else the Monte-Carlo labels are. Siblings are judged then if their children
+were labelled too.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
     shards/held_out.parquet                    the held-out states, drawn once
     shards/search/<search>/<guide>/0-1000.parquet  outcomes of one guide in one search on problems 0 to 999
     shards/guide/<guide>.json                      everything else that is asked of one guide
+    shards/siblings/0-50.parquet                   Monte-Carlo values of children of held-out states, for those
+    shards/samples/0-250.parquet                   solutions sampled for problems 0 to 249, as guides value them
+    shards/spent/0-250.parquet                     and what that cost
 
 A file of `shards/` is an item that is done. What an item holds does not depend on the other items or on their sizes.
 """
@@ -18,14 +21,20 @@ import pyarrow.compute as pc
 
 from stepward.core.artifacts import Artifact
 from stepward.core.interfaces import RewardModel
+from stepward.core.registry import lookup
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import build_guide, trained_artifacts
-from stepward.evaluate.guide_study import Tables, study_guide
+from stepward.evaluate.arms import LOG_PROBABILITIES, PROBABILITIES, build_guide, trained_artifacts
+from stepward.evaluate.guide_study import Tables, build_policy, study_guide
 from stepward.evaluate.held_out import HeldOut, held_out, held_out_rows
+from stepward.evaluate.sample_study import SampleOutcomes
+from stepward.evaluate.sampling import Samples, draw, solution_table, spending_table
 from stepward.evaluate.search_study import search_outcomes
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.sibling_labels import label_siblings, num_families
 
 HELD_OUT = "shards/held_out.parquet"
+SAMPLED_TOGETHER = 250  # problems an item of samples, at most
+FAMILIES_TOGETHER = 50  # states whose children are labelled in one item
 
 
 class EvaluateWork:
@@ -48,7 +57,15 @@ class EvaluateWork:
         return {"label": self.labels} | guides
 
     def prepare(self) -> None:
-        """Draw the held-out states, unless that was done. Needs verified inputs."""
+        """Draw the held-out states, unless that was done. Needs verified inputs.
+
+        Raises:
+            ValueError: a study is asked for that this domain cannot have, or that would have no effect.
+        """
+        if self.settings.values.sibling_rollouts and self.wing.exact is not None:
+            raise ValueError("values.sibling_rollouts: expected 0, because this domain knows true values; leave it out")
+        if self.settings.samples is not None and self.wing.answers is None:
+            raise ValueError("samples: expected none, because solutions of this domain state no answer to vote on")
         if not self.folder.exists(HELD_OUT):
             study = self.settings.values
             rows = held_out_rows(
@@ -66,9 +83,26 @@ class EvaluateWork:
             for arm in self.settings.arms(plan)
             for first in range(0, len(self.problems), size)
         ]
-        return [f"guide/{arm}" for arm in self.settings.guides] + searches
+        samples = [f"samples/{rows}" for rows in self._pieces(len(self.problems), min(size, SAMPLED_TOGETHER))]
+        guides = [f"guide/{arm}" for arm in self.settings.guides]
+        return self.siblings() + guides + (samples if self.settings.samples else []) + searches
+
+    def siblings(self) -> list[str]:
+        """Items that the items of guides build upon, and so come first."""
+        study = self.settings.values
+        if not study.sibling_rollouts:
+            return []
+        num = num_families(len(self._held), study)
+        return [f"siblings/{rows}" for rows in self._pieces(num, FAMILIES_TOGETHER)]
 
     def left(self) -> list[str]:
+        """Items that can be done now: those that others build upon, as long as there are any, then the others."""
+        siblings = set(self.siblings())
+        missing = self.missing()
+        first = [item for item in missing if item in siblings]
+        return first or missing
+
+    def missing(self) -> list[str]:
         """Items that are not done."""
         done = {name.removeprefix("shards/").rsplit(".", 1)[0] for name in self.folder.files("shards")}
         return [item for item in self.items() if item not in done]
@@ -78,6 +112,10 @@ class EvaluateWork:
         kind, *names = item.split("/")
         if kind == "guide":
             self.folder.write_json(f"shards/{item}.json", self._study(names[0]))
+        elif kind == "samples":
+            self._sample(names[0])
+        elif kind == "siblings":
+            self.folder.write_table(f"shards/{item}.parquet", self._label_siblings(names[0]))
         else:
             self.folder.write_table(f"shards/{item}.parquet", self._search(*names))
 
@@ -93,6 +131,21 @@ class EvaluateWork:
             parts.append(table)
         keys = [("search", "ascending"), ("arm", "ascending"), ("problem_id", "ascending")]
         return pa.concat_tables(parts).sort_by(keys)
+
+    def sample_outcomes(self) -> SampleOutcomes | None:
+        """The sample study, from its items; None where it is left out."""
+        items = [item for item in self.items() if item.startswith("samples/")]
+        if not items or self.settings.samples is None:
+            return None
+        kinds = {arm: guide.kind for arm, guide in self.settings.guides.items()}
+        voting = PROBABILITIES | LOG_PROBABILITIES
+        return SampleOutcomes(
+            pa.concat_tables([self.folder.read_table(f"shards/{item}.parquet") for item in items]),
+            pa.concat_tables([self.folder.read_table(f"shards/{_spent(item)}.parquet") for item in items]),
+            self.settings.samples,
+            log_values=frozenset(arm for arm, kind in kinds.items() if kind in LOG_PROBABILITIES),
+            no_votes=frozenset(arm for arm, kind in kinds.items() if kind not in voting),
+        )
 
     def studies(self) -> Tables:
         """Rows of the value tables, all guides together."""
@@ -112,9 +165,8 @@ class EvaluateWork:
         return chosen.slice(0, self.settings.num_problems or len(chosen)).combine_chunks()
 
     def _search(self, plan: str, arm: str, rows: str) -> pa.Table:
-        first, end = map(int, rows.split("-"))
         return search_outcomes(
-            self.problems.slice(first, end - first).combine_chunks(),
+            self._rows(rows),
             self.settings.searches[plan],
             guide=self._guide(arm),
             proposer=self.settings.proposer_kind(plan),
@@ -124,8 +176,53 @@ class EvaluateWork:
 
     def _study(self, arm: str) -> dict[str, Any]:
         policy = self.labels.manifest().identity["proposer"]
-        tables = study_guide(arm, self._held, self.settings, policy=policy, wing=self.wing)
+        children = self._sibling_values() if self.siblings() else None
+        tables = study_guide(arm, self._held, self.settings, policy=policy, wing=self.wing, children=children)
         return {name: [_plain(row) for row in rows] for name, rows in tables.items()}
+
+    def _sample(self, rows: str) -> None:
+        """Solutions and their cost; the file of the solutions is written last, and says that the item is done."""
+        study, problems = self.settings.samples, self._rows(rows)
+        assert study is not None, "items of samples are made where there is a study of them"
+        samples, ids = draw_samples(problems, self.settings, self.wing), problems["id"].to_pylist()
+        guides = {arm: self._guide(arm) for arm in self.settings.guides}
+        spent = spending_table(samples, ids, study.sizes, guides, self.wing.domain)
+        judged = {arm: (guide, self._aggregations(arm, guide)) for arm, guide in guides.items()}
+        solutions = solution_table(samples, ids, judged, self.wing)
+        self.folder.write_table(f"shards/spent/{rows}.parquet", spent)
+        self.folder.write_table(f"shards/samples/{rows}.parquet", solutions)
+
+    def _aggregations(self, arm: str, guide: RewardModel) -> tuple[str, ...]:
+        """Those of a guide that scores every step by a probability; guides that only rank are read at the end."""
+        study, kind = self.settings.samples, self.settings.guides[arm].kind
+        every_step = kind in PROBABILITIES and not getattr(guide, "of_complete_states", False)
+        return study.aggregations if study and every_step else ("last",)
+
+    def _label_siblings(self, rows: str) -> pa.Table:
+        first, end = map(int, rows.split("-"))
+        return label_siblings(
+            self._held,
+            first,
+            min(end, num_families(len(self._held), self.settings.values)),
+            self.settings.values,
+            policy=build_policy(self.labels.manifest().identity["proposer"], self.wing),
+            proposer=self.settings.proposer,
+            wing=self.wing,
+            seed=self.settings.seed,
+        )
+
+    def _sibling_values(self) -> np.ndarray:
+        table = pa.concat_tables([self.folder.read_table(f"shards/{item}.parquet") for item in self.siblings()])
+        table = table.sort_by([("parent", "ascending"), ("child", "ascending")])
+        return np.asarray(table["successes"].to_numpy() / table["num_rollouts"].to_numpy(), np.float64)
+
+    def _rows(self, rows: str) -> pa.Table:
+        first, end = map(int, rows.split("-"))
+        return self.problems.slice(first, end - first).combine_chunks()
+
+    @staticmethod
+    def _pieces(num: int, size: int) -> list[str]:
+        return [f"{first}-{first + size}" for first in range(0, num, size)]
 
     @cached_property
     def _held(self) -> HeldOut:
@@ -134,6 +231,19 @@ class EvaluateWork:
     @lru_cache(maxsize=32)  # noqa: B019  one work object lives as long as its process
     def _guide(self, arm: str) -> RewardModel:
         return build_guide(arm, self.settings.guides, store=self.settings.store, wing=self.wing)
+
+
+def draw_samples(problems: pa.Table, settings: EvaluateSettings, wing: Wing) -> Samples:
+    """The solutions that all guides choose among, as many as the largest size."""
+    assert settings.samples is not None, "the caller has checked that there is a study of samples"
+    proposer: Any = lookup(wing.proposers, settings.proposer, kind="proposer")
+    ids = problems["id"].to_pylist()
+    num = max(settings.samples.sizes)
+    return draw(wing.states(problems), ids, num, domain=wing.domain, proposer=proposer().build(), seed=settings.seed)
+
+
+def _spent(item: str) -> str:
+    return item.replace("samples/", "spent/")
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from stepward.core.artifacts import Manifest
 from stepward.core.config import validate
 from stepward.core.wing import Wing, find_wing
-from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
-from stepward.evaluate.stage import finish, minimum_detectable_effect
-from stepward.evaluate.work import EvaluateWork
+from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.studies import study_of
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.pools import PoolSettings, actor_pool
 from stepward.runtime.progress import progress
@@ -47,10 +46,14 @@ class Evaluated:
     budgets: tuple[int, ...]
     seconds: float
     was_finished: bool
+    lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         made = "Already finished" if self.was_finished else f"Evaluated in {self.seconds:.1f} s"
         arms, problems = self.manifest.facts["arms"], self.metrics.get("num_problems", 0)
+        if self.lines:
+            head = f"{made}: {len(arms)} arms on {self.manifest.facts['split']} problems"
+            return "\n".join([head, *self.lines, self.url])
         lines = [f"{made}: {len(arms)} guides on {problems:,.0f} {self.manifest.facts['split']} problems"]
         lines += [f"  {arm:<12} {self._line(arm)}" for arm in arms]
         return "\n".join([*lines, self.url])
@@ -64,7 +67,16 @@ class Evaluated:
 
 def evaluate_job(wing: Wing) -> type[EvaluateJob]:
     """Settings of the evaluate job for a domain."""
-    return evaluate_settings(wing, EvaluateJob)  # type: ignore[return-value]
+    study = study_of(wing)
+    base: Any = study.part("base")
+    if issubclass(EvaluateJob, base):
+        return study.part("settings")(wing, EvaluateJob)  # type: ignore[no-any-return]
+    running = {name: EvaluateJob.model_fields[name] for name in ("pool", "cluster", "tracking")}
+    fields: dict[str, Any] = {name: (field.annotation, field) for name, field in running.items()}
+    pool = EvaluatePool(shard_size=study.shard_size)
+    fields["pool"] = (EvaluatePool, Field(pool, description=running["pool"].description))
+    job: Any = create_model("EvaluateJob", __base__=base, __module__=__name__, **fields)
+    return study.part("settings")(wing, job)  # type: ignore[no-any-return]
 
 
 def run_evaluate(settings: EvaluateJob) -> Evaluated:
@@ -74,37 +86,43 @@ def run_evaluate(settings: EvaluateJob) -> Evaluated:
         ValueError: an input artifact is missing, unfinished or changed, or this one is of other settings.
         RuntimeError: an item of work failed, or workers died and did not come back.
     """
-    started = time.monotonic()
+    started, study = time.monotonic(), study_of(settings.wing)
     artifact, identity = settings.artifact("evaluate"), settings.identity()
     finished = artifact.begin(identity, overwrite=settings.overwrite)
     if finished:
         manifest = artifact.open()
     else:
-        work = EvaluateWork(settings, settings.pool.shard_size)
+        work = study.part("work")(settings, settings.pool.shard_size)
         for source in work.inputs().values():
             source.open()
-        logger.info("%s", minimum_detectable_effect(settings, len(work.problems)))
+        logger.info("%s", study.part("foresight")(work))
         work.prepare()
         evaluate_all(settings, work)
-        manifest = finish(work, time.monotonic() - started)
+        manifest = study.part("finish")(work, time.monotonic() - started)
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
-    return Evaluated(artifact.url, manifest, metrics, settings.budgets, time.monotonic() - started, finished)
+    lines = tuple(f"  {arm:<18} {study.line(arm, metrics)}" for arm in manifest.facts["arms"] if study.has_lines)
+    budgets = getattr(settings, "budgets", ())
+    return Evaluated(artifact.url, manifest, metrics, budgets, time.monotonic() - started, finished, lines)
 
 
-def evaluate_all(settings: EvaluateJob, work: EvaluateWork) -> None:
+def evaluate_all(settings: EvaluateJob, work: Any) -> None:
     """Every item that is not done yet, through the pool."""
     items, left = work.items(), work.left()
     if not left:
         return
-    with connect(settings.cluster), progress("Evaluating", len(items), len(items) - len(left)) as advance:
+    with connect(settings.cluster), progress("Evaluating", len(items), len(items) - len(work.missing())) as advance:
         pool = settings.pool.resolve()
-        logger.info("%d of %d items to do, by %d workers", len(left), len(items), pool.num_actors)
-        for answer in actor_pool(EvaluateWorker, {"settings": _shipped(settings)}, left, pool):
-            if answer["error"]:
-                raise RuntimeError(f"{answer['item']}: {answer['error']}")
-            advance(1)
-    missing = work.left()
+        logger.info("%d of %d items to do, by %d workers", len(work.missing()), len(items), pool.num_actors)
+        while left:
+            for answer in actor_pool(EvaluateWorker, {"settings": _shipped(settings)}, left, pool):
+                if answer["error"]:
+                    raise RuntimeError(f"{answer['item']}: {answer['error']}")
+                advance(1)
+            again, left = left, work.left()
+            if set(again) & set(left):
+                break  # workers died more often than they may
+    missing = work.missing()
     if missing:
         raise RuntimeError(
             f"{len(missing)} items were not done because workers died, first {missing[0]}. Run it again."
@@ -116,7 +134,7 @@ class EvaluateWorker:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         job = validate(evaluate_job(find_wing(settings["domain"])), settings)
-        self._work = EvaluateWork(job, job.pool.shard_size)
+        self._work = study_of(job.wing).part("work")(job, job.pool.shard_size)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         [item] = batch["item"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, create_model, model_validator
 
-from stepward.core.config import one_of
+from stepward.core.config import one_of, with_defaults
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Fittable, Wing
 from stepward.train.objectives import Objective, SoftBCE
@@ -54,8 +54,14 @@ def train_settings(wing: Wing, base: type[TrainSettings] = TrainSettings) -> typ
     if not wing.learners:
         raise ValueError(f"Domain {wing.name!r} has no reward model that is learned, so there is nothing to train.")
     first = next(iter(wing.learners.values()))
+    descent = with_defaults(Optimisation, wing.optimisation)
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
         "learner": (one_of(wing.learners), Field(first(), description="the reward model that is learned")),
+        "optimisation": (descent, Field(descent(), description="gradient descent")),
     }
+    if wing.labels == "rankings":
+        from stepward.train.rankings import ranking_fields  # needs the domain's networks
+
+        fields |= ranking_fields()
     return create_model("TrainSettings", __base__=base, __module__=__name__, **fields)

@@ -131,6 +131,8 @@ class OutcomeReward:
         weights: of training.
     """
 
+    of_complete_states = True  # what it says of others is no opinion, and no part of a product or a mean
+
     def __init__(self, settings: OutcomeModel, module: StepScorer, weights: Mapping[str, np.ndarray]) -> None:
         fill(module, weights)
         self._settings, self._module = settings, module

@@ -1,0 +1,257 @@
+"""Votes over sampled solutions, by every guide and number of samples, and what they come to at equal cost.
+
+A choice never costs anything: what counts are the samples and their reading by the guide. At a budget of C operations
+an arm takes the largest N whose mean cost, its guide's reading included, is at most C. So a guide that reads as many
+tokens as the policy wrote chooses among about half as many solutions as a majority vote does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float
+
+from stepward.evaluate.binomial import binomial_interval
+from stepward.evaluate.paired import holm_adjusted, paired_comparison
+from stepward.evaluate.sample_settings import Choice, SampleStudy
+from stepward.evaluate.sampling import POLICY, SPENT
+from stepward.evaluate.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
+
+MAJORITY, ORACLE = "majority", "oracle"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """An arm and how it chooses. `rule` "any" is the oracle's; the majority has no aggregation."""
+
+    arm: str
+    rule: str
+    aggregation: str = ""
+
+
+class SampleOutcomes:
+    """What every choice among the first N samples comes to.
+
+    Args:
+        solutions: as `sampling.solution_table` makes them, of all problems.
+        spending: as `sampling.spending_table` makes them.
+        study: of the settings.
+        log_values: arms whose values are log-probabilities: their votes count in proportion to the probability.
+        no_votes: arms whose values only rank.
+    """
+
+    def __init__(
+        self,
+        solutions: pa.Table,
+        spending: pa.Table,
+        study: SampleStudy,
+        *,
+        log_values: frozenset[str] = frozenset(),
+        no_votes: frozenset[str] = frozenset(),
+    ) -> None:
+        self.study, self._log_values, self._no_votes = study, log_values, no_votes
+        table = solutions.sort_by([("problem_id", "ascending"), ("sample", "ascending")])
+        self.problem_ids = pc.unique(table["problem_id"]).to_pylist()
+        self._columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+        self._problem = np.unique(self._columns["problem_id"].astype(str), return_inverse=True)[1].reshape(-1)
+        self._spending = spending.sort_by("problem_id")
+
+    @property
+    def num_problems(self) -> int:
+        return len(self.problem_ids)
+
+    @cached_property
+    def methods(self) -> list[Method]:
+        """The majority and the oracle, then every guide with its aggregations, by vote and by best."""
+        found = [Method(MAJORITY, "vote"), Method(ORACLE, "any")]
+        for column in (name for name in self._columns if "/" in name):
+            arm, aggregation = column.split("/")
+            found += [Method(arm, "vote", aggregation)] * (arm not in self._no_votes)
+            found.append(Method(arm, "best", aggregation))
+        return found
+
+    def choice(self, arm: str) -> Method:
+        """How an arm chooses in comparisons.
+
+        Raises:
+            ValueError: the settings name a choice that was not tabulated.
+        """
+        if arm in (MAJORITY, ORACLE):
+            return next(method for method in self.methods if method.arm == arm)
+        plain = Choice(rule="best", aggregation="last") if arm in self._no_votes else Choice()
+        wanted = self.study.choices.get(arm, plain)
+        mine = [method for method in self.methods if method.arm == arm]
+        method = Method(arm, wanted.rule, wanted.aggregation)
+        if method in mine:
+            return method
+        if arm in self.study.choices:
+            shown = [f"{m.rule} {m.aggregation}" for m in mine]
+            raise ValueError(f"samples.choices.{arm}: expected one of {shown}, got {wanted}. It must be tabulated.")
+        return mine[0]
+
+    def solved(self, method: Method, size: int) -> Bool[np.ndarray, " p"]:
+        """Whether the choice among the first `size` samples of each problem is right."""
+        rows = np.flatnonzero(self._columns["complete"].astype(bool) & (self._columns["sample"] < size))
+        problem, right = self._problem[rows], self._columns["right"][rows].astype(bool)
+        answer = self._columns["answer"][rows]
+        if method.rule == "any":
+            return oracle_bound(problem, right, self.num_problems)
+        if method.arm == MAJORITY:
+            return right_at(majority_vote(problem, answer, self.num_problems), right)
+        value = self._columns[f"{method.arm}/{method.aggregation}"][rows].astype(np.float64)
+        if method.rule == "best":
+            return right_at(best_of_n(problem, value, self.num_problems), right)
+        if method.arm in self._log_values:
+            value = _probabilities(value, problem, self.num_problems)
+        return right_at(weighted_vote(problem, answer, value, self.num_problems), right)
+
+    def cost(self, arm: str, size: int, kind: str = "flops") -> Float[np.ndarray, " p"]:
+        """What `size` samples of each problem cost, the reading of them by a guide included."""
+        arms = {POLICY} if arm in (MAJORITY, ORACLE) else {POLICY, arm}
+        return np.sum([self._spent[name, size, kind] for name in sorted(arms)], axis=0)
+
+    @cached_property
+    def _spent(self) -> dict[tuple[str, int, str], Float[np.ndarray, " p"]]:
+        found: dict[tuple[str, int, str], np.ndarray] = {}
+        for arm in pc.unique(self._spending["arm"]).to_pylist():
+            mine = self._spending.filter(pc.equal(self._spending["arm"], arm))
+            for size in self.study.sizes:
+                rows = mine.filter(pc.equal(mine["size"], size))
+                found |= {(arm, size, kind): rows[kind].to_numpy().astype(np.float64) for kind in SPENT}
+        return found
+
+    def affordable(self, arm: str, flops: float) -> int | None:
+        """The largest number of samples whose mean cost is at most `flops`; None where not even the least is."""
+        fitting = [size for size in self.study.sizes if self.cost(arm, size).mean() <= flops * (1 + 1e-9)]
+        return fitting[-1] if fitting else None
+
+
+def rate_rows(outcomes: SampleOutcomes, confidence: float) -> Iterator[Row]:
+    """Solve rate of every method and number of samples, with its Wilson interval and mean costs."""
+    for method in outcomes.methods:
+        for size in outcomes.study.sizes:
+            solved = outcomes.solved(method, size)
+            low, high = binomial_interval(
+                np.array([solved.sum()]), np.array([len(solved)]), method="wilson", confidence=confidence
+            )
+            row = asdict(method) | {"size": size, "num_problems": len(solved), "solve_rate": float(solved.mean())}
+            row |= {"low": float(low[0]), "high": float(high[0]), "chosen": method == outcomes.choice(method.arm)}
+            yield row | {kind: float(outcomes.cost(method.arm, size, kind).mean()) for kind in SPENT}
+
+
+def comparison_rows(outcomes: SampleOutcomes, rng: np.random.Generator, **statistics: Any) -> Iterator[Row]:
+    """The champion minus every other arm at each budget, paired over problems, Holm-adjusted over the arms of a budget.
+
+    Budgets are given in samples: the mean FLOPs of so many of them, without a guide.
+    """
+    study = outcomes.study
+    arms = list(dict.fromkeys(method.arm for method in outcomes.methods if method.arm != ORACLE))
+    if study.champion not in arms:
+        return
+    for budget in study.budgets:
+        flops = float(outcomes.cost(MAJORITY, _at_least(study, budget)).mean())
+        sizes = {arm: outcomes.affordable(arm, flops) for arm in arms}
+        solved = {a: outcomes.solved(outcomes.choice(a), size) for a, size in sizes.items() if size is not None}
+        if study.champion not in solved:
+            continue
+        best = solved[study.champion]
+        others = [arm for arm in solved if arm != study.champion]
+        pairs = [
+            paired_comparison(best, solved[arm], names=(study.champion, arm), rng=rng, **statistics) for arm in others
+        ]
+        for pair in holm_adjusted(pairs):
+            row = {"budget": budget, "flops": flops, "main": budget == study.budget} | asdict(pair)
+            row |= {"size": sizes[study.champion], "reference_size": sizes[pair.reference]}
+            choices = [_shown(outcomes.choice(arm)) for arm in (study.champion, pair.reference)]
+            yield row | dict(zip(("choice", "reference_choice"), choices, strict=True))
+
+
+def gap_rows(
+    outcomes: SampleOutcomes, rng: np.random.Generator, confidence: float, num_resamples: int
+) -> Iterator[Row]:
+    """How much of the way from the majority vote to the oracle each arm goes, with N samples each whatever they cost.
+
+    The interval is of Σ (arm − majority) / Σ (oracle − majority), resampled over problems (percentile).
+    """
+    for size in (size for size in outcomes.study.sizes if size > 1):
+        bound = outcomes.solved(outcomes.choice(ORACLE), size).astype(float)
+        base = outcomes.solved(outcomes.choice(MAJORITY), size).astype(float)
+        for method in outcomes.methods:
+            if method.arm in (MAJORITY, ORACLE) or bound.mean() == base.mean():
+                continue
+            gain = outcomes.solved(method, size) - base
+            draws = rng.integers(0, len(gain), (num_resamples, len(gain)), dtype=np.int32)
+            shares = gain[draws].sum(axis=1) / np.maximum((bound - base)[draws].sum(axis=1), 1e-12)
+            low, high = np.quantile(shares, [(1 - confidence) / 2, (1 + confidence) / 2])
+            yield asdict(method) | {
+                "size": size,
+                "majority": float(base.mean()),
+                "solve_rate": float(base.mean() + gain.mean()),
+                "oracle": float(bound.mean()),
+                "share": float(gain.sum() / (bound - base).sum()),
+                "low": float(low),
+                "high": float(high),
+            }
+
+
+def steering_rows(
+    outcomes: SampleOutcomes,
+    searches: Mapping[tuple[str, str, str], dict[str, np.ndarray]],
+    rng: np.random.Generator,
+    **statistics: Any,
+) -> Iterator[Row]:
+    """Searches that steer against choosing among plain samples at no more than the same mean FLOPs.
+
+    Args:
+        outcomes: of the sample study.
+        searches: (search, guide, rule that chooses) -> "solved" [P] and "flops" [P], problems in the order of
+            `outcomes.problem_ids`.
+    """
+    facts, pairs = [], []
+    for (search, guide, rule), found in searches.items():
+        flops = float(found["flops"].mean())
+        for arm in dict.fromkeys((outcomes.study.champion, MAJORITY)):
+            if arm not in {method.arm for method in outcomes.methods}:
+                continue
+            size = outcomes.affordable(arm, flops)
+            if size is None:
+                continue
+            method = outcomes.choice(arm)
+            reference = outcomes.solved(method, size)
+            facts.append(
+                {
+                    "guide": guide,
+                    "rule": rule,
+                    "flops": flops,
+                    "reference_size": size,
+                    "reference_choice": _shown(method),
+                }
+            )
+            facts[-1]["reference_flops"] = float(outcomes.cost(arm, size).mean())
+            pairs.append(paired_comparison(found["solved"], reference, names=(search, arm), rng=rng, **statistics))
+    for fact, pair in zip(facts, holm_adjusted(pairs) if pairs else [], strict=True):
+        row = asdict(pair)
+        yield {"search": row.pop("arm")} | fact | row
+
+
+def _at_least(study: SampleStudy, budget: int) -> int:
+    """The tabulated number of samples nearest to a budget from above."""
+    return next(size for size in study.sizes if size >= budget)
+
+
+def _shown(method: Method) -> str:
+    return f"{method.rule} {method.aggregation}".strip()
+
+
+def _probabilities(log_values: np.ndarray, problem: np.ndarray, num_problems: int) -> Float[np.ndarray, " m"]:
+    """Exp of log-probabilities, relative to the largest of each problem so that none underflows with all the others."""
+    highest = np.full(num_problems, -np.inf)
+    np.maximum.at(highest, problem, log_values)
+    return np.exp(log_values - highest[problem])

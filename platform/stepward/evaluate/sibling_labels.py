@@ -1,0 +1,60 @@
+"""Monte-Carlo values of the children of held-out states, where true values are not known.
+
+The children are those that every guide is asked to rank. They are labelled once, in pieces, and shared by all guides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stepward.core.batch import repeat
+from stepward.core.interfaces import Proposer
+from stepward.core.seeding import Rng
+from stepward.core.wing import Wing
+from stepward.evaluate.held_out import HeldOut, complete
+from stepward.evaluate.settings import ValueStudy
+from stepward.evaluate.value_study import siblings
+
+IN_FLIGHT = 8192  # rollouts that advance together
+
+
+def num_families(held: int, study: ValueStudy) -> int:
+    """Held-out states whose children are labelled."""
+    return min(study.max_parents, held)
+
+
+def label_siblings(
+    held: HeldOut, first: int, end: int, study: ValueStudy, *, policy: Proposer, proposer: str, wing: Wing, seed: int
+) -> pa.Table:
+    """Successes among `study.sibling_rollouts` continuations, by the labels' policy, of the children of states
+    `first` to `end`; one row a child: parent (position among the held-out states), child, successes, num_rollouts.
+    """
+    parents, ids = held.states.take(np.arange(first, end)), held.ids[first:end]
+    _, children = siblings(parents, ids, study.num_children, wing, proposer, seed)
+    names = [f"{name}/{j}" for name in ids for j in range(study.num_children)]
+    rng, times = Rng.from_ids(seed, names, "sibling labels"), study.sibling_rollouts
+    size = max(1, IN_FLIGHT // times)
+    counts = [
+        _successes(children.take(rows), policy, wing, times, rng.take(rows))
+        for rows in np.split(np.arange(len(children)), np.arange(size, len(children), size))
+    ]
+    return pa.table(
+        {
+            "parent": np.repeat(np.arange(first, end), study.num_children),
+            "child": np.tile(np.arange(study.num_children), end - first),
+            "successes": np.concatenate(counts),
+            "num_rollouts": np.full(len(children), times),
+        }
+    )
+
+
+def _successes(children: Any, policy: Any, wing: Wing, times: int, rng: Rng) -> np.ndarray:
+    """Rollouts of each child that were solved. A policy that can write whole solutions at once does so."""
+    if hasattr(policy, "complete"):
+        ends = policy.complete(children, num_continuations=times, rng=rng)
+    else:
+        ends = complete(repeat(children, times), domain=wing.domain, proposer=policy, rng=rng.repeat(times))
+    return (wing.verifier().outcome(ends) > 0.5).reshape(len(children), times).sum(axis=1)

@@ -63,7 +63,7 @@ def test_a_second_draw_from_the_same_streams_gives_other_candidates(kind):
 
 
 def test_structured_candidates_are_two_numbers_each_with_the_right_spread():
-    generator = StructuredGenerator(surrogate(), StructuredSettings())
+    generator = StructuredGenerator(surrogate(), StructuredSettings(sharpness=0.3, progress=0.1))
     states = roots().take([0])
     children = generator.propose(states, num_candidates=400, rng=streams(1))
     change = (children.fields - children.deterministic).reshape(400, -1).astype(np.float64)

@@ -64,7 +64,6 @@ class PDEProblems(Config):
         indices = range(OFFSETS[split], OFFSETS[split] + getattr(self, f"num_{split}"))
         name = partial(euler_name, cells=self.cells, num_steps=self.num_steps, dt=self.dt, seed=seed)
         return [name(self.families[i % len(self.families)], index=i) for i in indices]
-        ignore[arg - type]
 
     def _from_file(self, path: str, split: str) -> tuple[pa.Table, list[Rejected]]:
         if not Path(path).is_file():

@@ -80,7 +80,7 @@ class StructuredSettings(GeneratorSettings):
     """A few numbers a candidate: how much sharper, and how much further than the surrogate's answer."""
 
     kind: Literal["structured"] = "structured"
-    sharpness: float = Field(0.3, ge=0, description="standard deviation of a: sharper (a > 0) or smoother")
+    sharpness: float = Field(0.4, ge=0, description="standard deviation of a: sharper (a > 0) or smoother")
     progress: float = Field(0.1, ge=0, description="standard deviation of b: further (b > 0) or less far")
     per_channel: bool = Field(False, description="draw a and b for every channel instead of once")
 
@@ -92,8 +92,10 @@ class StructuredGenerator(Generator):
     """c = d + a (d − blur d) + b (d − u), a ~ N(0, σ_a), b ~ N(0, σ_b); d: deterministic output, u: fields before.
 
     Noise of many dimensions gives candidates of nearly one error (its spread goes with √(2 / dimensions)); two or eight
-    numbers do not, so a choice is worth something. Both directions conserve mass, momentum and energy as well as d
-    does.
+    numbers do not, so a choice is worth something. Sharpening (b = 0) keeps all sums of d.
+
+    Good values: the defaults, chosen by the oracle's gain over ten steps on validation. Wider ones (.8, .25) have a
+    larger gain to offer and worse candidates to fall for.
     """
 
     def __init__(self, surrogate: Surrogate, settings: StructuredSettings) -> None:

@@ -51,14 +51,18 @@ class StageSettings(Config):
             settings, lambda text: home + text.removeprefix(prefix) if text.startswith(prefix) else text
         )
 
-    def named_artifacts(self, *settings: Any) -> dict[str, Artifact]:
-        """``stage/name`` -> every finished artifact that settings name: what a stage reads beside its main input."""
+    def named_artifacts(self, *settings: Any, unfinished: bool = False) -> dict[str, Artifact]:
+        """``stage/name`` -> every artifact that settings name: what a stage reads beside its main input.
+
+        Args:
+            unfinished: those that are missing or unfinished too.
+        """
         found: dict[str, Artifact] = {}
         for text in texts_of(settings):
             parts = text.split("/")
             if len(parts) == 4 and parts[:2] == [STORE, self.domain]:
                 artifact = self.artifact(parts[2], parts[3])
-                if artifact.finished:
+                if unfinished or artifact.finished:
                     found[f"{parts[2]}/{parts[3]}"] = artifact
         return found
 

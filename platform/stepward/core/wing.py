@@ -118,6 +118,7 @@ class Wing:
             good each of K candidates of a state is). Learners learn from these.
         outcome: what a verifier's outcome is, and so what an evaluation studies: "solved" (0 or 1) or "error" (minus an
             error, of every step of a rollout).
+        label_defaults: settings of labels that suit this domain, in place of the defaults of their kind.
         pretraining: what the domain trains before it can label: "language_model", "surrogate", or nothing.
         pretrained: block of an experiment -> what differs from the defaults of the pretraining there.
         steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.
@@ -142,6 +143,7 @@ class Wing:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     labels: str = field(default="continuations")
     outcome: str = field(default="solved")
+    label_defaults: Mapping[str, Any] = field(default_factory=dict)
     pretraining: str | None = field(default=None)
     pretrained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)

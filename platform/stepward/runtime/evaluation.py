@@ -70,13 +70,13 @@ def evaluate_job(wing: Wing) -> type[EvaluateJob]:
     study = study_of(wing)
     base: Any = study.part("base")
     if issubclass(EvaluateJob, base):
-        return study.part("settings")(wing, EvaluateJob)  # type: ignore[no-any-return]
+        return study.part("settings")(wing, EvaluateJob)
     running = {name: EvaluateJob.model_fields[name] for name in ("pool", "cluster", "tracking")}
     fields: dict[str, Any] = {name: (field.annotation, field) for name, field in running.items()}
     pool = EvaluatePool(shard_size=study.shard_size)
     fields["pool"] = (EvaluatePool, Field(pool, description=running["pool"].description))
     job: Any = create_model("EvaluateJob", __base__=base, __module__=__name__, **fields)
-    return study.part("settings")(wing, job)  # type: ignore[no-any-return]
+    return study.part("settings")(wing, job)
 
 
 def run_evaluate(settings: EvaluateJob) -> Evaluated:

@@ -15,7 +15,7 @@ from stepward.core.artifacts import Manifest
 from stepward.core.storage import Folder
 from stepward.domains.pde.rewards import NearDeterministicSettings
 from stepward.domains.pde.rewards.common import filled
-from stepward.domains.pde.states import PDEStates, roots
+from stepward.evaluate.rollout_ranking import steps_of
 from stepward.runtime.parallel import average_gradients
 from stepward.runtime.train_worker import Trained
 from stepward.runtime.trained_artifact import history_table
@@ -110,13 +110,3 @@ def score_rankings(reward: Any, rankings: Rankings, states: int = 16) -> np.ndar
         parents, children = steps_of(data.state[rows], data.deterministic[rows], data.candidates[rows])
         parts.append(reward.score(parents, children).reshape(-1, k))
     return np.concatenate(parts)
-
-
-def steps_of(state: np.ndarray, deterministic: np.ndarray, candidates: np.ndarray) -> tuple[PDEStates, PDEStates]:
-    """Steps from states [n, C, H, W] to candidates [n, k, C, H, W], as parents and children, [n · k] each."""
-    n, k = candidates.shape[:2]
-    rows = np.repeat(np.arange(n), k)
-    zeros = np.zeros(n * k, np.int64)
-    parents = roots(state[rows], [""] * (n * k), zeros, zeros + 1, problem=rows)
-    fields = candidates.reshape(n * k, *candidates.shape[2:])
-    return parents, parents.replace(fields=fields, deterministic=deterministic[rows], steps=zeros + 1, frame=zeros + 1)

@@ -19,9 +19,10 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 
-from stepward.core.config import Config
+from stepward.core.config import Config, with_defaults
 from stepward.core.seeding import stable_hash
 from stepward.core.storage import Folder
+from stepward.core.wing import Wing
 from stepward.domains.pde.data import fields_of
 from stepward.domains.pde.rewards.fitting import (
     BradleyTerry,
@@ -69,12 +70,13 @@ class RankingSubset(Config):
         return num_rows if self.num_rows is None else min(self.num_rows, num_rows)
 
 
-def ranking_fields() -> dict[str, Any]:
+def ranking_fields(wing: Wing) -> dict[str, Any]:
     """Fields of train settings for a domain whose labels are rankings."""
+    descent: Any = with_defaults(RankingOptimisation, wing.optimisation)
     return {
         "subset": (RankingSubset, Field(RankingSubset(), description="which training labels are learned from")),
         "objective": (RankingObjective, Field(BradleyTerry(), description="what the model is trained for")),
-        "optimisation": (RankingOptimisation, Field(RankingOptimisation(), description="gradient descent")),
+        "optimisation": (descent, Field(descent(), description="gradient descent")),
         "patch_weight": (
             float,
             Field(0.0, ge=0, description="weight of the same objective on the score map, patch by patch"),
@@ -143,7 +145,8 @@ def subset_of(rankings: Rankings, num_rows: int | None, seed: int) -> Rankings:
         return rankings
     rows = choose_rows(rankings.ids, num_rows, seed)
     arrays: dict[str, Any] = {name: getattr(rankings.data, name) for name in rankings.data.__dataclass_fields__}
-    data = RankedCandidates(**{name: None if array is None else array[rows] for name, array in arrays.items()})
+    picked: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
+    data = RankedCandidates(**picked)
     return Rankings([rankings.ids[i] for i in rows], [rankings.problem_ids[i] for i in rows], data)
 
 

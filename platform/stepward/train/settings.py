@@ -54,7 +54,7 @@ def train_settings(wing: Wing, base: type[TrainSettings] = TrainSettings) -> typ
     if not wing.learners:
         raise ValueError(f"Domain {wing.name!r} has no reward model that is learned, so there is nothing to train.")
     first = next(iter(wing.learners.values()))
-    descent = with_defaults(Optimisation, wing.optimisation)
+    descent = with_defaults(Optimisation, wing.optimisation if wing.labels == "continuations" else {})
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
         "learner": (one_of(wing.learners), Field(first(), description="the reward model that is learned")),
@@ -63,5 +63,5 @@ def train_settings(wing: Wing, base: type[TrainSettings] = TrainSettings) -> typ
     if wing.labels == "rankings":
         from stepward.train.rankings import ranking_fields  # needs the domain's networks
 
-        fields |= ranking_fields()
+        fields |= ranking_fields(wing)
     return create_model("TrainSettings", __base__=base, __module__=__name__, **fields)

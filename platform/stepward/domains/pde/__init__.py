@@ -1,6 +1,9 @@
 """Partial differential equations: solvers, readers, surrogates, candidate generators and their reward models."""
 
+from stepward.core.config import with_defaults
 from stepward.core.wing import Wing
+from stepward.domains.pde import defaults
+from stepward.domains.pde.ablation import EVALUATION, PRETRAINED
 from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
 from stepward.domains.pde.generators import GENERATORS
 from stepward.domains.pde.proposer import COMPOSING
@@ -15,7 +18,7 @@ wing = Wing(
     domain=PDE(),
     states=pde_states,
     problems=PDEProblems,
-    mining=PDEMining,
+    mining=with_defaults(PDEMining, defaults.MINING),
     proposers=GENERATORS | COMPOSING,
     rewards=REWARDS | {"saved": TrainedSettings},
     learners=LEARNERS,
@@ -23,4 +26,8 @@ wing = Wing(
     labels="rankings",
     outcome="error",
     pretraining="surrogate",
+    pretrained=PRETRAINED,
+    label_defaults=defaults.LABELS,
+    optimisation=defaults.OPTIMISATION,
+    evaluation=EVALUATION,
 )

@@ -1,0 +1,71 @@
+"""The default evaluation: every rule that can choose, in one table, with what needs no choice and what knows the truth.
+
+All arms that choose do so among the same K candidates of every step. Searches beyond the choice of a step (beam,
+lookahead, particles) spend more, and the table says what.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["EVALUATION", "PRETRAINED"]
+
+PRM = {"kind": "saved", "folder": "artifacts/pde/train/prm"}
+
+GUIDES: dict[str, dict[str, Any]] = {
+    "prm": {"kind": "trained", "artifact": "prm"},
+    "critic": {"kind": "trained", "artifact": "critic"},
+    "arm": {"kind": "arm"},
+    "physics": {"kind": "physics"},
+    "near_deterministic": {"kind": "near_deterministic"},
+    "random": {"kind": "random"},
+    "oracle": {"kind": "oracle"},
+    "arm_prm": {"kind": "weighted", "weights": {"arm": 1.0, "prm": 1.0}},
+    "arm_half_prm": {"kind": "weighted", "weights": {"arm": 0.5, "prm": 1.0}},
+    "arm_prm_half": {"kind": "weighted", "weights": {"arm": 1.0, "prm": 0.5}},
+    "prm_ahead": {"kind": "ahead", "guide": "prm", "depth": 1, "discount": 0.9},
+}
+
+BEAM = {
+    "kind": "beam", "width": 4, "num_candidates": 4, "scoring": {"aggregation": "sum", "normalise_siblings": True},
+}  # fmt: skip
+PARTICLES = {"kind": "particles", "num_particles": 16, "potential": "exponential", "temperature": 0.5}
+
+ARMS: dict[str, dict[str, Any]] = {
+    "deterministic": {"proposer": {"kind": "deterministic"}},
+    "corrected": {"proposer": {"kind": "deterministic", "surrogate": "artifacts/pde/pretrain/corrected"}},
+    "solver": {"proposer": {"kind": "solver", "coarsen_by": 2}},
+    "random": {"guide": "random"},
+    "mean_of_k": {"proposer": {"kind": "mean_of_k"}},
+    "near_deterministic": {"guide": "near_deterministic"},
+    "arm": {"guide": "arm"},
+    "prm": {"guide": "prm"},
+    "arm_prm": {"guide": "arm_prm"},
+    "arm_half_prm": {"guide": "arm_half_prm"},
+    "arm_prm_half": {"guide": "arm_prm_half"},
+    "prm_mean": {"proposer": {"kind": "weighted_mean", "reward": PRM}},
+    "patchwork": {"proposer": {"kind": "patchwork", "temperature": 0.5}},
+    "critic": {"guide": "critic"},
+    "physics": {"guide": "physics"},
+    "prm_beam": {"guide": "prm", "search": BEAM},
+    "prm_ahead": {"guide": "prm_ahead"},
+    "prm_particles": {"guide": "prm", "search": PARTICLES},
+    "oracle": {"guide": "oracle"},
+}
+
+EVALUATION: dict[str, Any] = {
+    "guides": GUIDES,
+    "arms": ARMS,
+    "references": ["deterministic", "random", "mean_of_k", "arm"],
+}
+
+# Blocks of an experiment that pretrain: what differs from the defaults of jobs/pretrain.py.
+PRETRAINED: dict[str, dict[str, Any]] = {
+    "pretrain": {},
+    "corrector": {
+        "name": "corrected",
+        "surrogate": {"kind": "corrected", "width": 32, "depth": 6},
+        "base": "artifacts/pde/pretrain/default",
+        "fit": {"epochs": 4},
+    },
+}

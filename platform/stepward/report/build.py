@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from stepward.report import sections
 from stepward.report.page import Gap, Page, Section
+from stepward.report.rollout_build import is_of_rollouts, rollout_builders
+from stepward.report.sections import rollouts
 from stepward.report.sources import MissingError, Sources
 
 Builder = Callable[[Sources], Section]
@@ -22,7 +24,9 @@ def build_page(sources: Sources, tree: pa.Table | None = None) -> Page:
         tree: nodes of one search, see `tree_table`; None where there is none to draw.
     """
     try:
-        question, sentences = sections.answer(sources)
+        answer = sections.sample_answer if _of_samples(sources) else sections.answer
+        answer = rollouts.rollout_answer if is_of_rollouts(sources) else answer
+        question, sentences = answer(sources)
     except ValueError as error:
         question, sentences = "What this experiment shows", [f"No answer yet. {_reason(error)}"]
     domain = sources.evaluate.artifact.domain
@@ -30,28 +34,51 @@ def build_page(sources: Sources, tree: pa.Table | None = None) -> Page:
         title=question,
         kicker=f"Stepward report · domain {domain} · evaluation {sources.evaluate.artifact.name}",
         answer=sentences,
-        sections=[_attempt(title, build, sources) for title, build in builders(tree).items()],
+        sections=[_attempt(title, build, sources) for title, build in builders(sources, tree).items()],
     )
 
 
-def builders(tree: pa.Table | None) -> dict[str, Builder]:
-    """Title -> section, in the order of the page."""
-    return {
+def builders(sources: Sources, tree: pa.Table | None) -> dict[str, Builder]:
+    """Title -> section, in the order of the page.
+
+    Where guides judge sampled solutions these come first; tables that need true values are left out where a domain has
+    none.
+    """
+    if is_of_rollouts(sources):
+        return rollout_builders()
+    searched: dict[str, Builder] = {
         "Solve rate against cost": sections.frontier_section,
         "Paired comparisons": sections.comparison_section,
         "Cost of scoring": sections.cost_section,
         "Other searches": sections.searches_section,
+    }
+    sampled: dict[str, Builder] = {
+        "Solve rate against computation": sections.samples_section,
+        "At equal computation": sections.matched_section,
+        "Searches that steer": sections.steering_section,
+        "Cost of scoring": sections.cost_section,
+    }
+    of_samples = _of_samples(sources)
+    budgets: dict[str, Builder] = {"Other step budgets": sections.robustness_section}
+    truth: dict[str, Builder] = {"Labels against the truth": sections.coverage_section}
+    return {
+        **(sampled if of_samples else searched),
         "Calibration": sections.calibration_section,
         "Ranking of siblings": sections.ranking_section,
-        "Other step budgets": sections.robustness_section,
+        **({} if of_samples else budgets),
         "Parallelism dividend": sections.dividend_section,
         "One search, drawn": partial(sections.tree_section, tree=tree),
         "Labels": sections.label_section,
-        "Labels against the truth": sections.coverage_section,
+        **({} if of_samples else truth),
         "Training": sections.training_section,
         "Tuning": sections.tuning_section,
         "Made from": sections.provenance_section,
     }
+
+
+def _of_samples(sources: Sources) -> bool:
+    """Whether the evaluation is one of choices among sampled solutions."""
+    return sources.evaluate.manifest is not None and sources.evaluate.has("tables/samples.parquet")
 
 
 def _attempt(title: str, build: Builder, sources: Sources) -> Section:

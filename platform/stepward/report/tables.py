@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,3 +41,15 @@ def require(table: pa.Table, columns: Iterable[str], name: str) -> pa.Table:
     if missing:
         raise ValueError(f"{name}: expected columns {missing} too, got {table.column_names}.")
     return table
+
+
+def tensor_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows as dictionaries, tensors as arrays."""
+    names = [name for name in table.column_names if isinstance(table[name].type, pa.FixedShapeTensorType)]
+    plain = table.drop_columns(names).to_pylist()
+    for name in names:
+        column = table[name].combine_chunks()
+        array = (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column).to_numpy_ndarray()
+        for row, value in zip(plain, array, strict=True):
+            row[name] = value
+    return plain

@@ -43,6 +43,22 @@ def comparison_sentence(row: Row, search: str) -> str:
     return f"{place} solves {found} problems than {row['reference']}: {rates} ({statistics})."
 
 
+def sample_sentence(row: Row) -> str:
+    """One comparison of choices among samples, at equal computation, as a sentence."""
+    found = verdict(row)
+    place = f"At the FLOPs of {row['budget']} plain samples, {row['arm']} ({row['choice']} of {row['size']})"
+    rates = f"{rate(row['mean'])} against {rate(row['reference_mean'])} of {row['num_pairs']:,} problems"
+    p = p_value(row["holm_p_value"])
+    statistics = (
+        f"paired difference {signed(row['difference'])}, 95 % interval {signed(row['low'])} to {signed(row['high'])}; "
+        f"Holm-adjusted p {p if p.startswith('<') else f'= {p}'}"
+    )
+    rival = f"{row['reference']} ({row['reference_choice']} of {row['reference_size']})"
+    if found == "no difference shown":
+        return f"{place}: no difference to {rival} is shown, {rates} solved ({statistics})."
+    return f"{place} solves {found} problems than {rival}: {rates} ({statistics})."
+
+
 def nearest_budget(budgets: Sequence[float], wanted: float) -> float:
     """The budget of a table that is nearest to the wanted one, by ratio."""
     return min(budgets, key=lambda budget: max(budget / wanted, wanted / budget))

@@ -21,6 +21,7 @@ from stepward.core.config import Config
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import TrainedGuide
+from stepward.evaluate.settings import BASELINES
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.evaluation import Evaluated, evaluate_job, run_evaluate
 from stepward.runtime.labelling import label_job, run_label
@@ -30,7 +31,6 @@ from stepward.runtime.training import TrainJob, run_train, train_job
 from stepward.runtime.tuning import run_tune, tune_job
 
 SHARED = ("domain", "store", "overwrite", "cluster", "tracking")  # of the experiment: one for all stages
-BASELINE = "hmm"
 
 
 class ExperimentJob(Config):
@@ -214,11 +214,12 @@ def _block(job: Any, description: str) -> tuple[Any, Any]:
 
 
 def _train_jobs(wing: Wing) -> dict[str, type[TrainJob]]:
-    """Reward models to train: the domain's first learner as "prm", and the HMM where it has one."""
+    """Reward models to train: the domain's first learner as "prm", and the baselines it has learners for."""
     if not wing.learners:
         return {}
     base = train_job(wing)
-    kinds = {"prm": next(iter(wing.learners))} | ({BASELINE: BASELINE} if BASELINE in wing.learners else {})
+    kinds = {"prm": next(iter(wing.learners))}
+    kinds |= {name: kind for name, kind in BASELINES.items() if kind in wing.learners}
     annotation = base.model_fields["learner"]
     jobs = {}
     for name, kind in kinds.items():

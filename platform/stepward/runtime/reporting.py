@@ -17,12 +17,12 @@ from pydantic import Field
 
 from stepward.core.artifacts import Artifact
 from stepward.core.config import validate
-from stepward.core.cost import Cost
 from stepward.core.seeding import Rng
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import build_guide
 from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
+from stepward.evaluate.studies import study_of
 from stepward.label import label_settings
 from stepward.report import MAX_NODES, Page, Sources, build_page, read_sources, render, tree_table
 from stepward.runtime.tracking import Tracking, track
@@ -124,7 +124,9 @@ def find_sources(settings: ReportJob) -> Sources:
 
 def default_identities(wing: Wing) -> dict[str, dict[str, Any]]:
     """Stage -> settings of its job without arguments, so that commands name only what differs."""
-    jobs: dict[str, Any] = {"label": label_settings(wing), "evaluate": evaluate_settings(wing)}
+    study = study_of(wing)
+    jobs: dict[str, Any] = {"label": label_settings(wing)}
+    jobs["evaluate"] = study.part("settings")(wing, study.part("base"))
     jobs |= {"train": train_settings(wing), "tune": tune_settings(wing)} if wing.learners else {}
     found = {stage: StageSettings.identity(job()) for stage, job in jobs.items()}
     found.get("tune", {}).pop("space", None)  # a path here and its content in the artifact
@@ -153,7 +155,7 @@ def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:
         domain=wing.domain,
         proposer=wing.proposers[evaluation.proposer_kind(search)]().build(),  # type: ignore[attr-defined]
         reward=build_guide(arm, evaluation.guides, store=settings.store, wing=wing),
-        budget=Cost.limit(expansions=plan.budget),
+        budget=plan.cost_limit,
         rng=Rng.from_ids(evaluation.seed, row["id"].to_pylist(), "search"),
         keep_tree=True,
     )

@@ -1,6 +1,7 @@
 """Figures of the report: one function a figure, from plain tables to a matplotlib `Figure`."""
 
 from stepward.report.figures.bars import bars
+from stepward.report.figures.compute import compute_frontier
 from stepward.report.figures.forest import forest
 from stepward.report.figures.frontier import frontier
 from stepward.report.figures.parallelism import parallelism
@@ -13,5 +14,6 @@ from stepward.report.figures.trials import trials
 
 __all__ = [
     "Look", "looks", "png",
-    "bars", "forest", "frontier", "parallelism", "reliability", "robustness", "search_tree", "training", "trials",
+    "bars", "compute_frontier", "forest", "frontier", "parallelism", "reliability", "robustness", "search_tree",
+    "training", "trials",
 ]  # fmt: skip

@@ -11,12 +11,13 @@ from stepward.report.text import signed
 LEVEL = 0.05
 
 
-def forest(rows: pa.Table, styles: dict[str, Look]) -> Figure:
+def forest(rows: pa.Table, styles: dict[str, Look], label: str = "difference in solve rate (95 % interval)") -> Figure:
     """One line a comparison: filled where Holm's p <= .05, hollow where no difference was shown.
 
     Args:
         rows: label, arm, difference, low, high, holm_p_value; rows of one family, in the order to show.
         styles: arm -> look.
+        label: what differs, for the axis.
     """
     data = rows.to_pylist()[::-1]
     figure, axes = new_figure(0.9 + 0.27 * len(data))
@@ -32,5 +33,5 @@ def forest(rows: pa.Table, styles: dict[str, Look]) -> Figure:
     axes.set_yticks(range(len(data)), [row["label"] for row in data], fontsize=FONT - 2)
     axes.set_ylim(-0.6, len(data) - 0.4)
     axes.grid(False, axis="y")
-    axes.set_xlabel("difference in solve rate (95 % interval)", color=INK)
+    axes.set_xlabel(label, color=INK)
     return figure

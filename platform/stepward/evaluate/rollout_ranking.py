@@ -18,7 +18,7 @@ from stepward.core.interfaces import RewardModel
 from stepward.core.storage import Folder
 from stepward.domains.pde.data import fields_of
 from stepward.domains.pde.rewards.objectives import ranking_metrics
-from stepward.domains.pde.states import PDEStates, roots
+from stepward.domains.pde.states import PDEStates, advance, roots
 
 COLUMNS = ["id", "problem_id", "fields", "deterministic", "candidates", "kept_errors"]
 FIGURES = ("pairs", "triplet", "spearman", "regret")
@@ -74,5 +74,4 @@ def steps_of(
     rows, zeros = np.repeat(np.arange(n), k), np.zeros(n * k, np.int64)
     parents = roots(state[rows], [""] * (n * k), zeros, zeros + 1, problem=rows)
     fields = np.ascontiguousarray(candidates.reshape(n * k, *candidates.shape[2:]))
-    ones = zeros + 1
-    return parents, parents.replace(fields=fields, deterministic=deterministic[rows], steps=ones, frame=ones)
+    return parents, advance(parents, fields, deterministic[rows], np.tile(np.arange(k, dtype=np.uint64), n))

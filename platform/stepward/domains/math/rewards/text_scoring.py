@@ -42,6 +42,7 @@ class TextReward:
         self._scorer = IncrementalScorer(module.body, max_bytes=max_bytes) if module.causal else None
         self._entered: set[int] = set()  # states whose tokens the scorer has
         self._logits: dict[int, float] = {}
+        self._lengths: dict[int, int] = {}  # in tokens, of texts that were scored or charged
         self.num_parameters = module.num_parameters
 
     def score(self, parents: MathStates, children: MathStates) -> Float[np.ndarray, " n"]:
@@ -62,11 +63,11 @@ class TextReward:
         once for each problem. What has left the cache and is read again is not charged, nor is a state that stayed as
         it was.
         """
-        whole = np.array([len(row) for row in self._settings.tokens(children)], np.int64)
+        whole = self._lengths_of(children)
         if self._scorer is None:
             return whole
         text = np.array([text[: text.rfind("\n", 0, -1) + 1] for text in children.text], object)
-        before = np.array([len(row) for row in self._settings.tokens(children.replace(text=text))], np.int64)
+        before = self._lengths_of(children.replace(text=text))
         own = np.where(children.num_steps > 0, whole - before, 0)
         own = np.where((children.num_steps > 0) & (children.last_tokens == 0), 0, np.maximum(own, 0))
         starts = np.flatnonzero(children.num_steps <= 1)
@@ -81,6 +82,18 @@ class TextReward:
             self._scorer.forget()
         self._entered.clear()
         self._logits.clear()
+        self._lengths.clear()
+
+    def _lengths_of(self, states: MathStates) -> Int[np.ndarray, " n"]:
+        """Tokens of every text; a text that was met before is not cut into tokens again."""
+        if len(self._lengths) > MAX_STATES:
+            self._lengths.clear()
+        keys = prefix_keys(states).tolist()
+        first = {key: row for row, key in reversed(list(enumerate(keys))) if key not in self._lengths}
+        rows = list(first.values())
+        found = self._settings.tokens(states.take(np.array(rows, np.int64)))
+        self._lengths.update(zip(first, map(len, found), strict=True))
+        return np.array([self._lengths[key] for key in keys], np.int64)
 
     @torch.inference_mode()
     def _learn(self, parents: MathStates, children: MathStates) -> None:

@@ -1,10 +1,12 @@
 """Tracking from artifacts: what runs there are, that they are closed, and that nothing is logged twice or lost."""
 
 import logging
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import numpy as np
 import pyarrow as pa
@@ -91,6 +93,20 @@ def test_arms_are_child_runs_that_can_be_put_side_by_side(tmp_path, database, cl
     assert all(arm.info.status == "FINISHED" for arm in arms.values())
     curve = client.get_metric_history(arms["prm"].info.run_id, "solve_rate")
     assert [(point.step, point.value) for point in curve] == [(10, 0.45), (20, 0.9)]
+
+
+def test_the_links_of_an_experiment_find_the_runs_they_compare(tmp_path, database, client):
+    """The search in the link is one that MLflow understands, and finds the arms alone."""
+    log_artifact(make_artifact(tmp_path), Tracking(uri=database))
+    experiment = client.get_experiment_by_name("walk")
+    links = re.findall(r"\[Compare (\w+)\]\((.*?)\)", experiment.tags["mlflow.note.content"])
+    assert [name for name, _ in links] == ["guides", "trials"]
+    found = {}
+    for name, link in links:
+        assert link.startswith(f"#/experiments/{experiment.experiment_id}/runs?")
+        [wanted] = parse_qs(link.split("?")[1])["searchFilter"]
+        found[name] = {run.info.run_name for run in client.search_runs([experiment.experiment_id], wanted)}
+    assert found == {"guides": {"prm", "distance"}, "trials": set()}
 
 
 def test_what_was_tracked_is_noted_so_that_a_finished_job_ends_at_once(tmp_path, database, monkeypatch):

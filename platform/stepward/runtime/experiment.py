@@ -86,9 +86,9 @@ class Experimented:
     def __str__(self) -> str:
         lines = [self._rates(), f"Whole experiment in {self.seconds:.0f} s", f"Report:       {self.report.page}"]
         lines.append(f"MLflow store: {self.report.store}")
-        return "\n".join(
-            [*lines, f"Compare runs: mlflow ui --backend-store-uri {self.uri}"] if self._tracked else lines
-        )
+        if self._tracked:
+            lines.append(f"Compare runs: mlflow ui --backend-store-uri {self.uri}, then the links above the runs")
+        return "\n".join(lines)
 
     @property
     def _tracked(self) -> bool:

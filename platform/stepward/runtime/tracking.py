@@ -23,6 +23,7 @@ from pydantic import Field
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.config import Config
 from stepward.runtime.tracked_run import RunContent, run_content
+from stepward.runtime.tracked_views import description_tags
 
 logger = logging.getLogger("stepward.tracking")
 
@@ -204,7 +205,10 @@ def _experiment(client: Any, name: str, uri: str) -> str:
         return found.experiment_id
     database = _database(uri)
     location = (database.parent / "mlruns" / name).as_uri() if database else None
-    return client.create_experiment(name, artifact_location=location)
+    made = client.create_experiment(name, artifact_location=location)
+    for key, value in description_tags(made).items():
+        client.set_experiment_tag(made, key, value)
+    return str(made)
 
 
 def _parent_run(client: Any, experiment: str, name: str) -> str:

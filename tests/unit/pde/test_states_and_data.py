@@ -139,6 +139,45 @@ def test_on_policy_states_are_those_of_the_surrogates_own_rollout(tmp_path):
     assert np.array_equal(states.fields[states.steps == 0], pde_states(problems).fields)
 
 
+def test_states_of_a_rule_that_chooses_are_those_it_meets(tmp_path):
+    from pde_world import surrogate
+    from stepward.core.seeding import Rng
+    from stepward.core.storage import Folder
+    from stepward.domains.pde.surrogates import save_surrogate
+
+    save_surrogate(Folder(str(tmp_path)), surrogate(), surrogate().settings)
+    rule = {
+        "kind": "select",
+        "generator": {"kind": "structured", "surrogate": str(tmp_path)},
+        "reward": {"kind": "arm"},
+        "num_candidates": 4,
+    }
+    problems = PROBLEMS.problems("test", 0)[0]
+    mining = PDEMining(share=1.0, policy=rule)
+    states = pde_states(mining.mine(problems, 3))
+    by_hand = pde_states(problems)
+    streams = Rng.from_ids(3, by_hand.reference.tolist(), "on-policy")
+    for step in range(2):
+        by_hand = mining.policy.build().propose(by_hand, num_candidates=1, rng=streams.fork(step))
+    assert np.allclose(states.fields[states.steps == 2], by_hand.fields, atol=1e-5)
+    # a part of the problems meets the same states as all of them
+    alone = pde_states(mining.mine(problems.slice(1, 1), 3))
+    assert np.allclose(alone.fields, states.fields[states.problem == 1], atol=1e-5)
+    with pytest.raises(ValueError, match="not both"):
+        PDEMining(policy=rule, on_policy=str(tmp_path))
+
+
+def test_a_rollout_that_blew_up_has_no_states_from_there_on(tmp_path):
+    from pde_world import surrogate
+    from stepward.core.storage import Folder
+    from stepward.domains.pde.surrogates import save_surrogate
+
+    save_surrogate(Folder(str(tmp_path)), surrogate(), surrogate().settings)
+    wild = {"kind": "noise", "surrogate": str(tmp_path), "schedule": [1e38]}
+    states = pde_states(PDEMining(share=1.0, policy=wild).mine(PROBLEMS.problems("test", 0)[0], 0))
+    assert np.isfinite(states.fields).all() and states.steps.max() < PROBLEMS.horizon - 1
+
+
 def file_of_trajectories(path, bad=()):
     grid = Grid(
         path.name, ("density", "momentum_x", "momentum_y", "energy"), ("x", "y"), (1 / 8,) * 2, 0.05, ("periodic",) * 2

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 from pydantic import Field
 
-from stepward.core.config import Config
+from stepward.core.config import Config, one_of
+from stepward.core.interfaces import Proposer
 from stepward.core.seeding import Rng
 from stepward.core.wing import Rejected
+from stepward.domains.pde.generators import GENERATORS, DeterministicGenerator
 from stepward.domains.pde.initial_conditions import EULER_FAMILIES
+from stepward.domains.pde.proposer import COMPOSING
 from stepward.domains.pde.readers import FieldBlock
 from stepward.domains.pde.references import blocks, euler_name, first_frames, trajectories
-from stepward.domains.pde.states import PDEStates, roots
+from stepward.domains.pde.states import PDEStates, is_finite, roots
+from stepward.domains.pde.surrogates import load_surrogate
 
 SPLITS = ("train", "validation", "test")
 OFFSETS = {"train": 0, "validation": 10_000_000, "test": 20_000_000}  # sample indices of a split: no two share one
 Family = Literal["riemann", "curved", "kelvin", "gaussian"]
+_Policy: Any = one_of({**GENERATORS, **COMPOSING})
 
 
 class PDEProblems(Config):
@@ -87,24 +92,38 @@ class PDEProblems(Config):
 
 
 class PDEMining(Config):
-    """Which states get labels: a share of the frames of each trajectory, true ones or those of a surrogate's
-    rollout.
+    """Which states get labels: a share of the frames of each trajectory, true ones or those of a rollout.
+
+    A round on policy labels the states that a rollout meets: of the surrogate alone (`on_policy`), or of a rule that
+    chooses with a reward model already trained (`policy`), on whose labels the next one is trained.
     """
 
     share: float = Field(0.125, gt=0, le=1, description="share of all states before the horizon; the source's value")
     on_policy: str | None = Field(
         None, description="folder of a surrogate: label the states of its own rollouts instead of true ones"
     )
+    policy: _Policy | None = Field(
+        None, description="label the states of rollouts of this proposer instead: a generator, or a rule that chooses"
+    )
+
+    def model_post_init(self, _: object) -> None:
+        if self.on_policy is not None and self.policy is not None:
+            raise ValueError("mining: expected on_policy (the surrogate alone) or policy, not both; leave one out")
 
     def mine(self, problems: pa.Table, seed: int) -> pa.Table:
-        """States: columns id, problem_id, reference, frame, steps, horizon, fields; deterministic by (seed, id)."""
+        """States: columns id, problem_id, reference, frame, steps, horizon, fields; deterministic by (seed, id).
+
+        Rollouts that blew up have no states from there on.
+        """
         states = pde_states(problems)
         ids = problems["id"].to_pylist()
         longest = int(states.horizon.max(initial=0))
         chosen = Rng.from_ids(seed, ids, "mine").uniform(longest) < self.share
         chosen &= np.arange(longest) < states.horizon[:, None]
         rows, steps = np.nonzero(chosen)
-        fields = self._fields(states, rows, steps)
+        fields = self._fields(states, rows, steps, seed)
+        good = is_finite(fields)
+        rows, steps, fields = rows[good], steps[good], fields[good]
         return pa.table(
             {
                 "id": pa.array([f"{ids[r]}@{t}" for r, t in zip(rows, steps, strict=True)], pa.string()),
@@ -117,21 +136,26 @@ class PDEMining(Config):
             }
         )
 
-    def _fields(self, states: PDEStates, rows: np.ndarray, steps: np.ndarray) -> Float[np.ndarray, "m c h w"]:
-        if self.on_policy is None:
+    def _fields(
+        self, states: PDEStates, rows: np.ndarray, steps: np.ndarray, seed: int
+    ) -> Float[np.ndarray, "m c h w"]:
+        policy = self._build_policy()
+        if policy is None:
             truth = trajectories(states.reference.tolist())
             picked = [truth[r][states.frame[r] + t] for r, t in zip(rows, steps, strict=True)]
             return np.stack(picked) if picked else states.fields[:0]
-        from stepward.domains.pde.generators import DeterministicGenerator
-        from stepward.domains.pde.surrogates import load_surrogate
-
-        policy = DeterministicGenerator(load_surrogate(self.on_policy))
         fields, current = np.zeros((len(rows), *states.fields.shape[1:]), np.float32), states
+        streams = Rng.from_ids(seed, states.reference.tolist(), "on-policy")
         for step in range(int(steps.max(initial=-1)) + 1):
             here = steps == step
             fields[here] = current.fields[rows[here]]
-            current = policy.propose(current, num_candidates=1, rng=Rng.from_seed(0, len(current), "on-policy"))
+            current = policy.propose(current, num_candidates=1, rng=streams.fork(step))
         return fields
+
+    def _build_policy(self) -> Proposer | None:
+        if self.on_policy is not None:
+            return DeterministicGenerator(load_surrogate(self.on_policy))
+        return None if self.policy is None else self.policy.build()
 
 
 def pde_states(table: pa.Table) -> PDEStates:

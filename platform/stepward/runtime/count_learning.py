@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from stepward.core.artifacts import Artifact
 from stepward.core.storage import Folder
+from stepward.core.wing import Wing
 from stepward.runtime.train_worker import steps
 from stepward.runtime.trained_artifact import finish
+from stepward.runtime.tune_worker import count_trial as trial
 from stepward.train import Pairwise, TrainSettings, read_labels
 
-__all__ = ["check", "finish", "steps"]
+__all__ = ["LOSS", "check", "finish", "readable", "steps", "trial"]
+
+LOSS = "nats a rollout"
+
+
+def readable(labels: Artifact, wing: Wing) -> None:
+    """Raise ValueError for labels that a sweep cannot read."""
+    for split in ("train", "validation"):
+        read_labels(labels.folder, wing, split)
 
 
 def check(settings: TrainSettings, labels: Folder) -> None:

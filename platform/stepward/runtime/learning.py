@@ -6,6 +6,8 @@ Each kind is a module of its own, imported where asked for:
     steps(settings, device, start=…, rank=…)       checkpoints, epoch by epoch, on a worker of Ray Train
     finish(settings, trained, started)             the train artifact
     trial(settings, device, start)                 (standing, checkpoint), epoch by epoch, of a trial of a sweep
+    readable(labels, wing)                         raises ValueError for labels that a sweep cannot read
+    LOSS                                           what the validation loss is a number of
 """
 
 from __future__ import annotations

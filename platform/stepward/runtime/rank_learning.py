@@ -5,23 +5,28 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from jaxtyping import Float
 
-from stepward.core.artifacts import Manifest
+from stepward.core.artifacts import MANIFEST, Artifact, Manifest
 from stepward.core.storage import Folder
+from stepward.core.wing import Wing
 from stepward.domains.pde.rewards import NearDeterministicSettings
 from stepward.domains.pde.rewards.common import filled
 from stepward.evaluate.rollout_ranking import steps_of
 from stepward.runtime.parallel import average_gradients
 from stepward.runtime.train_worker import Trained
 from stepward.runtime.trained_artifact import history_table
+from stepward.runtime.tune_worker import Standing
 from stepward.train import Checkpoint, Rank, seeded_module
 from stepward.train.rankings import Rankings, judge, judge_scores, ranking_epochs, read_rankings, subset_of
 
+LOSS = "share of pairs in the wrong order"
 BASELINES = ("deterministic", "mean_of_k")
 FIGURES = {"pairs": "pairs", "triplet": "triplet", "spearman": "spearman_ranks", "regret": "regret"}
 
@@ -60,6 +65,47 @@ def rankings_of(settings: Any, split: str) -> Rankings:
     horizons = tuple(labels.manifest().identity["labels"]["horizons"])
     found = read_rankings(labels.folder, split, horizons=horizons, horizon=settings.horizon)
     return subset_of(found, settings.subset.num_rows, settings.seed) if split == "train" else found
+
+
+def readable(labels: Artifact, wing: Wing) -> None:
+    """Raise ValueError for labels that a sweep cannot read."""
+    for split in ("train", "validation"):
+        _cached(labels.url, split, None)
+
+
+def trial(settings: Any, device: str, start: str | None) -> Iterator[tuple[Standing, Checkpoint]]:
+    """A trial of a sweep, epoch by epoch, from the checkpoint in the folder `start` if there is one."""
+    url = settings.artifact("label", settings.label).url
+    train, validation = (_cached(url, split, settings.horizon) for split in ("train", "validation"))
+    train = subset_of(train, settings.subset.num_rows, settings.seed)
+    losses = np.zeros(0) if start is None else Standing.load(start).losses
+    module = seeded_module(settings.learner.module, settings.seed).to(device)
+    begun = None if start is None else Checkpoint.load(start)
+    for checkpoint in ranking_epochs(module, train.data, validation.data, settings, start=begun):
+        progress = checkpoint.progress
+        if progress.best_epoch == progress.epochs_done:
+            losses = problem_losses(1 - judge(module, validation.data, device)["pairs"], validation.problem_ids)
+        facts = {
+            "num_parameters": sum(parameter.numel() for parameter in module.parameters()),
+            "num_rollouts": 0.0,
+            "num_rows": len(train),
+            "patience_out": progress.out_of_patience(settings.optimisation.patience),
+        }
+        yield Standing(progress, losses, facts), checkpoint
+
+
+def problem_losses(losses: Float[np.ndarray, " n"], problem_ids: list[str]) -> Float[np.ndarray, " p"]:
+    """Share of each problem in the mean loss of the states, in the order of the problems' ids; its mean is the loss."""
+    problem = np.unique(problem_ids, return_inverse=True)[1].reshape(-1)
+    total = np.bincount(problem, losses)
+    return total * (len(total) / len(losses))
+
+
+@lru_cache(maxsize=4)
+def _cached(url: str, split: str, horizon: int | None) -> Rankings:
+    """Read once a worker, which may run many trials."""
+    horizons = tuple(Folder(url).read_json(MANIFEST)["identity"]["labels"]["horizons"])
+    return read_rankings(Folder(url), split, horizons=horizons, horizon=horizon)
 
 
 def finish(settings: Any, trained: Trained, started: float) -> Manifest:

@@ -21,6 +21,7 @@ from scipy.special import expit
 
 from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
+from stepward.runtime.learning import learning_of
 from stepward.runtime.train_worker import descend
 from stepward.train import (
     Checkpoint,
@@ -75,23 +76,28 @@ def run_trial(config: dict[str, Any], *, base: dict[str, Any], space: Space, thr
     torch.set_num_threads(threads)
     wing = find_wing(base["domain"])
     settings = space.settings(train_settings(wing), base, trial_values(config, space))
-    url = settings.artifact("label", settings.label).url
-    labels = settings.subset.of(_labels(url, wing.name, "train"), settings.seed)
-    validation = _labels(url, wing.name, "validation")
     found = tune.get_checkpoint()
     with tempfile.TemporaryDirectory() as scratch:
         start = None if found is None else found.to_directory(scratch)
-        steps = (
-            fitted(settings, labels, validation)
-            if settings.fitted_at_once
-            else descended(settings, labels, validation, device, start)
-        )
-        for standing, checkpoint in steps:
+        for standing, checkpoint in learning_of(wing).trial(settings, device, start):
             with tempfile.TemporaryDirectory() as folder:
                 standing.save(folder)
                 if checkpoint is not None:
                     checkpoint.save(folder)
                 tune.report(standing.progress.history[-1], checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def count_trial(
+    settings: TrainSettings, device: str, start: str | None
+) -> Iterator[tuple[Standing, Checkpoint | None]]:
+    """A trial that learns from continuation counts, epoch by epoch."""
+    url = settings.artifact("label", settings.label).url
+    labels = settings.subset.of(_labels(url, settings.domain, "train"), settings.seed)
+    validation = _labels(url, settings.domain, "validation")
+    if settings.fitted_at_once:
+        yield from fitted(settings, labels, validation)
+    else:
+        yield from descended(settings, labels, validation, device, start)
 
 
 def trial_values(config: Mapping[str, Any], space: Space) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from stepward.core.artifacts import Manifest, content_digest
+from stepward.runtime.learning import learning_of
 from stepward.tune import (
     Plan,
     Trial,
@@ -44,7 +45,13 @@ def finish(settings: TuneSettings, plan: Plan, trials: Sequence[Trial], started:
     metrics = {f"winner/{name}": value for name, value in winner.best_metrics.items()}
     metrics |= {"winner/best_epoch": winner.best_epoch, "winner/num_parameters": winner.num_parameters}
     metrics |= {f"trials/{status}": count for status, count in counts.items()}
-    facts: dict[str, Any] = {"winner": winner.id, "settings": winner.settings, "loss": winner.loss, **counts}
+    facts: dict[str, Any] = {
+        "unit": learning_of(settings.wing).LOSS,
+        "winner": winner.id,
+        "settings": winner.settings,
+        "loss": winner.loss,
+        **counts,
+    }
     if second is not None:
         gap = gaps[second.id]
         assert gap is not None, "a runner-up has a loss"
@@ -74,7 +81,7 @@ def best_yaml(settings: TuneSettings, plan: Plan, winner: Trial) -> str:
         values["subset"]["num_rows"] = None
     words = (
         f"# Winner of {settings.artifact('tune').url}: trial {winner.id} of the space {settings.space}, "
-        f"validation loss {winner.loss:.5f} nats a rollout.\n"
+        f"validation loss {winner.loss:.5f} {learning_of(settings.wing).LOSS}.\n"
     )
     return words + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 

@@ -24,11 +24,11 @@ from stepward.core.artifacts import Manifest
 from stepward.core.config import Config
 from stepward.core.wing import Wing
 from stepward.runtime.cluster import ClusterSettings, connect, resources
+from stepward.runtime.learning import learning_of
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.tune_worker import Standing, run_trial, trial_values
 from stepward.runtime.tuned_artifact import finish, winner_line
-from stepward.train import read_labels
 from stepward.tune import (
     Asha,
     Choice,
@@ -142,8 +142,7 @@ def run_tune(settings: TuneJob) -> TuneResult:
     else:
         labels = settings.artifact("label", settings.label)
         fingerprint = labels.open().fingerprint
-        for split in ("train", "validation"):
-            read_labels(labels.folder, settings.wing, split)
+        learning_of(settings.wing).readable(labels, settings.wing)
         with connect(settings.cluster):
             trials = _sweep(settings, plan, f"sweep-{fingerprint}")
         if not any(trial.judged for trial in trials):

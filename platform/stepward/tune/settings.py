@@ -20,7 +20,7 @@ class RandomSearch(Config):
     """Trials drawn before the sweep starts: the grid, and random values of all other dimensions."""
 
     kind: Literal["random"] = "random"
-    num_samples: int = Field(16, ge=1, description="trials for every point of the grid")
+    num_samples: int = Field(16, ge=1, description="trials for every point of the grid; left out where all is grid: 1")
 
 
 class OptunaSearch(Config):
@@ -109,7 +109,9 @@ def make_plan(settings: TuneSettings) -> Plan:
     suggested = isinstance(search, OptunaSearch)
     if suggested and space.grids:
         raise ValueError(f"space: a search by Optuna has no grid; write choice for {sorted(space.grids)}.")
-    trials = None if suggested else space.draw(search.num_samples, settings.seed)
+    all_grids = len(space.grids) == len(space.dimensions) and "num_samples" not in search.model_fields_set
+    num_samples = 1 if all_grids else search.num_samples
+    trials = None if suggested else space.draw(num_samples, settings.seed)
     space.check(train_class, base, trials or [])
     first = space.settings(train_class, base, {name: one.extremes[0] for name, one in space.dimensions.items()})
     max_epochs = 1 if first.fitted_at_once else first.optimisation.num_epochs

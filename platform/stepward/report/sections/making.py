@@ -113,7 +113,8 @@ def tuning_section(sources: Sources) -> Section:
     ]
     if "next" in facts:
         near = facts["next"]
-        gap = f"{signed(near['behind'], 4)} nats, 95 % interval {signed(near['low'], 4)} to {signed(near['high'], 4)}"
+        unit = facts.get("unit", "nats")
+        gap = f"{signed(near['behind'], 4)} {unit}, 95 % interval {signed(near['low'], 4)} to {signed(near['high'], 4)}"
         won = f"Trial {facts['winner']} won; the next one, {near['trial']}"
         blocks.append(Prose(f"{won}, is behind by {gap}, over problems."))
     if source.has("best.yaml"):

@@ -1,10 +1,10 @@
 """What a label is: continuation counts; which rows get one, and how they are kept. No Ray in here."""
 
 from stepward.label.continuations import count_successes
-from stepward.label.mining import mine, read_problems
+from stepward.label.mining import MineTask, MiningWork, mine, mines_in_workers, read_problems
 from stepward.label.quarantine import label_alone
 from stepward.label.settings import SPLITS, ContinuationLabels, LabelSettings, label_settings
-from stepward.label.stage import finish, plan
+from stepward.label.stage import finish, plan, plan_mined, plan_mining
 from stepward.label.task import LabelTask, reject, salvage
 from stepward.label.work import LabelWork, cut
 
@@ -14,13 +14,18 @@ __all__ = [
     "LabelSettings",
     "LabelTask",
     "LabelWork",
+    "MineTask",
+    "MiningWork",
     "count_successes",
     "cut",
     "finish",
     "label_alone",
     "label_settings",
     "mine",
+    "mines_in_workers",
     "plan",
+    "plan_mined",
+    "plan_mining",
     "read_problems",
     "reject",
     "salvage",

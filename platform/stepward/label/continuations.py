@@ -7,7 +7,8 @@ arXiv:2312.08935, section 3.3 (soft estimation).
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +18,9 @@ from stepward.core.interfaces import Domain, Proposer, Status, Verifier
 from stepward.core.seeding import Rng
 
 B = TypeVar("B", bound=Batch)
+
+Record: TypeAlias = Callable[[Int[np.ndarray, " m"], Any, Float[np.ndarray, " m"]], None]
+"""``record(rows, ends, outcome)``: which states m rollouts began at, where they ended, and whether solved."""
 
 IN_FLIGHT = 65_536
 MAX_STEPS = 100_000
@@ -43,6 +47,7 @@ def count_successes(
     num_rollouts: int,
     rng: Rng,
     in_flight: int = IN_FLIGHT,
+    record: Record | None = None,
 ) -> Int[np.ndarray, " n"]:
     """Rollouts of each state that were solved, out of `num_rollouts` (M).
 
@@ -52,6 +57,7 @@ def count_successes(
         rng: one stream a state; a state's count depends on its own stream alone, not on the batch it comes in.
         in_flight: rollouts that advance together. Good values: 65,536 for rules on numbers;
             for a language model what fits its memory.
+        record: told of every rollout as it ends.
 
     Raises:
         ValueError: the verifier answers something else than 0 or 1, or rollouts do not come to an end.
@@ -59,12 +65,15 @@ def count_successes(
     size = max(1, in_flight // num_rollouts)
     pieces = [np.arange(first, min(first + size, len(states))) for first in range(0, len(states), size)]
     roll_out: Any = _complete if isinstance(proposer, Completer) else _roll_out
-    counts = [roll_out(states.take(p), domain, proposer, verifier, num_rollouts, rng.take(p)) for p in pieces]
+    counts = []
+    for p in pieces:
+        told = shifted(record, p) if record else _unheard
+        counts.append(roll_out(states.take(p), domain, proposer, verifier, num_rollouts, rng.take(p), told))
     return np.concatenate([np.zeros(0, np.int64), *counts])
 
 
 def _roll_out(
-    states: Any, domain: Domain, proposer: Proposer, verifier: Verifier, num_rollouts: int, rng: Rng
+    states: Any, domain: Domain, proposer: Proposer, verifier: Verifier, num_rollouts: int, rng: Rng, record: Record
 ) -> Int[np.ndarray, " n"]:
     """All rollouts of a few states in lockstep; those that are over leave the batch."""
     num = len(states)
@@ -75,7 +84,9 @@ def _roll_out(
         is_open = domain.status(rollouts) == Status.OPEN
         if not is_open.all():
             over = np.flatnonzero(~is_open)
-            outcome = _zero_or_one(verifier.outcome(rollouts.take(over)))
+            ends = rollouts.take(over)
+            outcome = _zero_or_one(verifier.outcome(ends))
+            record(owner[over], ends, outcome)
             successes += np.bincount(owner[over], weights=outcome, minlength=num)
             left = np.flatnonzero(is_open)
             rollouts, streams, owner = rollouts.take(left), streams.take(left), owner[left]
@@ -89,7 +100,7 @@ def _roll_out(
 
 
 def _complete(
-    states: Any, domain: Domain, proposer: Completer, verifier: Verifier, num_rollouts: int, rng: Rng
+    states: Any, domain: Domain, proposer: Completer, verifier: Verifier, num_rollouts: int, rng: Rng, record: Record
 ) -> Int[np.ndarray, " n"]:
     """All rollouts of a few states in one call of the proposer."""
     ends = proposer.complete(without_history(states), num_continuations=num_rollouts, rng=rng)
@@ -99,7 +110,18 @@ def _complete(
             f"{type(proposer).__name__}.complete: expected {len(states)} states x {num_rollouts} rollouts = {expected} "
             f"states that are complete or dead, got {len(ends)}, {num_open} of them open. Roll each out to its end."
         )
-    return _zero_or_one(verifier.outcome(ends)).reshape(len(states), num_rollouts).sum(axis=1).astype(np.int64)
+    outcome = _zero_or_one(verifier.outcome(ends))
+    record(np.repeat(np.arange(len(states)), num_rollouts), ends, outcome)
+    return outcome.reshape(len(states), num_rollouts).sum(axis=1).astype(np.int64)
+
+
+def shifted(record: Record, rows: Int[np.ndarray, " p"]) -> Record:
+    """For a piece of the states: tells of rows of all of them."""
+    return lambda owner, ends, outcome: record(rows[owner], ends, outcome)
+
+
+def _unheard(owner: Int[np.ndarray, " m"], ends: Any, outcome: Float[np.ndarray, " m"]) -> None:
+    """No record is kept."""
 
 
 def without_history(states: B) -> B:

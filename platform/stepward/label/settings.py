@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 from pydantic import Field, create_model
 
 from stepward.core.artifacts import Artifact
-from stepward.core.config import Config, one_of
+from stepward.core.config import Config, one_of, with_defaults
 from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
+from stepward.label.methods import METHODS, Fixed
 
 SPLITS = ("train", "validation", "test")
 
@@ -31,11 +32,39 @@ class ContinuationLabels(Config):
     num_rollouts_train: int = Field(64, ge=1, description="rollouts M a training row: standard error at most .063")
     num_rollouts_validation: int = Field(256, ge=1, description="rollouts M a validation row: at most .031")
     num_rollouts_test: int = Field(256, ge=1, description="rollouts M a test row: at most .031")
+    method: one_of(METHODS) = Field(  # type: ignore[valid-type]
+        Fixed(),
+        description="fixed: M rollouts each; adaptive: at most M; first_error: M where a binary search looks; outcome: "
+        "no rollouts, the samples' own outcomes",
+    )
+    log_rollouts: bool = Field(False, description="keep what every rollout said, in rollouts/*.parquet")
 
     POOL: ClassVar[dict[str, int]] = {}  # defaults of the pool that suit these labels better than the general ones
 
     def num_rollouts(self, split: str) -> int:
         return int(getattr(self, f"num_rollouts_{split}"))
+
+    @property
+    def whole_problems(self) -> bool:
+        """Whether all rows of a problem must be labelled together."""
+        return bool(self.method.NEEDS_SAMPLES)
+
+    def check(self, states: Any) -> None:
+        """Whether states of the domain can be labelled so.
+
+        Raises:
+            ValueError: they cannot; it says which setting asks too much.
+        """
+        if self.method.NEEDS_SAMPLES and not hasattr(states, "paths"):
+            raise ValueError(
+                f"labels.method.kind={self.method.kind}: expected a domain whose partial solutions belong to finished "
+                f"ones, but {type(states).__name__} has no paths(). Take fixed or adaptive."
+            )
+        if self.log_rollouts and (not hasattr(states, "rollout_columns") or self.method.kind == "outcome"):
+            raise ValueError(
+                f"labels.log_rollouts: expected rollouts that say something, but {type(states).__name__} has no "
+                f"rollout_columns(), or method {self.method.kind} rolls nothing out. Leave it false."
+            )
 
     def task(self, settings: LabelSettings, in_flight: int) -> Any:
         """What labels tables of rows; see `LabelTask`."""
@@ -85,7 +114,8 @@ def label_settings(wing: Wing, base: type[LabelSettings] = LabelSettings) -> typ
     }
     labels_class: Any = resolve_name(lookup(KINDS, wing.labels, kind="kind of label"))
     fewer = {f"num_rollouts_{split}": num for split, num in (wing.rollouts or {}).items()}
-    fields["labels"] = (labels_class, Field(labels_class(**fewer), description="what a label holds"))
+    labels_class = with_defaults(labels_class, dict(wing.label_defaults) | fewer)
+    fields["labels"] = (labels_class, Field(labels_class(), description="what a label holds"))
     return create_model("LabelSettings", __base__=base, __module__=__name__, **fields)
 
 

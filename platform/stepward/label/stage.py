@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pyarrow.compute as pc
+
 from stepward.core.artifacts import Manifest, content_digest
-from stepward.label.mining import mine, read_problems
-from stepward.label.settings import LabelSettings
+from stepward.label.mining import MiningWork, mine, read_problems
+from stepward.label.settings import SPLITS, LabelSettings
 from stepward.label.work import LabelWork
 
 
@@ -14,7 +16,26 @@ def plan(settings: LabelSettings, work: LabelWork, batch_size: int) -> None:
     """Read problems, mine partial solutions, and write them as batches; memory does not grow with the rows."""
     problems, rejected = read_problems(settings)
     work.folder.write_table("problems.parquet", problems)
-    work.plan(mine(settings, problems, rejected), rejected, batch_size)
+    work.plan(mine(settings, problems, rejected), rejected, batch_size, whole(settings))
+
+
+def plan_mining(settings: LabelSettings, work: LabelWork, mining: MiningWork, batch_size: int) -> None:
+    """The first half of `plan` where workers mine: read problems, and write them as batches."""
+    problems, rejected = read_problems(settings)
+    work.folder.write_table("problems.parquet", problems)
+    splits = (problems.filter(pc.equal(problems["split"], split)) for split in SPLITS)
+    mining.plan(splits, rejected, batch_size)
+
+
+def plan_mined(settings: LabelSettings, work: LabelWork, mining: MiningWork, batch_size: int) -> None:
+    """The second half: write what was mined as batches of rows."""
+    work.plan(mining.mined(), mining.rejected(), batch_size, whole(settings))
+    mining.clear()
+
+
+def whole(settings: LabelSettings) -> str | None:
+    """The column whose equal neighbours are labelled together, if any."""
+    return "problem_id" if getattr(settings.labels, "whole_problems", False) else None
 
 
 def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Int
 
 from stepward.core.seeding import Rng
 from stepward.core.wing import Rejected
-from stepward.label.continuations import IN_FLIGHT, count_successes
+from stepward.label.continuations import IN_FLIGHT, count_successes, shifted
+from stepward.label.methods import Counts, Samples
+from stepward.label.rollout_log import COLUMN, RolloutLog
 from stepward.label.settings import LabelSettings
+from stepward.label.work import unit_starts
 
 R = TypeVar("R")
+PARTS = 2**32  # tag of the random numbers of a row's second rollouts and later ones
 LABEL_FIELDS = (("successes", pa.int32()), ("num_rollouts", pa.int32()))
 
 
@@ -32,59 +37,86 @@ class LabelTask:
         self.proposer = settings.proposer.build()
         self.verifier = self.wing.verifier()
         self.exact = self.wing.exact if settings.default_proposer else None
+        self.whole = "problem_id" if settings.labels.whole_problems else None
 
     def __call__(self, rows: pa.Table) -> tuple[pa.Table, list[Rejected]]:
         """Labels of the rows that can be labelled, in order, and the others with what went wrong.
 
-        Labels add the columns successes, num_rollouts, exact (where the domain knows V* of this proposer) and status.
+        Labels add the columns successes, num_rollouts, origin (of methods that do not roll out every row), rollouts
+        (the log, where it is kept), exact (where the domain knows V* of this proposer) and status.
         """
-        labels, rejected = salvage(self.label, rows)
+        labels, rejected = salvage(self.label, rows, self.whole)
         return pa.concat_tables([self.no_labels(rows), *labels]), rejected
 
     def label(self, rows: pa.Table) -> pa.Table:
-        """Labels of rows of one split; raises what the proposer, the verifier or the domain raise."""
+        """Labels of rows of one split; raises what the method, the proposer, the verifier or the domain raise."""
         splits = rows["split"].unique().to_pylist()
         assert len(splits) == 1, f"rows of one split a batch, got {splits}"
-        num_rollouts = self.settings.labels.num_rollouts(splits[0])
-        states = self.wing.states(rows)
-        successes = count_successes(
-            states,
-            domain=self.wing.domain,
-            proposer=self.proposer,
-            verifier=self.verifier,
-            num_rollouts=num_rollouts,
-            rng=Rng.from_ids(self.settings.seed, rows["id"].to_pylist(), "label"),
-            in_flight=self.in_flight,
-        )
-        exact = [] if self.exact is None else [self.exact(states)]
-        return self._add(rows, successes, np.full(len(rows), num_rollouts), *exact)
+        states, labels = self.wing.states(rows), self.settings.labels
+        rng = Rng.from_ids(self.settings.seed, rows["id"].to_pylist(), "label")
+        log = RolloutLog(states) if labels.log_rollouts else None
+
+        def roll_out(which: Int[np.ndarray, " r"], num: int, part: int) -> Int[np.ndarray, " r"]:
+            return count_successes(
+                states.take(which),
+                domain=self.wing.domain,
+                proposer=self.proposer,
+                verifier=self.verifier,
+                num_rollouts=num,
+                rng=(rng.fork(PARTS + part) if part else rng).take(which),
+                in_flight=self.in_flight,
+                record=None if log is None else shifted(log.add, which),
+            )
+
+        samples = self._samples(rows, states) if labels.method.NEEDS_SAMPLES else None
+        counts = labels.method.count(len(rows), labels.num_rollouts(splits[0]), roll_out, samples)
+        return self._add(rows, counts, states, log)
 
     def no_labels(self, rows: pa.Table) -> pa.Table:
         """A table without rows, of the columns that `label` gives."""
-        return self._add(rows.slice(0, 0), *(np.zeros(0, np.int64) for _ in range(2 + (self.exact is not None))))
+        none, states = rows.slice(0, 0), self.wing.states(rows.slice(0, 0))
+        origin: list[str] | None = [] if self.settings.labels.method.NEEDS_SAMPLES else None
+        counts = Counts(np.zeros(0, np.int64), np.zeros(0, np.int64), origin)
+        return self._add(none, counts, states, RolloutLog(states) if self.settings.labels.log_rollouts else None)
 
-    def _add(self, rows: pa.Table, successes: np.ndarray, num_rollouts: np.ndarray, *exact: np.ndarray) -> pa.Table:
-        for (name, kind), column in zip(LABEL_FIELDS, (successes, num_rollouts), strict=True):
+    def _samples(self, rows: pa.Table, states: Any) -> Samples:
+        """The solutions that rows are beginnings of, each judged once."""
+        paths = states.paths()
+        ends = np.array([path[-1] for path in paths], np.int64)
+        times = rows["multiplicity"].to_numpy() if "multiplicity" in rows.column_names else np.ones(len(rows), np.int64)
+        return Samples(paths, self.verifier.outcome(states.take(ends)) == 1.0, times[ends].astype(np.int64))
+
+    def _add(self, rows: pa.Table, counts: Counts, states: Any, log: RolloutLog | None) -> pa.Table:
+        for (name, kind), column in zip(LABEL_FIELDS, (counts.successes, counts.num_rollouts), strict=True):
             rows = rows.append_column(name, pa.array(column, kind))
-        for column in exact:
-            rows = rows.append_column("exact", pa.array(column, pa.float64()))
+        if counts.origin is not None:
+            rows = rows.append_column("origin", pa.array(counts.origin, pa.string()))
+        if self.exact is not None:
+            rows = rows.append_column("exact", pa.array(self.exact(states), pa.float64()))
+        if log is not None:
+            rows = rows.append_column(COLUMN, log.column())
         return rows.append_column("status", pa.array(["ok"] * len(rows), pa.string()))
 
 
-def salvage(work: Callable[[pa.Table], R], rows: pa.Table) -> tuple[list[R], list[Rejected]]:
+def salvage(work: Callable[[pa.Table], R], rows: pa.Table, whole: str | None = None) -> tuple[list[R], list[Rejected]]:
     """Results of `work` on as large pieces of a table as go through; rows on which it raises, alone, are rejected.
 
     A piece that fails is halved: one bad row among n costs about 2 log₂ n calls.
+
+    Args:
+        whole: a column; neighbours of equal value stay together, and are rejected together.
     """
     if not len(rows):
         return [], []
+    starts = unit_starts(rows, whole)
     try:
         return [work(rows)], []
     except Exception as error:
-        if len(rows) == 1:
-            return [], [reject(rows, 0, f"{type(error).__name__}: {error}")]
-    half = len(rows) // 2
-    (first, bad), (second, worse) = salvage(work, rows.slice(0, half)), salvage(work, rows.slice(half))
+        if len(starts) == 1:
+            return [], [reject(rows, i, f"{type(error).__name__}: {error}") for i in range(len(rows))]
+    half = starts[len(starts) // 2]
+    parts = [salvage(work, part, whole) for part in (rows.slice(0, half), rows.slice(half))]
+    (first, bad), (second, worse) = parts
     return first + second, bad + worse
 
 

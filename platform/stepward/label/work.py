@@ -5,6 +5,7 @@ name that depends on the batch alone. So whoever makes a batch, and however ofte
 what is left to do is a listing of files:
 
     <artifact>/labels/train-000012.parquet      its labels: the batch is done
+    <artifact>/rollouts/train-000012.parquet    what its rollouts said, where a log is kept
     <scratch>/rows/train-000012.parquet         its rows
     <scratch>/begun/train-000012/<token>        one file for every time a worker began it
     <scratch>/culprits/train-000012/<token>     in quarantine: the row at which each attempt stands, or died
@@ -25,6 +26,7 @@ import pyarrow.compute as pc
 from stepward.core.artifacts import Artifact, fingerprint
 from stepward.core.storage import Folder
 from stepward.core.wing import Rejected, rejected_table
+from stepward.label.rollout_log import COLUMN, rollout_table
 
 PLAN = "plan.json"
 STAGE = "label"
@@ -47,17 +49,21 @@ class LabelWork:
     def planned(self) -> bool:
         return self.scratch.exists(PLAN) and self.scratch.read_json(PLAN)["fingerprint"] == self.fingerprint
 
-    def plan(self, tables: Iterable[pa.Table], rejected: Iterable[Rejected], batch_size: int) -> None:
+    def plan(
+        self, tables: Iterable[pa.Table], rejected: Iterable[Rejected], batch_size: int, whole: str | None = None
+    ) -> None:
         """Write rows as batches of one split and at most `batch_size` rows. Call it where `planned` is False.
 
         Args:
             tables: partial solutions with id, problem_id and split; the rows of a split follow one another.
             rejected: rows that did not get that far. It is read after the tables.
+            whole: a column; neighbours of equal value are not parted, even if a batch gets larger.
         """
         self.scratch.delete("")
         self.folder.delete("labels")
+        self.folder.delete(COLUMN)
         batches: dict[str, int] = {}
-        for name, rows in cut(tables, batch_size):
+        for name, rows in cut(tables, batch_size, whole):
             self.scratch.write_table(f"rows/{name}.parquet", rows)
             batches[name] = len(rows)
         self.scratch.write_table("dead/problems.parquet", rejected_table(rejected, STAGE))
@@ -103,6 +109,9 @@ class LabelWork:
     def commit(self, batch: str, labels: pa.Table, rejected: list[Rejected]) -> None:
         """Keep the outcome of a batch: dead letters first, because the file of labels is what says "done"."""
         self.scratch.write_table(f"dead/{batch}.parquet", rejected_table(rejected, STAGE))
+        if COLUMN in labels.column_names:
+            self.folder.write_table(f"{COLUMN}/{batch}.parquet", rollout_table(labels))
+            labels = labels.drop_columns(COLUMN)
         self.folder.write_table(f"labels/{batch}.parquet", labels)
 
     def labels(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
@@ -150,8 +159,11 @@ def scratch_folder(artifact: Artifact) -> Folder:
     return Folder(f"{artifact.root.rstrip('/')}/{artifact.domain}/{STAGE}/.work/{artifact.name}")
 
 
-def cut(tables: Iterable[pa.Table], batch_size: int) -> Iterator[tuple[str, pa.Table]]:
-    """(name, rows) of batches: at most `batch_size` consecutive rows of one split, whatever tables they came in."""
+def cut(tables: Iterable[pa.Table], batch_size: int, whole: str | None = None) -> Iterator[tuple[str, pa.Table]]:
+    """(name, rows) of batches: at most `batch_size` consecutive rows of one split, whatever tables they came in.
+
+    Neighbours of equal value in the column `whole` stay together; they also come in one table.
+    """
     split, waiting, number = "", None, 0
     for table in tables:
         if not len(table):
@@ -163,7 +175,24 @@ def cut(tables: Iterable[pa.Table], batch_size: int) -> Iterator[tuple[str, pa.T
             split, waiting, number = now, None, 0
         waiting = table if waiting is None else pa.concat_tables([waiting, table])
         while len(waiting) >= batch_size:
-            yield f"{split}-{number:06d}", waiting.slice(0, batch_size)
-            waiting, number = waiting.slice(batch_size), number + 1
+            end = _end(waiting, batch_size, whole)
+            yield f"{split}-{number:06d}", waiting.slice(0, end)
+            waiting, number = waiting.slice(end), number + 1
     if waiting is not None and len(waiting):
         yield f"{split}-{number:06d}", waiting
+
+
+def unit_starts(rows: pa.Table, whole: str | None) -> list[int]:
+    """Where the units of a table begin that are worked on together: its rows, or neighbours of equal value."""
+    if whole is None or not len(rows):
+        return list(range(len(rows)))
+    values = rows[whole].to_pylist()
+    return [0, *(i for i in range(1, len(rows)) if values[i] != values[i - 1])]
+
+
+def _end(rows: pa.Table, batch_size: int, whole: str | None) -> int:
+    """Where the first batch of rows ends."""
+    if whole is None:
+        return batch_size
+    ends = [*unit_starts(rows, whole)[1:], len(rows)]
+    return max((end for end in ends if end <= batch_size), default=ends[0])

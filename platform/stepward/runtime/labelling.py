@@ -15,13 +15,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, create_model
 
 from stepward.core.artifacts import Manifest
 from stepward.core.wing import Wing, find_wing
-from stepward.label import LabelSettings, LabelWork, finish, label_alone, label_settings, plan
+from stepward.label import (
+    LabelSettings,
+    LabelWork,
+    MineTask,
+    MiningWork,
+    finish,
+    label_alone,
+    label_settings,
+    mines_in_workers,
+    plan,
+    plan_mined,
+    plan_mining,
+)
 from stepward.label.continuations import IN_FLIGHT
 from stepward.runtime.cluster import ClusterSettings, connect, package_path
 from stepward.runtime.pools import PoolSettings, actor_pool
@@ -29,6 +41,8 @@ from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 
 logger = logging.getLogger("stepward.label")
+Phase: TypeAlias = Literal["mine", "label"]
+TITLES: dict[Phase, str] = {"mine": "Mining", "label": "Labelling"}
 
 
 class LabellingError(RuntimeError):
@@ -39,6 +53,9 @@ class LabelPool(PoolSettings):
     """The actor pool that labels."""
 
     batch_size: int = Field(2000, ge=1, description="rows a batch: the unit of work and of what a kill can cost")
+    mining_batch_size: int = Field(
+        50, ge=1, description="problems a batch, where workers mine: the unit of work and of what a kill can cost"
+    )
     in_flight: int = Field(IN_FLIGHT, ge=1, description="rollouts a worker advances together; no label depends on it")
     max_attempts: int = Field(2, ge=1, description="deaths after which a batch is suspected, and a row given up")
 
@@ -93,32 +110,44 @@ def run_label(settings: LabelJob) -> Labelled:
         track(artifact, settings.tracking)
         return Labelled(artifact.url, artifact.manifest(), time.monotonic() - started, was_finished=True)
     with explain_stop(artifact.url):
-        if not work.planned:
+        mines = mines_in_workers(settings) and not work.planned
+        if not mines and not work.planned:
             plan(settings, work, settings.pool.batch_size)
-        if work.left():
+        if mines or work.left():
             with connect(settings.cluster):
+                if mines:
+                    mine_all(settings, work)
                 label_all(settings, work)
         manifest = finish(settings, work, started)
     track(artifact, settings.tracking)
     return Labelled(artifact.url, manifest, time.monotonic() - started, was_finished=False)
 
 
-def label_all(settings: LabelJob, work: LabelWork) -> None:
+def mine_all(settings: LabelJob, work: LabelWork) -> None:
+    """Mine the problems that are not mined, by the pool, and plan the rows."""
+    mining = MiningWork(settings.artifact("label"), settings.identity())
+    if not mining.planned:
+        plan_mining(settings, work, mining, settings.pool.mining_batch_size)
+    label_all(settings, mining, phase="mine")
+    plan_mined(settings, work, mining, settings.pool.batch_size)
+
+
+def label_all(settings: LabelJob, work: LabelWork, phase: Phase = "label") -> None:
     """Rounds of the pool until every batch is done; suspected batches are labelled alone."""
     pool, batches = settings.pool.resolve(), work.batches()
     left = work.left()
     rows_left = sum(batches[batch] for batch in left)
-    logger.info("%d of %d batches to label, by %d workers", len(left), len(batches), pool.num_actors)
-    with progress("Labelling", sum(batches.values()), sum(batches.values()) - rows_left) as advance:
+    logger.info("%d of %d batches to %s, by %d workers", len(left), len(batches), phase, pool.num_actors)
+    with progress(TITLES[phase], sum(batches.values()), sum(batches.values()) - rows_left) as advance:
         while left:
             begun = work.begun()
             suspects = [batch for batch in left if begun[batch] >= settings.pool.max_attempts]
             fresh = [batch for batch in left if begun[batch] < settings.pool.max_attempts]
             if fresh:
-                _pool_round(settings, pool, work, fresh, advance)
+                _pool_round(settings, pool, work, fresh, advance, phase)
             else:
                 for batch in suspects:
-                    _alone(settings, pool, work, batch, advance)
+                    _alone(settings, pool, work, batch, advance, phase)
             now = work.left()
             if now == left and work.begun() == begun:
                 raise LabellingError("workers died before they began a batch; their logs are in Ray's session folder")
@@ -128,11 +157,16 @@ def label_all(settings: LabelJob, work: LabelWork) -> None:
 
 
 def _pool_round(
-    settings: LabelJob, pool: LabelPool, work: LabelWork, batches: list[str], advance: Callable[[int], None]
+    settings: LabelJob,
+    pool: LabelPool,
+    work: LabelWork,
+    batches: list[str],
+    advance: Callable[[int], None],
+    phase: Phase,
 ) -> None:
     seen: set[str] = set()
     rows = work.batches()
-    for answer in actor_pool(LabelWorker, {"settings": shipped(settings)}, batches, pool):
+    for answer in actor_pool(LabelWorker, {"settings": shipped(settings), "phase": phase}, batches, pool):
         if answer["package"] not in seen:
             seen.add(answer["package"])
             logger.info("Workers use stepward from %s", answer["package"])
@@ -141,7 +175,9 @@ def _pool_round(
         advance(rows[answer["batch"]])
 
 
-def _alone(settings: LabelJob, pool: LabelPool, work: LabelWork, batch: str, advance: Callable[[int], None]) -> None:
+def _alone(
+    settings: LabelJob, pool: LabelPool, work: LabelWork, batch: str, advance: Callable[[int], None], phase: Phase
+) -> None:
     """Label one suspected batch in processes of its own, until one of them lives to the end."""
     import ray
 
@@ -151,7 +187,7 @@ def _alone(settings: LabelJob, pool: LabelPool, work: LabelWork, batch: str, adv
     rows = work.batches()[batch]
     for _ in range(1 + rows * pool.max_attempts):  # each death adds to the count of one row
         try:
-            answer = ray.get(isolated.remote(shipped(settings), batch))
+            answer = ray.get(isolated.remote(shipped(settings), batch, phase))
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
             continue
         if answer["error"]:
@@ -169,15 +205,15 @@ class LabelWorker:
     cannot be built, a full storage) is an answer with `error`, so that the driver can stop and say so.
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._shipped = settings
+    def __init__(self, settings: dict[str, Any], phase: Phase = "label") -> None:
+        self._shipped, self._phase = settings, phase
         self._bench: tuple[LabelWork, Any] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         name = str(batch["item"][0])
         answer = {"batch": name, "error": "", "package": package_path()}
         try:
-            work, task = self._bench or bench(self._shipped)
+            work, task = self._bench or bench(self._shipped, self._phase)
             self._bench = work, task
             if not work.is_done(name):  # by an earlier try of this task, whose worker died at a later batch
                 work.begin(name)
@@ -187,9 +223,9 @@ class LabelWorker:
         return {key: [value] for key, value in answer.items()}
 
 
-def _label_alone(settings: dict[str, Any], batch: str) -> dict[str, Any]:
+def _label_alone(settings: dict[str, Any], batch: str, phase: Phase) -> dict[str, Any]:
     try:
-        work, task = bench(settings)
+        work, task = bench(settings, phase)
         dead = label_alone(work, task, batch, settings["pool"]["max_attempts"])
     except Exception as error:
         return {"dead": 0, "error": f"{type(error).__name__}: {error}"}
@@ -201,9 +237,11 @@ def shipped(settings: LabelJob) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={"overwrite"})
 
 
-def bench(values: dict[str, Any]) -> tuple[LabelWork, Any]:
+def bench(values: dict[str, Any], phase: Phase = "label") -> tuple[LabelWork, Any]:
     """What a worker needs, from shipped settings."""
     settings = label_job(find_wing(values["domain"])).model_validate(values)
+    if phase == "mine":
+        return MiningWork(settings.artifact("label"), settings.identity()), MineTask(settings)
     task = settings.labels.task(settings, settings.pool.in_flight)
     return LabelWork(settings.artifact("label"), settings.identity()), task
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,8 @@ __all__ = ["MathMining"]
 
 class MathMining(Config):
     """Which partial solutions are labelled: every beginning of some sampled solutions, each text once a problem."""
+
+    IN_WORKERS: ClassVar[bool] = True  # sampling takes a model, so the actor pool mines
 
     model: LanguageModelSettings = Field(
         LanguageModelSettings(temperatures=(0.7, 1.0)),
@@ -46,8 +49,10 @@ class MathMining(Config):
 
     def _sample(self, states: MathStates, rng: Rng) -> list[tuple[np.ndarray, MathStates]]:
         """(samples, their states) after 0, 1, 2, … lines; a sample that is over is not in later entries."""
-        proposer = _proposer(self.model)
         steps = [(np.arange(len(states)), states)]
+        if not len(states):
+            return steps
+        proposer = _proposer(self.model)
         while (going := steps[-1][1].ending == Ending.OPEN).any():
             rows, parents = steps[-1][0][going], steps[-1][1].take(going)
             streams = rng.fork(len(steps)).take(rows)

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, Int8, Shaped, UInt64
 
 from stepward.core.batch import ArrayBatch
 from stepward.core.interfaces import Status
+from stepward.domains.math.grading.extraction import final_answer
 
 __all__ = [
     "COLUMNS",
@@ -68,6 +69,34 @@ class MathStates(ArrayBatch):
     last_tokens: Int[np.ndarray, " n"]
     log_prob: Float[np.ndarray, " n"]
     ending: Int8[np.ndarray, " n"]
+
+    def paths(self) -> list[Int[np.ndarray, " _"]]:
+        """Of every state that is over: the rows it went through, the shortest first, and itself.
+
+        Those are the open states of its problem that its text begins with, as far as they are in the batch.
+        """
+        is_open, where = self.ending == Ending.OPEN, {}
+        for i in np.flatnonzero(is_open):
+            where[int(self.problem[i]), self.text[i]] = int(i)
+        paths = []
+        for i in np.flatnonzero(~is_open):
+            problem, text = int(self.problem[i]), self.text[i]
+            ends = [0, *(at + 1 for at, letter in enumerate(text) if letter == "\n")]
+            begun = [where[problem, text[:end]] for end in ends if (problem, text[:end]) in where]
+            paths.append(np.array([*begun, i], np.int64))
+        return paths
+
+    def rollout_columns(self, starts: MathStates) -> dict[str, pa.Array]:
+        """What was added to `starts`, row by row: text, the answer found in it ("" without one), ending, num_tokens."""
+        added = [text[len(start) :] for start, text in zip(starts.text, self.text, strict=True)]
+        answered = self.ending == Ending.ANSWERED
+        answers = [final_answer(text) if yes else "" for text, yes in zip(self.text, answered, strict=True)]
+        return {
+            "text": pa.array(added, pa.string()),
+            "answer": pa.array(answers, pa.string()),
+            "ending": pa.array(self.ending, pa.int8()),
+            "num_tokens": pa.array(self.num_tokens - starts.num_tokens, pa.int32()),
+        }
 
 
 COLUMNS = {

@@ -158,13 +158,15 @@ def test_states_of_a_rule_that_chooses_are_those_it_meets(tmp_path):
     by_hand = pde_states(problems)
     streams = Rng.from_ids(3, by_hand.reference.tolist(), "on-policy")
     for step in range(2):
-        by_hand = mining.policy.build().propose(by_hand, num_candidates=1, rng=streams.fork(step))
+        by_hand = mining.policy_settings().build().propose(by_hand, num_candidates=1, rng=streams.fork(step))
     assert np.allclose(states.fields[states.steps == 2], by_hand.fields, atol=1e-5)
     # a part of the problems meets the same states as all of them
     alone = pde_states(mining.mine(problems.slice(1, 1), 3))
     assert np.allclose(alone.fields, states.fields[states.problem == 1], atol=1e-5)
     with pytest.raises(ValueError, match="not both"):
         PDEMining(policy=rule, on_policy=str(tmp_path))
+    with pytest.raises(ValueError, match="expected one of"):
+        PDEMining(policy={"kind": "no such rule"})
 
 
 def test_a_rollout_that_blew_up_has_no_states_from_there_on(tmp_path):

@@ -11,8 +11,9 @@ import pyarrow as pa
 from jaxtyping import Float
 from pydantic import Field
 
-from stepward.core.config import Config, one_of
+from stepward.core.config import Config, validate
 from stepward.core.interfaces import Proposer
+from stepward.core.registry import lookup
 from stepward.core.seeding import Rng
 from stepward.core.wing import Rejected
 from stepward.domains.pde.generators import GENERATORS, DeterministicGenerator
@@ -26,7 +27,6 @@ from stepward.domains.pde.surrogates import load_surrogate
 SPLITS = ("train", "validation", "test")
 OFFSETS = {"train": 0, "validation": 10_000_000, "test": 20_000_000}  # sample indices of a split: no two share one
 Family = Literal["riemann", "curved", "kelvin", "gaussian"]
-_Policy: Any = one_of({**GENERATORS, **COMPOSING})
 
 
 class PDEProblems(Config):
@@ -102,13 +102,20 @@ class PDEMining(Config):
     on_policy: str | None = Field(
         None, description="folder of a surrogate: label the states of its own rollouts instead of true ones"
     )
-    policy: _Policy | None = Field(
-        None, description="label the states of rollouts of this proposer instead: a generator, or a rule that chooses"
+    policy: dict[str, Any] = Field(
+        {}, description="label the states of rollouts of this proposer instead: its kind and settings; none: as above"
     )
 
     def model_post_init(self, _: object) -> None:
-        if self.on_policy is not None and self.policy is not None:
+        if self.on_policy is not None and self.policy:
             raise ValueError("mining: expected on_policy (the surrogate alone) or policy, not both; leave one out")
+        if self.policy:
+            self.policy_settings()
+
+    def policy_settings(self) -> Any:
+        """The settings of the proposer called `policy`; a ValueError says what is wrong with them."""
+        kind = lookup(GENERATORS | COMPOSING, str(self.policy.get("kind")), kind="proposer")
+        return validate(kind, self.policy)
 
     def mine(self, problems: pa.Table, seed: int) -> pa.Table:
         """States: columns id, problem_id, reference, frame, steps, horizon, fields; deterministic by (seed, id).
@@ -155,7 +162,8 @@ class PDEMining(Config):
     def _build_policy(self) -> Proposer | None:
         if self.on_policy is not None:
             return DeterministicGenerator(load_surrogate(self.on_policy))
-        return None if self.policy is None else self.policy.build()
+        policy: Proposer | None = self.policy_settings().build() if self.policy else None
+        return policy
 
 
 def pde_states(table: pa.Table) -> PDEStates:

@@ -113,6 +113,8 @@ class Wing:
         answers: ``(states) -> texts``, what each finished solution says, equal where two say the same and "" where it
             says nothing: what a vote counts. None where anybody can see whether a solution is right.
         optimisation: settings of gradient descent that suit the learners of this domain, in place of the defaults.
+        baselines: kind of learner -> what differs from that for it, in an experiment.
+        objective: kind of the objective that its reward models are trained for by default.
         evaluation: settings of the evaluate stage (searches, values, samples, …) that suit it, as plain values.
         labels: what a label is: "continuations" (how often the policy solves the problem from here) or "rankings" (how
             good each of K candidates of a state is). Learners learn from these.
@@ -140,6 +142,8 @@ class Wing:
     rollouts: Mapping[str, int] | None = field(default=None)
     answers: Callable[[Any], list[str]] | None = field(default=None)
     optimisation: Mapping[str, Any] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    objective: str = field(default="soft_bce")
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     labels: str = field(default="continuations")
     outcome: str = field(default="solved")

@@ -17,14 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from stepward.core.artifacts import Artifact
-from stepward.core.config import Config
-from stepward.core.stage import StageSettings
-from stepward.core.wing import Wing
+from stepward.core.config import Config, with_defaults
+from stepward.core.stage import STORE, StageSettings, replace_texts
+from stepward.core.wing import Wing, find_wing
 from stepward.evaluate.arms import TrainedGuide
 from stepward.evaluate.settings import BASELINES
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.evaluation import Evaluated, evaluate_job, run_evaluate
-from stepward.runtime.labelling import label_job, run_label
+from stepward.runtime.labelling import LabelJob, label_job, run_label
+from stepward.runtime.pretrain_stage import pretrain_job, run_pretrain
 from stepward.runtime.reporting import Reported, report_job, run_report
 from stepward.runtime.tracking import Tracking
 from stepward.runtime.training import TrainJob, run_train, train_job
@@ -52,6 +53,10 @@ class ExperimentJob(Config):
         return {
             name: block for name in type(self).model_fields if isinstance(block := getattr(self, name), StageSettings)
         }
+
+    @property
+    def wing(self) -> Wing:
+        return find_wing(self.domain)
 
     @model_validator(mode="after")
     def _shared_once(self) -> ExperimentJob:
@@ -95,7 +100,9 @@ class Experimented:
         return self.report.store == self.uri
 
     def _rates(self) -> str:
-        """Solve rates of every guide as a small table."""
+        """Solve rates of every guide as a small table, or what the study says of every arm."""
+        if self.evaluated.lines:
+            return "\n".join(self.evaluated.lines)
         metrics, problems = self.evaluated.metrics, self.evaluated.metrics["num_problems"]
         table = Table()
         table.add_column("guide")
@@ -114,6 +121,7 @@ def experiment_job(wing: Wing) -> type[ExperimentJob]:
     """Settings of an experiment on a domain: one block a stage, and one a reward model that is trained."""
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
+        **{name: _block(job, f"what is trained first: {name}") for name, job in _pretrain_jobs(wing).items()},
         "label": _block(label_job(wing), "labels"),
         **{name: _block(job, f"the reward model {name}") for name, job in _train_jobs(wing).items()},
         **({"tune": _block(tune_job(wing), "a sweep around the first reward model")} if wing.learners else {}),
@@ -153,9 +161,13 @@ def stages(settings: ExperimentJob) -> Iterator[Stage]:
         "evaluate": ("Evaluate", "evaluate", run_evaluate),
         "report": ("Report", "report", run_report),
     }
+    moves = _moves(settings)
     for name, block in settings.blocks.items():
         title, stage, run = runs.get(name, (f"Train {name}", "train", run_train))
+        if not isinstance(block, TrainJob) and name not in runs:
+            title, stage, run = f"Pretrain: {name}", "pretrain", run_pretrain
         filled = block.model_copy(update=_filled(settings, name, block))
+        filled = replace_texts(filled, lambda text: moves.get(text, text))
         yield Stage(title, filled.artifact(stage), run, filled)
 
 
@@ -177,6 +189,9 @@ def _filled(settings: ExperimentJob, name: str, block: StageSettings) -> dict[st
         "labels": artifact_name(settings, "label"),
         "evaluate": artifact_name(settings, "evaluate"),
     }
+    label = settings.blocks["label"]
+    if "problems" in label.model_fields_set and isinstance(label, LabelJob):
+        inputs["problems"] = label.problems
     if "tune" in settings.blocks:
         inputs["tune"] = artifact_name(settings, "tune")
     own = type(block).model_fields.keys() - block.model_fields_set
@@ -184,6 +199,18 @@ def _filled(settings: ExperimentJob, name: str, block: StageSettings) -> dict[st
     if "guides" in own:
         update["guides"] = {guide: _renamed(value, trained) for guide, value in block.guides.items()}  # type: ignore[attr-defined]
     return update
+
+
+def _moves(settings: ExperimentJob) -> dict[str, str]:
+    """Artifacts of the experiment "default", as settings of a domain name them -> those of this experiment."""
+    moves = {}
+    for name, block in settings.blocks.items():
+        stage = "train" if isinstance(block, TrainJob) else "pretrain"
+        if isinstance(block, TrainJob) or name in settings.wing.pretrained:
+            place = f"{STORE}/{settings.domain}/{stage}"
+            default = type(block).model_fields["name"].default
+            moves[f"{place}/{default}"] = f"{place}/{artifact_name(settings, name)}"
+    return moves
 
 
 def artifact_name(settings: ExperimentJob, block: str) -> str:
@@ -199,7 +226,7 @@ def artifact_name(settings: ExperimentJob, block: str) -> str:
 
 def _names_an_input(block: StageSettings, key: str) -> bool:
     """Whether a field holds the name of an artifact (or is the seed); `labels` of the label stage, say, is a block."""
-    return key == "seed" or isinstance(getattr(block, key), str | None)
+    return key in ("seed", "problems") or isinstance(getattr(block, key), str | None)
 
 
 def _renamed(guide: Any, trained: dict[str, str]) -> Any:
@@ -211,6 +238,14 @@ def _renamed(guide: Any, trained: dict[str, str]) -> Any:
 def _block(job: Any, description: str) -> tuple[Any, Any]:
     """A field of an experiment: the settings of a stage, by default those of its job without arguments."""
     return job, Field(job(), description=description)
+
+
+def _pretrain_jobs(wing: Wing) -> dict[str, type[StageSettings]]:
+    """What the domain trains before it can label, each with the defaults it has in an experiment."""
+    if not wing.pretrained:
+        return {}
+    base = pretrain_job(wing)
+    return {name: with_defaults(base, values) if values else base for name, values in wing.pretrained.items()}
 
 
 def _train_jobs(wing: Wing) -> dict[str, type[TrainJob]]:
@@ -228,6 +263,9 @@ def _train_jobs(wing: Wing) -> dict[str, type[TrainJob]]:
             "name": (str, Field(name, pattern=r"^[A-Za-z0-9._-]+$", description="name of the artifact to make")),
             "learner": (annotation.rebuild_annotation(), learner),
         }
+        if kind in wing.baselines:
+            descent = with_defaults(base.model_fields["optimisation"].annotation, wing.baselines[kind])  # type: ignore[arg-type]
+            fields["optimisation"] = (descent, Field(descent(), description="gradient descent"))
         jobs[name] = create_model(f"Train{name.capitalize()}", __base__=base, __module__=__name__, **fields)
     return jobs
 

@@ -24,7 +24,7 @@ class Progress:
     Attributes:
         epochs_done: whole epochs behind it.
         history: metrics of each of them; the key "epoch" counts from 1.
-        best_epoch: epoch of the lowest validation loss so far; 0 before the first.
+        best_epoch: epoch whose weights are kept, that of the lowest validation loss so far; 0 before the first.
         best_loss: that loss.
     """
 
@@ -33,11 +33,11 @@ class Progress:
     best_epoch: int = 0
     best_loss: float = float("inf")
 
-    def note(self, metrics: dict[str, float]) -> bool:
-        """Add the metrics of an epoch; True if it is the best so far."""
+    def note(self, metrics: dict[str, float], *, keep_last: bool = False) -> bool:
+        """Add the metrics of an epoch; True if its weights are to be kept: it is the best so far, or just the last."""
         self.epochs_done += 1
         self.history.append({"epoch": self.epochs_done, **metrics})
-        better = metrics["validation_loss"] < self.best_loss
+        better = keep_last or metrics["validation_loss"] < self.best_loss
         if better:
             self.best_epoch, self.best_loss = self.epochs_done, metrics["validation_loss"]
         return better

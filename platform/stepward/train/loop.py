@@ -91,7 +91,8 @@ def epochs(
         found = {"train_loss": loss, "validation_loss": agree(_validation_loss(logits, validation))}
         if judge is not None:
             found |= judge(logits.sigmoid().double().cpu().numpy())
-        if progress.note(found | {"learning_rate": optimiser.param_groups[0]["lr"]}):
+        metrics = found | {"learning_rate": optimiser.param_groups[0]["lr"]}
+        if progress.note(metrics, keep_last=optimisation.keep == "last"):
             best = plain(module.state_dict())
         yield Checkpoint(plain(module.state_dict()), best, optimiser.state_dict(), progress)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stepward.core.config import Config
 
@@ -23,7 +24,17 @@ class Optimisation(Config):
     patience: int = Field(
         0, ge=0, description="epochs without a better validation loss after which training ends; 0: never"
     )
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="weights to keep: those of the lowest validation loss, or the last, for objectives it cannot judge",
+    )
     mixed_precision: bool = Field(True, description="bfloat16 forward passes on GPUs; CPUs compute in float32 always")
+
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> Optimisation:
+        if self.keep == "last" and self.patience:
+            raise ValueError("keep='last': patience would have no effect; leave it out")
+        return self
 
     def rate(self, step: int, num_steps: int) -> float:
         """Learning rate of step 0 … num_steps − 1: a function of the step, so that there is no scheduler to restore."""

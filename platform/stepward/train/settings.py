@@ -9,7 +9,7 @@ from pydantic import Field, create_model, model_validator
 from stepward.core.config import one_of, with_defaults
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Fittable, Wing
-from stepward.train.objectives import Objective, SoftBCE
+from stepward.train.objectives import OBJECTIVES, Objective, SoftBCE
 from stepward.train.optimisation import Optimisation
 from stepward.train.subset import LabelSubset
 
@@ -58,6 +58,7 @@ def train_settings(wing: Wing, base: type[TrainSettings] = TrainSettings) -> typ
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
         "learner": (one_of(wing.learners), Field(first(), description="the reward model that is learned")),
+        "objective": (Objective, Field(OBJECTIVES[wing.objective](), description="what the model is trained for")),
         "optimisation": (descent, Field(descent(), description="gradient descent")),
     }
     if wing.labels == "rankings":

@@ -224,3 +224,15 @@ def test_pooled_rows_stay_in_the_bundle_of_the_first():
     inputs = {"x": np.array([[1.0], [2.0], [1.0]], np.float32)}
     examples = make_examples(inputs, np.ones(3), np.full(3, 2.0), SoftBCE(), bundles=np.array([7, 8, 9]))
     assert examples.together.tolist() == [7, 8]
+
+
+def test_the_last_epoch_is_kept_where_the_validation_loss_does_not_judge():
+    """At a rate that is much too high an early epoch is the best, and the last one is the last."""
+    rates = {"learning_rate": 3.0, "warmup_fraction": 0.0, "final_fraction": 1.0}
+    best, last = run(4, **rates), run(4, keep="last", **rates)
+    assert last.progress.best_epoch == 4
+    assert best.progress.best_epoch < 4
+    assert same(last.best, last.weights)
+    assert not same(best.best, best.weights)
+    with pytest.raises(ValueError, match="patience"):
+        Optimisation(keep="last", patience=2)

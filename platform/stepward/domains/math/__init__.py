@@ -5,7 +5,7 @@ from __future__ import annotations
 from stepward.core.wing import Wing
 from stepward.domains.math.answers import stated_answers
 from stepward.domains.math.data import MathProblems
-from stepward.domains.math.defaults import EVALUATION, OPTIMISATION
+from stepward.domains.math.defaults import BASELINES, EVALUATION, OPTIMISATION
 from stepward.domains.math.mining import MathMining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution, Rejected
 from stepward.domains.math.rewards.hmm import MathHMM
@@ -46,6 +46,8 @@ wing = Wing(
     rollouts={"train": 8, "validation": 64, "test": 16},
     answers=stated_answers,
     optimisation=OPTIMISATION,
+    baselines=BASELINES,
+    objective="hard_bce",
     evaluation=EVALUATION,
     pretraining="language_model",
 )

@@ -18,7 +18,7 @@ from stepward.search.registry import build_search
 ENUMERATE = "enumerate"  # the proposer that lists every action, where a domain has finitely many
 
 
-BASELINES = {"hmm": "hmm", "orm": "outcome"}  # name of a guide -> kind of learner
+BASELINES = {"hmm": "hmm", "orm": "outcome", "critic": "feature_critic"}  # name of a guide -> kind of learner
 
 
 class SearchPlan(Config):

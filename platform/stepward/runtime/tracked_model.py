@@ -38,7 +38,9 @@ class TrackedReward(PythonModel):
         self.reward = load_trained(folder, self.wing)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
-        """One score a row, of the step that led to the state."""
+        """One score a row, of the step that led to the state; where a domain scores steps, of the step of the row."""
+        if self.wing.steps is not None:
+            return self.reward.score(*self.wing.steps(pa.Table.from_pandas(model_input, preserve_index=False)))
         states = self.wing.states(state_table(model_input))
         return self.reward.score(states, states)
 
@@ -99,11 +101,13 @@ def _example(manifest: Manifest, folder: Folder) -> dict[str, Any]:
     source = manifest.inputs.get("label", {}).get("url")
     if source is None or not Folder(source).exists(MANIFEST):
         return {}
-    labels = Folder(source)
+    labels, wing = Folder(source), find_wing(folder.read_json("reward.json")["domain"])
+    if wing.steps is not None:
+        return {}  # fields are too large to show
     first = next(name for name in labels.files("labels") if name.endswith(".parquet"))
     table = labels.read_table(first)
     rows = table.select([name for name in table.column_names if name not in LABEL_COLUMNS]).slice(0, 5).to_pylist()
-    frame, wing = pd.DataFrame(rows), find_wing(folder.read_json("reward.json")["domain"])
+    frame = pd.DataFrame(rows)
     states = wing.states(state_table(frame))
     scores = load_trained(folder, wing).score(states, states)
     return {"input_example": frame, "signature": mlflow.models.infer_signature(frame, scores)}

@@ -9,6 +9,7 @@ from stepward.domains.pde.generators import GENERATORS
 from stepward.domains.pde.proposer import COMPOSING
 from stepward.domains.pde.rewards import LEARNERS, REWARDS, TrainedSettings
 from stepward.domains.pde.states import PDE, PDEStates
+from stepward.domains.pde.steps import pde_steps
 from stepward.domains.pde.verifier import ReferenceVerifier
 
 __all__ = ["PDE", "PDEMining", "PDEProblems", "PDEStates", "ReferenceVerifier", "wing"]
@@ -30,4 +31,5 @@ wing = Wing(
     label_defaults=defaults.LABELS,
     optimisation=defaults.OPTIMISATION,
     evaluation=EVALUATION,
+    steps=pde_steps,
 )

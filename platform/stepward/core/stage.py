@@ -10,9 +10,11 @@ from pydantic import Field
 
 from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, load_config, peek
+from stepward.core.weights import weights_digest
 from stepward.core.wing import Wing, find_wing
 
 T = TypeVar("T")
+FOLDERS = "folders_sha256"  # part of an identity that is no setting
 STORE = "artifacts"  # the store that settings of a domain name artifacts in; see `StageSettings.here`
 
 
@@ -28,8 +30,15 @@ class StageSettings(Config):
     overwrite: bool = Field(False, description="delete an artifact of this name first")
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide what is made."""
-        return {k: v for k, v in self.model_dump(mode="json").items() if k not in self.NOT_IDENTITY}
+        """The settings that decide what is made.
+
+        Where they name local folders with weights, `FOLDERS` holds digests of these: a path may hold others later.
+        """
+        plain = {k: v for k, v in self.model_dump(mode="json").items() if k not in self.NOT_IDENTITY}
+        own = f"{STORE}/{self.domain}/"
+        named = {text for text in texts_of(plain) if not text.startswith(own)}  # artifacts are inputs
+        digests = {text: digest for text in sorted(named) if (digest := weights_digest(text))}
+        return plain | ({FOLDERS: digests} if digests else {})
 
     def artifact(self, stage: str, name: str | None = None) -> Artifact:
         """The artifact of a stage in this store and domain; by default the one these settings make."""

@@ -18,7 +18,7 @@ from pydantic import Field
 from stepward.core.artifacts import Artifact
 from stepward.core.config import validate
 from stepward.core.seeding import Rng
-from stepward.core.stage import StageSettings
+from stepward.core.stage import FOLDERS, StageSettings
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import build_guide
 from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
@@ -142,6 +142,7 @@ def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:
     if sources.evaluate.manifest is None or sources.label.manifest is None or wing.texts is None:
         return None
     identity = sources.evaluate.manifest.identity | {"store": settings.store, "domain": settings.domain}
+    identity.pop(FOLDERS, None)
     evaluation: EvaluateSettings = validate(evaluate_settings(wing), identity)
     search, plan = next(iter(evaluation.searches.items()))
     arm = next(iter(evaluation.arms(search)))

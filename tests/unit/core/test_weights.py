@@ -1,0 +1,55 @@
+"""Models are told apart by the content of their folders."""
+
+from pathlib import Path
+
+import pytest
+
+from stepward.core.stage import FOLDERS, StageSettings
+from stepward.core.weights import weights_digest
+
+
+class Naming(StageSettings):
+    model: str = ""
+
+
+def folder(path: Path, weights: bytes = b"weights", **files: str) -> Path:
+    path.mkdir()
+    (path / "model.safetensors").write_bytes(weights)
+    for name, text in files.items():
+        (path / f"{name}.json").write_text(text)
+    return path
+
+
+def test_equal_content_elsewhere_is_the_same_and_other_content_is_not(tmp_path: Path) -> None:
+    first = folder(tmp_path / "a", config="{}")
+    (first / "checkpoint").mkdir()
+    (first / "notes.md").write_text("nothing of weight")
+    assert weights_digest(str(first)) == weights_digest(str(folder(tmp_path / "b", config="{}")))
+    others = [
+        folder(tmp_path / "c", b"others", config="{}"),
+        folder(tmp_path / "d", config='{"x": 1}'),
+        folder(tmp_path / "e", config="{}", tokenizer="{}"),
+    ]
+    digests = [weights_digest(str(path)) for path in (first, *others)]
+    assert len(set(digests)) == 4
+    (first / "model.safetensors").write_bytes(b"retrained")
+    assert weights_digest(str(first)) not in digests
+
+
+@pytest.mark.parametrize("text", ["", "embedded", "Qwen/Qwen2.5-0.5B", "{question}\n", "x" * 5000, "a\0b"])
+def test_texts_that_name_no_folder(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert weights_digest(text) is None
+    assert FOLDERS not in Naming(model=text).identity()
+
+
+def test_identities_hold_the_digest_of_what_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(folder(tmp_path / "model"))
+    before = Naming(model=path).identity()
+    assert before[FOLDERS] == {path: weights_digest(path)}
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"retrained")
+    assert Naming(model=path).identity() != before
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "artifacts" / "walk" / "pretrain").mkdir(parents=True)
+    folder(tmp_path / "artifacts" / "walk" / "pretrain" / "default")
+    assert FOLDERS not in Naming(model="artifacts/walk/pretrain/default").identity(), "artifacts are inputs"

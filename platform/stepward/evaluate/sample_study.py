@@ -188,7 +188,8 @@ def gap_rows(
                 continue
             gain = outcomes.solved(method, size) - base
             draws = rng.integers(0, len(gain), (num_resamples, len(gain)), dtype=np.int32)
-            shares = gain[draws].sum(axis=1) / np.maximum((bound - base)[draws].sum(axis=1), 1e-12)
+            gains, ways = gain[draws].sum(axis=1), (bound - base)[draws].sum(axis=1)
+            shares = gains[ways > 0] / ways[ways > 0]  # a resample without a gap has no share of it
             low, high = np.quantile(shares, [(1 - confidence) / 2, (1 + confidence) / 2])
             yield asdict(method) | {
                 "size": size,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stepward.core.artifacts import Manifest, content_digest
 from stepward.core.cost import KINDS
@@ -57,6 +58,8 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
         metrics["minimum_detectable_effect"] = effect.effect
     folder.write_json("metrics.json", metrics)
     _write_runs(work, outcomes, metrics)
+    if "samples" in tables:
+        _write_sample_runs(work, tables["samples"], metrics)
     folder.delete("shards")
     digested = [outcomes.drop_columns(list(MEASURED)), *(table for name, table in tables.items() if name != "costs")]
     totals = {kind: float(outcomes[kind].to_numpy().sum()) for kind in KINDS if kind not in MEASURED}
@@ -67,7 +70,7 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
         inputs=work.inputs(),
         rows={name: len(table) for name, table in (tables | {"outcomes": outcomes}).items()},
         cost=totals | {"seconds": seconds},
-        facts={"minimum_detectable_effect": str(effect), "arms": list(settings.guides), "split": settings.split},
+        facts={"minimum_detectable_effect": str(effect), "arms": arms(tables, settings), "split": settings.split},
     )
 
 
@@ -110,6 +113,12 @@ def sample_tables(work: EvaluateWork, outcomes: pa.Table) -> dict[str, pa.Table]
     }
 
 
+def arms(tables: dict[str, pa.Table], settings: EvaluateSettings) -> list[str]:
+    """Guides, and what chooses among samples without one."""
+    others = tables["samples"]["arm"].unique().to_pylist() if "samples" in tables else []
+    return list(dict.fromkeys([*settings.guides, *others]))
+
+
 def _ordered(table: pa.Table) -> pa.Table:
     """The columns that name a row first."""
     first = [name for name in KEYS if name in table.column_names]
@@ -137,3 +146,18 @@ def _write_runs(work: EvaluateWork, outcomes: pa.Table, metrics: dict[str, float
         work.folder.write_json(f"{here}/params.json", params | {"split": work.settings.split})
         work.folder.write_json(f"{here}/metrics.json", own)
         work.folder.write_table(f"{here}/history.parquet", solve_curve(costs, plan.budget))
+
+
+def _write_sample_runs(work: EvaluateWork, rates: pa.Table, metrics: dict[str, float]) -> None:
+    """A folder `runs/<arm>/` for everything that chooses among samples; its history is the solve rate against N."""
+    chosen = rates.filter(rates["chosen"])
+    for arm in chosen["arm"].unique().to_pylist():
+        rows = chosen.filter(pc.equal(chosen["arm"], arm))
+        guide = work.settings.guides.get(arm)
+        params = {"rule": rows["rule"][0].as_py(), "aggregation": rows["aggregation"][0].as_py()}
+        params |= {"guide": None if guide is None else guide.model_dump(mode="json"), "split": work.settings.split}
+        own = {name.removeprefix(f"{arm}/"): value for name, value in metrics.items() if name.startswith(f"{arm}/")}
+        work.folder.write_json(f"runs/{arm}/params.json", params)
+        work.folder.write_json(f"runs/{arm}/metrics.json", own)
+        curve = pa.table({"step": rows["size"], "solve_rate": rows["solve_rate"], "flops": rows["flops"]})
+        work.folder.write_table(f"runs/{arm}/history.parquet", curve)

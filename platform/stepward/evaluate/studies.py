@@ -21,7 +21,7 @@ class Study:
         work: (settings, shard_size) -> items of work.
         finish: (work, seconds) -> manifest.
         foresight: (work) -> what can be found at all.
-        words: (arm, metrics) -> an arm in a few words; "" where the runtime has its own.
+        words: (arm, metrics) -> an arm in a few words; "" where the runtime has its own, of arms that were searched.
         shard_size: problems an item by default.
     """
 
@@ -32,11 +32,6 @@ class Study:
     foresight: str
     words: str
     shard_size: int
-
-    @property
-    def has_lines(self) -> bool:
-        """Whether the study says itself what came out of an arm."""
-        return bool(self.words)
 
     def line(self, arm: str, metrics: dict[str, float]) -> str:
         """An arm in a few words."""
@@ -55,7 +50,7 @@ STUDIES = {
         work="stepward.evaluate.work:EvaluateWork",
         finish="stepward.evaluate.stage:finish",
         foresight="stepward.evaluate.studies:detectable",
-        words="",
+        words="stepward.evaluate.summary:sample_line",
         shard_size=1000,
     ),
     "error": Study(

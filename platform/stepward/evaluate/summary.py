@@ -10,12 +10,17 @@ import pyarrow as pa
 from stepward.evaluate.settings import EvaluateSettings
 
 RANKING = ("spearman", "sibling_spearman", "sibling_accuracy", "top1_accuracy", "top1_regret")
+AT_FLOPS = "solve_rate_at_flops_of_"
 CALIBRATION = ("ece", "ece_monte_carlo", "brier_exact", "brier_monte_carlo")
 
 
 def summary(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[str, float]:
-    """``<guide>/<figure>`` -> value, of the first search, and ``coverage/<method>``; undefined figures are left out."""
+    """``<arm>/<figure>`` -> value, of the first search, of values and of samples, and ``coverage/<method>``.
+
+    Figures that are not defined are left out.
+    """
     found = dict(_searches(tables, settings)) | dict(_values(tables)) | dict(_labels(tables))
+    found |= dict(_samples(tables))
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
@@ -47,6 +52,42 @@ def _values(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
         after = "" if row["calibration"] == "none" else f"_{row['calibration']}"
         for figure in CALIBRATION:
             yield f"{row['arm']}/{figure}{after}{_subset(row)}", row.get(figure)
+
+
+def _samples(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
+    """Of every arm's choice among samples: what it solves of N, what that costs, and where it stands at equal cost."""
+    chosen: dict[str, tuple[str, str]] = {}
+    for row in _rows(tables, "samples", chosen=True):
+        chosen[row["arm"]] = row["rule"], row["aggregation"]
+        yield f"{row['arm']}/solve_rate_of_{row['size']}", row["solve_rate"]
+        yield f"{row['arm']}/flops_of_{row['size']}", row["flops"]
+        yield "num_problems", row["num_problems"]
+    for row in _rows(tables, "gaps"):
+        if (row["rule"], row["aggregation"]) == chosen.get(row["arm"]):
+            yield f"{row['arm']}/share_of_gap_of_{row['size']}", row["share"]
+    for row in _rows(tables, "matched"):
+        at = f"at_flops_of_{row['budget']}"
+        name = f"{row['arm']}/minus_{row['reference']}_{at}"
+        yield from ((name, row["difference"]), (f"{name}_low", row["low"]), (f"{name}_high", row["high"]))
+        yield f"{row['arm']}/solve_rate_{at}", row["mean"]
+        yield f"{row['reference']}/solve_rate_{at}", row["reference_mean"]
+
+
+def sample_line(arm: str, metrics: Mapping[str, float]) -> str:
+    """An arm of a sample study in a few words: solve rates at equal computation; "" where there is none."""
+    found = {}
+    for name, value in metrics.items():
+        own, _, figure = name.partition("/")
+        if own == arm and figure.startswith(AT_FLOPS):
+            found[int(figure.removeprefix(AT_FLOPS))] = value
+    if not found:
+        whole = {int(n.rsplit("_", 1)[1]): v for n, v in metrics.items() if n.startswith(f"{arm}/solve_rate_of_")}
+        return "of N samples, whatever it costs: " + _listed(whole) if whole else ""
+    return "solved at the FLOPs of N samples: " + _listed(found)
+
+
+def _listed(rates: Mapping[int, float]) -> str:
+    return "  ".join(f"{size}: {rates[size]:.3f}" for size in sorted(rates))
 
 
 def _labels(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:

@@ -101,7 +101,8 @@ def run_evaluate(settings: EvaluateJob) -> Evaluated:
         manifest = study.part("finish")(work, time.monotonic() - started)
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
-    lines = tuple(f"  {arm:<18} {study.line(arm, metrics)}" for arm in manifest.facts["arms"] if study.has_lines)
+    words = {arm: study.line(arm, metrics) for arm in manifest.facts["arms"]}
+    lines = tuple(f"  {arm:<18} {line}" for arm, line in words.items() if line)
     budgets = getattr(settings, "budgets", ())
     return Evaluated(artifact.url, manifest, metrics, budgets, time.monotonic() - started, finished, lines)
 

@@ -20,6 +20,11 @@ EVALUATION: dict[str, Any] = {
         "likelihood_prm": {"kind": "composite", "parts": {"likelihood": {"weight": 0.1}, "prm": {"transform": "log"}}},
     },
     "searches": {
+        "best_first_4": {
+            "search": {"kind": "best_first", "num_candidates": 4},
+            "budget": 12,
+            "guides": ("prm",),
+        },
         "beam_4x4": {
             "search": {"kind": "beam", "width": 4, "num_candidates": 4, "num_solutions": 4, "scoring": _PRODUCT},
             "budget": 64,
@@ -28,11 +33,6 @@ EVALUATION: dict[str, Any] = {
         "dvts_4x4": {
             "search": {"kind": "dvts", "num_trees": 4, "num_candidates": 4, "scoring": _PRODUCT},
             "budget": 64,
-            "guides": ("prm",),
-        },
-        "best_first_4": {
-            "search": {"kind": "best_first", "num_candidates": 4},
-            "budget": 12,
             "guides": ("prm",),
         },
         "particles_8": {

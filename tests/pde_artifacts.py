@@ -1,4 +1,4 @@
-"""Small finished artifacts of surrogate rollouts, every stage made in this process, for tests of the stages after them."""
+"""Small finished artifacts of surrogate rollouts, every stage made in this process, for tests of later stages."""
 
 from pathlib import Path
 from time import monotonic

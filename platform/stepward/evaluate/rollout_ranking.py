@@ -1,7 +1,7 @@
-"""How well guides order the candidates of held-out states, from the rankings of the label stage.
+"""How well guides order the candidates of held-out states.
 
-A state's kept candidates are evenly spaced in rank among all K, the best, the median and the worst among them, so the
-figures are of pairs that are evenly spread over the ranking.
+The label stage made K candidates of every state and kept the errors of all of them. They are made again here, from the
+same streams, so that guides are judged on all K and not on those few whose fields were kept.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 
-from stepward.core.interfaces import RewardModel
+from stepward.core.batch import repeat
+from stepward.core.interfaces import Proposer, RewardModel
+from stepward.core.seeding import Rng
 from stepward.core.storage import Folder
-from stepward.domains.pde.data import fields_of
+from stepward.domains.pde.data import fields_of, pde_states
 from stepward.domains.pde.rewards.objectives import ranking_metrics
 from stepward.domains.pde.states import PDEStates, advance, roots
 
-COLUMNS = ["id", "problem_id", "fields", "deterministic", "candidates", "kept_errors"]
+COLUMNS = ["id", "problem_id", "reference", "frame", "steps", "horizon", "fields", "errors"]
 FIGURES = ("pairs", "triplet", "spearman", "regret")
+IN_FLIGHT = 2048  # candidates in memory at once
 
 
-def held_out_rankings(labels: Folder, split: str) -> pa.Table:
-    """Rankings of a split whose errors are all finite, ordered by id.
+def held_out_rankings(labels: Folder, split: str, max_states: int, seed: int) -> pa.Table:
+    """At most `max_states` labelled states of a split, drawn by (seed, id), ordered by id; those with a candidate that
+    blew up are left out.
 
     Raises:
         ValueError: there is none.
@@ -34,15 +38,21 @@ def held_out_rankings(labels: Folder, split: str) -> pa.Table:
     tables = [labels.read_table(name, COLUMNS) for name in names]
     table = pa.concat_tables(tables).sort_by("id").combine_chunks() if tables else None
     if table is not None and len(table):
-        table = table.take(np.flatnonzero(np.isfinite(fields_of(table, "kept_errors")).all(axis=1)))
+        table = table.take(np.flatnonzero(np.isfinite(fields_of(table, "errors")).all(axis=1)))
     if table is None or not len(table):
         raise ValueError(f"{labels.url}: expected rankings of split {split!r}, found none. Label that split first.")
-    return table
+    points = Rng.from_ids(seed, table["id"].to_pylist(), "held out").uniform(1)[:, 0]
+    return table.take(np.sort(np.argsort(points, kind="stable")[:max_states]))
 
 
-def ranking_table(rankings: pa.Table, guide: RewardModel) -> pa.Table:
-    """One row a state: id, problem_id, the figures of `ranking_metrics`, and lists of all scores and errors."""
-    scores, errors = score_all(rankings, guide), fields_of(rankings, "kept_errors").astype(np.float64)
+def ranking_table(rankings: pa.Table, guide: RewardModel, *, proposer: Proposer, seed: int) -> pa.Table:
+    """One row a state: id, problem_id, the figures of `ranking_metrics`, and lists of all scores and errors.
+
+    Args:
+        proposer, seed: that the labels were made with.
+    """
+    errors = fields_of(rankings, "errors").astype(np.float64)
+    scores = score_all(rankings, guide, proposer=proposer, seed=seed)
     figures = ranking_metrics(torch.from_numpy(scores), torch.from_numpy(errors))
     columns: dict[str, Any] = {"id": rankings["id"], "problem_id": rankings["problem_id"]}
     columns |= {name: pa.array(figures[name].numpy(), pa.float64()) for name in FIGURES}
@@ -53,14 +63,17 @@ def ranking_table(rankings: pa.Table, guide: RewardModel) -> pa.Table:
     return pa.table(columns)
 
 
-def score_all(rankings: pa.Table, guide: RewardModel, states: int = 16) -> Float[np.ndarray, "n k"]:
-    """Scores of all kept candidates, some states at a time."""
-    parts = []
-    for first in range(0, len(rankings), states):
-        piece = rankings.slice(first, states)
-        candidates = fields_of(piece, "candidates")
-        parents, children = steps_of(fields_of(piece), fields_of(piece, "deterministic"), candidates)
-        parts.append(guide.score(parents, children).reshape(len(piece), candidates.shape[1]))
+def score_all(rankings: pa.Table, guide: RewardModel, *, proposer: Proposer, seed: int) -> Float[np.ndarray, "n k"]:
+    """Scores of all candidates, in the order in which they were proposed, some states at a time."""
+    num_candidates = fields_of(rankings, "errors").shape[1]
+    size, parts = max(1, IN_FLIGHT // num_candidates), []
+    for first in range(0, len(rankings), size):
+        piece = rankings.slice(first, size).combine_chunks()
+        states = pde_states(piece)
+        rng = Rng.from_ids(seed, piece["id"].to_pylist(), "candidates")
+        children = proposer.propose(states, num_candidates=num_candidates, rng=rng)
+        scores = guide.score(repeat(states, num_candidates), children)
+        parts.append(scores.reshape(len(piece), num_candidates))
     return np.concatenate(parts).astype(np.float64)
 
 

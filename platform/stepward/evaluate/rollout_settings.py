@@ -96,6 +96,7 @@ class RolloutSettings(StageSettings):
     ranked: tuple[str, ...] | None = Field(
         None, description="guides whose rankings are judged; none: all but those that combine others or know the truth"
     )
+    max_ranked: int = Field(200, ge=2, description="held-out states whose candidates are ranked, all K of each")
     ranking_reference: str | None = Field(
         "near_deterministic", description="guide that other rankings are held against"
     )

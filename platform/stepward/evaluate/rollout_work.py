@@ -15,6 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stepward.core.artifacts import Artifact, ArtifactError
+from stepward.core.config import validate
+from stepward.core.interfaces import Proposer
+from stepward.core.registry import lookup
 from stepward.core.wing import Wing
 from stepward.evaluate.rollout_arms import arm_inputs, build_rollout_guide
 from stepward.evaluate.rollout_ranking import held_out_rankings, ranking_table
@@ -81,7 +84,9 @@ class RolloutWork:
             problems = self.problems.slice(0, self.settings.num_pictures).combine_chunks()
             table = picture_table(problems, name, self.settings, self.wing)
         else:
-            table = ranking_table(self._rankings, build_rollout_guide(name, self.settings, self.wing))
+            guide = build_rollout_guide(name, self.settings, self.wing)
+            made = self.labels.manifest()
+            table = ranking_table(self._rankings, guide, proposer=self._labelling_proposer, seed=made.seed)
         self.folder.write_table(f"shards/{item}.parquet", table)
 
     def rollouts(self) -> pa.Table:
@@ -108,7 +113,16 @@ class RolloutWork:
 
     @cached_property
     def _rankings(self) -> pa.Table:
-        return held_out_rankings(self.labels.folder, self.settings.split)
+        settings = self.settings
+        return held_out_rankings(self.labels.folder, settings.split, settings.max_ranked, settings.seed)
+
+    @cached_property
+    def _labelling_proposer(self) -> Proposer:
+        """The proposer whose candidates were labelled."""
+        described = self.labels.manifest().identity["proposer"]
+        kind = lookup(self.wing.proposers, described["kind"], kind="proposer")
+        proposer: Proposer = self.settings.here(validate(kind, described)).build()  # type: ignore[attr-defined]
+        return proposer
 
     def _joined(self, kind: str, column: str, row: str) -> pa.Table:
         parts = []

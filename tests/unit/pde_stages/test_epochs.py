@@ -13,8 +13,8 @@ from stepward.domains.pde.rewards.fitting import TwoHinge
 from stepward.domains.pde.surrogates import LatentSettings, SurrogateFit, UNetSettings, build_surrogate
 from stepward.train import Checkpoint, seeded_module
 from stepward.train.rankings import (
-    Rankings,
     RankingOptimisation,
+    Rankings,
     ranking_epochs,
     read_rankings,
     subset_of,

@@ -5,9 +5,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pde_artifacts import K, make_rankings, ranking_label_settings
+from pde_artifacts import K, make_rankings, ranking_label_settings, rollout_settings_of
 from stepward.core.artifacts import Artifact
-from stepward.domains.pde.data import fields_of, tensor_column
+from stepward.core.seeding import Rng
+from stepward.domains.pde.data import fields_of, pde_states, tensor_column
+from stepward.domains.pde.verifier import ReferenceVerifier
+from stepward.evaluate.rollout_arms import Oracle
+from stepward.evaluate.rollout_ranking import held_out_rankings, score_all
+from stepward.evaluate.rollout_work import RolloutWork
 from stepward.label.ranking_task import RankingTask
 
 
@@ -48,10 +53,6 @@ def test_headroom_is_what_the_best_of_k_saves(store: Path) -> None:
 
 
 def test_baselines_are_errors_of_the_deterministic_output_and_of_the_mean(store: Path) -> None:
-    from stepward.core.seeding import Rng
-    from stepward.domains.pde.data import pde_states
-    from stepward.domains.pde.verifier import ReferenceVerifier
-
     settings = ranking_label_settings(store)
     _, table = labels_of(store)
     states = pde_states(table)
@@ -76,3 +77,13 @@ def test_a_row_that_is_not_finite_is_a_dead_letter_and_its_neighbours_are_labell
     assert labels["id"].to_pylist() == [rows["id"][0].as_py(), rows["id"][2].as_py()]
     assert [row.id for row in rejected] == [rows["id"][1].as_py()] and "finite" in rejected[0].error
     assert task.no_labels(rows).schema.names == labels.schema.names
+
+
+def test_an_evaluation_meets_the_very_candidates_that_were_labelled(store: Path) -> None:
+    work = RolloutWork(rollout_settings_of(store), 4)
+    rankings = held_out_rankings(work.labels.folder, "test", max_states=100, seed=0)
+    truth = Oracle(ReferenceVerifier())
+    scores = score_all(rankings, truth, proposer=work._labelling_proposer, seed=0)
+    assert np.allclose(-scores, fields_of(rankings, "errors"), rtol=1e-3)
+    few = held_out_rankings(work.labels.folder, "test", max_states=2, seed=0)
+    assert len(few) == 2 and set(few["id"].to_pylist()) < set(rankings["id"].to_pylist())

@@ -190,7 +190,7 @@ def candidates_section(sources: Sources) -> Section:
     caption = (
         f"{rows[0]['num_states']} held-out states of {rows[0]['num_problems']} {manifest.identity['split']} "
         f"trajectories; intervals over trajectories. Chance: pairs .5, triplet .167, Spearman 0. Lead: over "
-        f"{reference}, paired. Kept candidates are evenly spaced in true rank."
+        f"{reference}, paired. All candidates of each state are judged."
     )
     words = "How to read it: a perfect guide follows the dashed diagonal; a blind one stays level at .5."
     picture = Picture("candidate_order", png(candidate_order(ranks, styles)), "True rank by place in the order.", words)
@@ -222,10 +222,11 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 def _true_ranks(rows: pa.Table) -> np.ndarray:
-    """Mean true rank, 0 to 1, of the candidate at each place of a guide's order; errors are in order of true rank."""
-    scores = np.array(rows["scores"].to_pylist())
+    """Mean true rank, 0 to 1, of the candidate at each place of a guide's order."""
+    scores, errors = (np.array(rows[name].to_pylist()) for name in ("scores", "errors"))
+    ranks = errors.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     order = np.argsort(-scores, axis=1, kind="stable")
-    return (order / (scores.shape[1] - 1)).mean(axis=0)
+    return np.asarray((np.take_along_axis(ranks, order, axis=1) / (scores.shape[1] - 1)).mean(axis=0))
 
 
 def _three(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:

@@ -1,0 +1,118 @@
+"""The tables of a rollout evaluation, against numbers worked out by hand; the artifact that holds them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pde_artifacts import ARMS, do_all, rollout_settings_of
+from stepward.core.cost import KINDS
+from stepward.domains.pde.metrics import CONVENTIONS
+from stepward.evaluate.rollout_settings import RolloutSettings
+from stepward.evaluate.rollout_stage import finish
+from stepward.evaluate.rollout_tables import ArmErrors, ablation_rows, comparison_rows, ranking_rows, time_rows
+from stepward.evaluate.rollout_work import RolloutWork
+
+WANTED = {"convention": "nrmse", "references": ("base",), "oracle": "best", "confidence": 0.95, "num_resamples": 500}
+SETTINGS = RolloutSettings.model_construct(**WANTED)
+
+
+def arm(errors: list[list[float]], horizon: int = 2) -> ArmErrors:
+    """An arm from the error of each step; rows that are shorter than the horizon blew up."""
+    columns = {
+        "horizon": pa.array([horizon] * len(errors)),
+        "steps": pa.array([len(row) for row in errors]),
+        "blew_up_at": pa.array([None if len(row) == horizon else len(row) + 1 for row in errors], pa.int32()),
+        **{name: pa.array(errors, pa.list_(pa.float64())) for name in CONVENTIONS},
+        **{kind: pa.array([2.0] * len(errors)) for kind in KINDS},
+    }
+    return ArmErrors(pa.table(columns))
+
+
+FOUND = {
+    "base": arm([[0.2, 0.4], [0.4, 0.8], [0.1, 0.3]]),
+    "good": arm([[0.1, 0.2], [0.2, 0.4], [0.1]]),  # the third blew up
+    "best": arm([[0.05, 0.1], [0.1, 0.2], [0.05, 0.15]]),
+}
+
+
+def test_rollouts_that_blew_up_are_counted_and_averaged_nowhere() -> None:
+    rows = {row["arm"]: row for row in ablation_rows(FOUND, SETTINGS, np.random.default_rng(0))}
+    assert rows["good"]["num_problems"] == 2 and rows["good"]["num_blown_up"] == 1
+    assert rows["good"]["error"] == pytest.approx((0.15 + 0.3) / 2)
+    assert rows["good"]["final_error"] == pytest.approx(0.3)
+    assert rows["good"]["poseidon_l1"] == pytest.approx(0.3), "median of the last step"
+    # base over the same two problems: .3 and .6, mean .45
+    assert rows["good"]["gain"] == pytest.approx(0.5) and rows["good"]["num_pairs"] == 2
+    assert rows["base"]["gain"] == 0.0 and rows["best"]["gain"] == pytest.approx(0.775 / 1.1)
+    assert rows["good"]["share_of_oracle_gain"] == pytest.approx(0.5 / (0.775 / 1.1))
+    step = {
+        (r["arm"], r["step"]): r
+        for r in time_rows(FOUND, SETTINGS, np.random.default_rng(0))
+        if r["convention"] == "nrmse"
+    }
+    assert step["good", 1]["num_problems"] == 3 and step["good", 2]["num_problems"] == 2
+    assert step["good", 2]["mean"] == pytest.approx(0.3)
+
+
+def test_comparisons_are_over_rollouts_that_are_whole_in_both() -> None:
+    rows = {row["arm"]: row for row in comparison_rows(FOUND, SETTINGS, np.random.default_rng(0))}
+    assert set(rows) == {"good", "best"}
+    assert rows["good"]["num_pairs"] == 2 and rows["good"]["num_lost"] == 1
+    assert rows["good"]["difference"] == pytest.approx(0.5)
+    assert rows["good"]["mean"] == pytest.approx(0.225) and rows["good"]["reference_mean"] == pytest.approx(0.45)
+    assert rows["best"]["holm_p_value"] >= rows["best"]["p_value"]
+
+
+def test_intervals_of_rankings_are_over_problems() -> None:
+    settings = RolloutSettings.model_construct(**WANTED, ranking_reference="near", ranked=("prm", "near"))
+    table = pa.table(
+        {
+            "guide": ["prm"] * 3 + ["near"] * 3,
+            "id": ["a1", "a2", "b1"] * 2,
+            "problem_id": ["a", "a", "b"] * 2,
+            **{name: [1.0, 0.5, 0.25, 0.5, 0.5, 0.25] for name in ("pairs", "triplet", "spearman", "regret")},
+        }
+    )
+    prm, near = ranking_rows(table, settings, np.random.default_rng(0))
+    assert prm["num_states"] == 3 and prm["num_problems"] == 2
+    assert prm["pairs"] == pytest.approx((0.75 + 0.25) / 2) and prm["pairs_lead"] == pytest.approx((0.25 + 0) / 2)
+    assert near.get("pairs_lead") is None
+
+
+def test_the_artifact_holds_one_run_an_arm_with_the_same_metrics(store: Path) -> None:
+    settings = rollout_settings_of(store, name="finished")
+    work = do_all(settings)
+    manifest = finish(work, 1.0)
+    folder = settings.artifact("evaluate").folder
+    names = [set(folder.read_json(f"runs/{name}/metrics.json")) for name in ARMS]
+    shared = {
+        "error",
+        "nrmse",
+        "pdebench_nrmse",
+        "well_vrmse",
+        "poseidon_l1",
+        "gain",
+        "gain_low",
+        "mean_nfe",
+        "mean_flops",
+    }
+    assert all(shared <= found for found in names) and len({frozenset(found) for found in names}) == 1
+    history = folder.read_table("runs/prm/history.parquet")
+    assert history["step"].to_pylist() == [1, 2, 3, 4] and set(CONVENTIONS) <= set(history.column_names)
+    metrics = folder.read_json("metrics.json")
+    assert metrics["prm/nrmse"] == pytest.approx(metrics["prm/error"])
+    assert manifest.inputs.keys() == {"label", "train/prm", "pretrain/default"}
+    assert not folder.files("shards") and manifest.facts["convention"] == "nrmse"
+
+
+def test_the_digest_does_not_depend_on_shards(store: Path) -> None:
+    chosen = {name: ARMS[name] for name in ("deterministic", "random")}
+    digests = set()
+    for size in (1, 4):
+        settings = rollout_settings_of(store, name=f"size{size}", arms=chosen, references=["deterministic"])
+        work: RolloutWork = do_all(settings, size)
+        table = work.rollouts()
+        digests.add(tuple(np.round(np.concatenate(table["nrmse"].to_pylist()), 5)))
+    assert len(digests) == 1

@@ -105,7 +105,8 @@ def fit_categorical_hmm(
         num_starts=num_starts,
         max_sequences=max_sequences,
     )
-    return {"start": model.startprob_, "transition": model.transmat_, "emission": model.emissionprob_}
+    transition = with_exits(model.transmat_)
+    return {"start": model.startprob_, "transition": transition, "emission": model.emissionprob_}
 
 
 def gaussian_log_emission(
@@ -144,7 +145,14 @@ def fit_gaussian_hmm(
         max_sequences=max_sequences,
     )
     variance = np.diagonal(model.covars_, axis1=1, axis2=2).copy()
-    return {"start": model.startprob_, "transition": model.transmat_, "mean": model.means_, "variance": variance}
+    transition = with_exits(model.transmat_)
+    return {"start": model.startprob_, "transition": transition, "mean": model.means_, "variance": variance}
+
+
+def with_exits(transition: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
+    """A, where states that were only ever seen last, whose rows hmmlearn leaves at 0, go anywhere alike."""
+    never_left = transition.sum(axis=1, keepdims=True) == 0
+    return np.where(never_left, 1 / len(transition), transition)
 
 
 def _baum_welch(
@@ -180,7 +188,8 @@ def _categorical(num_states: int, num_symbols: int, *, first: Any = None, **opti
     init = "ste" if first is None else ""
     model = CategoricalHMM(num_states, n_features=num_symbols, init_params=init, **options)
     if first is not None:
-        model.startprob_, model.transmat_, model.emissionprob_ = first.startprob_, first.transmat_, first.emissionprob_
+        model.startprob_, model.emissionprob_ = first.startprob_, first.emissionprob_
+        model.transmat_ = with_exits(first.transmat_)
     return model
 
 
@@ -191,7 +200,8 @@ def _gaussian(num_states: int, *, first: Any = None, **options: Any) -> Any:
     init = "stmc" if first is None else ""
     model = GaussianHMM(num_states, covariance_type="diag", init_params=init, **options)
     if first is not None:
-        model.startprob_, model.transmat_, model.means_ = first.startprob_, first.transmat_, first.means_
+        model.startprob_, model.means_ = first.startprob_, first.means_
+        model.transmat_ = with_exits(first.transmat_)
         model.covars_ = np.diagonal(first.covars_, axis1=1, axis2=2)
     return model
 

@@ -7,6 +7,7 @@ from stepward.rewards.hmm import (
     expected_success,
     filtered_posterior,
     fit_categorical_hmm,
+    fit_gaussian_hmm,
     success_head,
 )
 
@@ -112,3 +113,16 @@ def test_fit_is_a_function_of_the_seed_and_needs_steps():
         np.testing.assert_array_equal(array, fits[1][name])
     with pytest.raises(ValueError, match="at least one step"):
         fit_categorical_hmm(symbols, np.zeros_like(lengths), num_states=2, num_symbols=V, seed=0)
+
+
+def test_a_state_that_is_only_ever_last_does_not_stop_the_fit():
+    """Every sequence ends in a place that occurs nowhere else: its state is never left but needs a row of sum 1."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 6, 200)
+    vectors = rng.normal(0, 0.1, (200, 6, 2))
+    vectors[np.arange(200), lengths - 1] += 50.0
+    for seed in range(3):
+        weights = fit_gaussian_hmm(vectors, lengths, num_states=3, seed=seed)
+        assert np.allclose(weights["transition"].sum(axis=1), 1)
+        last = np.abs(weights["mean"] - 50).sum(axis=1).argmin()
+        assert np.allclose(weights["transition"][last], 1 / 3)

@@ -2,9 +2,11 @@
 
 Both codes run pyro's own problems on the same grid from the same cell values; results are averaged to the 64 x 64
 cells stored. "Within 2 %" is the L1 difference over the L1 norm, for density, for energy and for the whole state. The
-momenta alone differ by more in the quadrant problem (a thin unstable jet carries them); they are in the whole state.
+momenta alone differ by 5.9 % in the quadrant problem, where a thin unstable jet carries them. That is a difference of
+schemes and not an error: pyro with our limiter and time stepping agrees in every field, the momenta included.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,11 @@ def _kelvin_helmholtz(cells: int) -> np.ndarray:
     return conserved_from_primitive(np.stack([rho, velocity, 0.01 * np.sin(4 * np.pi * x), np.full_like(x, 2.5)])[None])
 
 
+@lru_cache
+def _advanced(initial, boundary, cells: int, end_time: float) -> np.ndarray:
+    return EulerSolver(boundary=boundary).advance(initial(cells), end_time)
+
+
 @pytest.mark.parametrize(
     ("name", "initial", "boundary"),
     [
@@ -55,10 +62,19 @@ def test_within_two_per_cent_of_pyro(name, initial, boundary):
     with np.load(REFERENCE / f"{name}.npz") as stored:
         reference, cells, end_time = stored["fields"].astype(float), int(stored["cells"]), float(stored["end_time"])
     start = initial(cells)
-    result = coarsen(EulerSolver(boundary=boundary).advance(start, end_time), cells // reference.shape[-1])[0]
+    result = coarsen(_advanced(initial, boundary, cells, end_time), cells // reference.shape[-1])[0]
     difference, norm = np.abs(result - reference).mean(axis=(1, 2)), np.abs(reference).mean(axis=(1, 2))
     assert (difference[[0, 3]] <= 0.02 * norm[[0, 3]]).all()
     assert difference.sum() <= 0.02 * norm.sum()
     # The comparison means something: the state has moved much further than that since the start.
     moved = np.abs(coarsen(start, cells // reference.shape[-1])[0] - reference).mean(axis=(1, 2))
     assert (moved > 2 * difference).all()
+
+
+def test_pyro_with_our_limiter_and_time_stepping_agrees_in_every_field():
+    with np.load(REFERENCE / "pyro_quad_128_t0.8_matched.npz") as stored:
+        reference, cells, end_time = stored["fields"].astype(float), int(stored["cells"]), float(stored["end_time"])
+    result = coarsen(_advanced(_quadrants, "outflow", cells, end_time), cells // 64)[0]
+    difference, norm = np.abs(result - reference).mean(axis=(1, 2)), np.abs(reference).mean(axis=(1, 2))
+    # Measured: density .04 %, momenta .15 %, energy .04 %. Wave speeds and step lengths are still each code's own.
+    assert (difference <= 0.005 * norm).all()

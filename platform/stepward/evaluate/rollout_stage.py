@@ -125,5 +125,7 @@ def _write_runs(work: RolloutWork, tables: dict[str, pa.Table]) -> None:
         work.folder.write_json(f"{here}/metrics.json", own)
         mine = tables["errors"].filter(pc.equal(tables["errors"]["arm"], arm))
         columns = {name: mine.filter(pc.equal(mine["convention"], name)) for name in CONVENTIONS}
-        history = {"step": columns["nrmse"]["step"]} | {name: part["error"] for name, part in columns.items()}
+        # other names than the figures of the whole rollout: a tracker shows the latest value of a name
+        history = {"step": columns["nrmse"]["step"]}
+        history |= {f"{name}_of_step": part["error"] for name, part in columns.items()}
         work.folder.write_table(f"{here}/history.parquet", pa.table(history))

@@ -11,6 +11,7 @@ from pydantic import Field, create_model
 
 from stepward.core.artifacts import Manifest
 from stepward.core.config import validate
+from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing, find_wing
 from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.studies import study_of
@@ -65,7 +66,7 @@ class Evaluated:
         return f"solved at {solved}" + (f"   sibling Spearman {sibling:.3f}" if sibling is not None else "")
 
 
-def evaluate_job(wing: Wing) -> type[EvaluateJob]:
+def evaluate_job(wing: Wing) -> type[StageSettings]:
     """Settings of the evaluate job for a domain."""
     study = study_of(wing)
     base: Any = study.part("base")
@@ -79,7 +80,7 @@ def evaluate_job(wing: Wing) -> type[EvaluateJob]:
     return study.part("settings")(wing, job)
 
 
-def run_evaluate(settings: EvaluateJob) -> Evaluated:
+def run_evaluate(settings: Any) -> Evaluated:
     """Make or finish an evaluate artifact, and track it. A finished one is returned at once.
 
     Raises:
@@ -107,7 +108,7 @@ def run_evaluate(settings: EvaluateJob) -> Evaluated:
     return Evaluated(artifact.url, manifest, metrics, budgets, time.monotonic() - started, finished, lines)
 
 
-def evaluate_all(settings: EvaluateJob, work: Any) -> None:
+def evaluate_all(settings: Any, work: Any) -> None:
     """Every item that is not done yet, through the pool."""
     items, left = work.items(), work.left()
     if not left:
@@ -134,7 +135,7 @@ class EvaluateWorker:
     """An actor of the pool: does one item and writes its file; an error is an answer, for the driver to stop at."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        job = validate(evaluate_job(find_wing(settings["domain"])), settings)
+        job: Any = validate(evaluate_job(find_wing(settings["domain"])), settings)
         self._work = study_of(job.wing).part("work")(job, job.pool.shard_size)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +148,7 @@ class EvaluateWorker:
         return {"item": [str(item)], "error": [error]}
 
 
-def _shipped(settings: EvaluateJob) -> dict[str, Any]:
+def _shipped(settings: Any) -> dict[str, Any]:
     """Settings as plain values, with a store that workers find from their own working directory."""
     from pathlib import Path
 

@@ -100,7 +100,8 @@ def test_the_artifact_holds_one_run_an_arm_with_the_same_metrics(store: Path) ->
     }
     assert all(shared <= found for found in names) and len({frozenset(found) for found in names}) == 1
     history = folder.read_table("runs/prm/history.parquet")
-    assert history["step"].to_pylist() == [1, 2, 3, 4] and set(CONVENTIONS) <= set(history.column_names)
+    assert history["step"].to_pylist() == [1, 2, 3, 4] and "nrmse_of_step" in history.column_names
+    assert not set(history.column_names) & names[0], "a tracker would show the last step for the whole rollout"
     metrics = folder.read_json("metrics.json")
     assert metrics["prm/nrmse"] == pytest.approx(metrics["prm/error"])
     assert manifest.inputs.keys() == {"label", "train/prm", "pretrain/default"}

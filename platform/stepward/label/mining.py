@@ -66,6 +66,8 @@ class MineTask:
 
     def __init__(self, settings: LabelSettings) -> None:
         self.mining, self.seed = settings.here(settings.mining), settings.seed
+        if hasattr(self.mining, "prepare"):  # a model that cannot be loaded is not the fault of a problem
+            self.mining.prepare()
 
     def __call__(self, problems: pa.Table) -> tuple[pa.Table, list[Rejected]]:
         """Partial solutions of the problems that can be mined, in order, and the others with what went wrong."""

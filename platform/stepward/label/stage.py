@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -38,6 +40,22 @@ def whole(settings: LabelSettings) -> str | None:
     return "problem_id" if getattr(settings.labels, "whole_problems", False) else None
 
 
+def mined_endings(settings: LabelSettings, work: LabelWork) -> dict[str, float]:
+    """How many mined solutions ended in each way ("mined.answered", …), where batches of the domain say so by
+    ``ended()``; so absurd output of a model shows as figures.
+    """
+    count: Counter[str] = Counter()
+    for batch in work.batches():
+        rows = work.rows(batch)
+        states: Any = settings.wing.states(rows)
+        if not hasattr(states, "ended"):
+            return {}
+        times = rows["multiplicity"].to_pylist() if "multiplicity" in rows.column_names else [1] * len(rows)
+        for name, num in zip(states.ended(), times, strict=True):
+            count[name] += num
+    return {f"mined.{name}": float(num) for name, num in sorted(count.items()) if name}
+
+
 def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest:
     """Audit the labels of all batches and write the manifest; from now on the artifact can be read.
 
@@ -58,7 +76,8 @@ def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest
             "mend the cause and run again with overwrite=true."
         )
     work.folder.write_table("dead_letters.parquet", dead)
-    work.folder.write_json("metrics.json", summary.metrics | {"dead_letters": float(len(dead))})
+    metrics = summary.metrics | mined_endings(settings, work) | {"dead_letters": float(len(dead))}
+    work.folder.write_json("metrics.json", metrics)
     batches, begun = work.batches(), sum(work.begun().values())
     manifest = work.artifact.finish(
         identity=settings.identity(),

@@ -34,6 +34,10 @@ class MathMining(Config):
         0, ge=0, description="beginnings kept of a solution, chosen at random, the finished one always; 0: all"
     )
 
+    def prepare(self) -> None:
+        """Load the model, which raises if it cannot be used."""
+        _proposer(self.model)
+
     def mine(self, problems: pa.Table, seed: int) -> pa.Table:
         """Beginnings of sampled solutions, from the bare question to the finished text.
 

@@ -87,7 +87,7 @@ class LanguageModelProposer:
         texts = [self.prompt.replace("{question}", q) + t for q, t in zip(states.question, states.text, strict=True)]
         distinct = list(dict.fromkeys(texts))
         tokenizer: Any = self.engine.tokenizer
-        ids = dict(zip(distinct, tokenizer(distinct)["input_ids"], strict=True)) if distinct else {}
+        ids = dict(zip(distinct, tokenizer(distinct, verbose=False)["input_ids"], strict=True)) if distinct else {}
         return [ids[text] for text in texts]
 
     def _whole(self, states: MathStates, times: int, rng: Rng) -> MathStates:

@@ -86,6 +86,11 @@ class MathStates(ArrayBatch):
             paths.append(np.array([*begun, i], np.int64))
         return paths
 
+    def ended(self) -> list[str]:
+        """Why each solution is over, such as "answered" or "out_of_context"; "" where it is not."""
+        names = {ending: ending.name.lower() for ending in Ending} | {Ending.OPEN: ""}
+        return [names[Ending(ending)] for ending in self.ending]
+
     def rollout_columns(self, starts: MathStates) -> dict[str, pa.Array]:
         """What was added to `starts`, row by row: text, the answer found in it ("" without one), ending, num_tokens."""
         added = [text[len(start) :] for start, text in zip(starts.text, self.text, strict=True)]

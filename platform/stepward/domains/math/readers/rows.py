@@ -72,6 +72,8 @@ def required(row: Any, name: str, kind: type[T]) -> T:
     value = row.get(name)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise RowError(f"field {name!r}: expected {kind.__name__}, got {type(value).__name__}")
+    if isinstance(value, str):
+        _check_unicode(name, value)
     return value
 
 
@@ -89,7 +91,18 @@ def optional_text(row: Row, name: str) -> str:
     value = row.get(name)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    return value.strip() if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    _check_unicode(name, value)
+    return value.strip()
+
+
+def _check_unicode(name: str, text: str) -> None:
+    """JSON can hold halves of surrogate pairs, which no file and no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RowError(f"field {name!r}: expected Unicode text, got a lone surrogate at {error.start}") from None
 
 
 def source_name(dataset: str, source: str | Path, split: str) -> str:

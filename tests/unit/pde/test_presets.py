@@ -1,0 +1,36 @@
+"""Presets are settings of jobs/experiment.py and say what they promise."""
+
+from pathlib import Path
+
+import pytest
+
+import stepward.domains.pde
+from stepward.core.config import parse_config
+from stepward.core.wing import find_wing
+from stepward.runtime.experiment import experiment_job, stages
+
+PRESETS = Path(stepward.domains.pde.__file__).parent / "presets"
+
+
+def preset(name):
+    return parse_config(experiment_job(find_wing("pde")), [str(PRESETS / f"{name}.yaml")])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(PRESETS.glob("*.yaml"))])
+def test_a_preset_is_a_valid_experiment_under_its_own_name_from_a_tenth_of_the_trajectories(name):
+    settings = preset(name)
+    plan = {stage.title: stage for stage in stages(settings)}
+    assert settings.name == name and all(name in stage.artifact.url for stage in plan.values())
+    assert settings.label.problems.num_train == 16
+    pretraining = [stage.settings for title, stage in plan.items() if title.startswith("Pretrain")]
+    assert len(pretraining) == 2 and all(p.problems.num_train == 16 for p in pretraining)
+
+
+def test_the_papers_preset_is_the_papers_configuration():
+    settings = preset("paper")
+    assert settings.pretrain.surrogate.kind == "vit" and settings.pretrain.surrogate.dropout > 0
+    assert settings.label.proposer.kind == "dropout" and settings.evaluate.proposer.kind == "dropout"
+    learner = settings.prm.learner
+    assert (learner.inputs, learner.padding, learner.width, learner.depth) == ("raw", "zeros", 64, 6)
+    assert settings.prm.objective.kind == "two_hinge" and settings.prm.objective.margin == 0.1
+    assert not settings.evaluate.arms["prm"].search  # greedy

@@ -15,7 +15,6 @@ from stepward.core.registry import lookup
 from stepward.core.wing import Wing
 from stepward.domains.pde.generators import DeterministicGenerator
 from stepward.domains.pde.rewards import WORST
-from stepward.domains.pde.rewards.simple import NoReward
 from stepward.evaluate.arms import TrainedGuide, load_trained
 from stepward.evaluate.rollout_settings import (
     NO_GUIDE,
@@ -28,8 +27,6 @@ from stepward.evaluate.rollout_settings import (
 from stepward.rewards import Lookahead
 from stepward.rewards.aggregation import sibling_z_score
 from stepward.search.registry import build_search
-
-COMPOSING = "composing"
 
 
 def build_proposer(settings: RolloutSettings, arm: Arm) -> Proposer:
@@ -57,7 +54,7 @@ def build_rollout_guide(name: str, settings: RolloutSettings, wing: Wing) -> Rew
 
 def _build(name: str, guides: Mapping[str, Any], settings: RolloutSettings, wing: Wing) -> RewardModel:
     if name == NO_GUIDE and NO_GUIDE not in guides:
-        return NoReward()
+        return Unscored()
     guide = lookup(guides, name, kind="guide")
     others = {other: inner for other, inner in guides.items() if other != name}
     if isinstance(guide, TrainedGuide):
@@ -93,6 +90,13 @@ def arm_inputs(settings: RolloutSettings) -> dict[str, Artifact]:
     }
     proposers = [arm.proposer or settings.proposer for arm in settings.arms.values()]
     return trained | settings.named_artifacts(list(guides.values()), proposers, unfinished=True)
+
+
+class Unscored(Combinator):
+    """0 for every step and charged nothing: for arms that choose among no candidates, or by themselves."""
+
+    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+        return np.zeros(len(children))
 
 
 class Oracle:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from scipy.special import expit
 
 from stepward.core.storage import Folder
-from stepward.core.wing import find_wing
+from stepward.core.wing import Wing, find_wing
 from stepward.runtime.learning import learning_of
 from stepward.runtime.train_worker import descend
 from stepward.train import (
@@ -64,7 +64,9 @@ class Standing:
         return cls(Progress(len(history), history, best), losses, content["facts"])
 
 
-def run_trial(config: dict[str, Any], *, base: dict[str, Any], space: Space, threads: int, device: str) -> None:
+def run_trial(
+    config: dict[str, Any], *, base: dict[str, Any], space: Space, threads: int, device: str, of: str = "train"
+) -> None:
     """The function Ray Tune runs: one trial.
 
     Args:
@@ -75,6 +77,9 @@ def run_trial(config: dict[str, Any], *, base: dict[str, Any], space: Space, thr
 
     torch.set_num_threads(threads)
     wing = find_wing(base["domain"])
+    if of == "rollouts":
+        _report_rollouts(wing, base, space, trial_values(config, space))
+        return
     settings = space.settings(train_settings(wing), base, trial_values(config, space))
     found = tune.get_checkpoint()
     with tempfile.TemporaryDirectory() as scratch:
@@ -85,6 +90,22 @@ def run_trial(config: dict[str, Any], *, base: dict[str, Any], space: Space, thr
                 if checkpoint is not None:
                     checkpoint.save(folder)
                 tune.report(standing.progress.history[-1], checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def _report_rollouts(wing: Wing, base: dict[str, Any], space: Space, values: dict[str, Any]) -> None:
+    """A trial of rollouts: a history of one row."""
+    from ray import tune
+
+    from stepward.evaluate.rollout_trial import roll_out_trial, rollout_trial_settings
+
+    settings: Any = space.settings(rollout_trial_settings(wing), base, values)
+    losses, cost = roll_out_trial(settings)
+    progress = Progress()
+    progress.note({"validation_loss": float(losses.mean()), **cost})
+    standing = Standing(progress, losses, {"num_parameters": 0, "num_rollouts": 0.0, "num_rows": len(losses)})
+    with tempfile.TemporaryDirectory() as folder:
+        standing.save(folder)
+        tune.report(progress.history[-1], checkpoint=tune.Checkpoint.from_directory(folder))
 
 
 def count_trial(

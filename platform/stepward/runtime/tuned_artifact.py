@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from stepward.core.artifacts import Manifest, content_digest
+from stepward.core.artifacts import Artifact, Manifest, content_digest
 from stepward.runtime.learning import learning_of
 from stepward.tune import (
     Plan,
@@ -46,7 +46,8 @@ def finish(settings: TuneSettings, plan: Plan, trials: Sequence[Trial], started:
     metrics |= {"winner/best_epoch": winner.best_epoch, "winner/num_parameters": winner.num_parameters}
     metrics |= {f"trials/{status}": count for status, count in counts.items()}
     facts: dict[str, Any] = {
-        "unit": learning_of(settings.wing).LOSS,
+        "of": settings.of,
+        "unit": unit_of(settings),
         "winner": winner.id,
         "settings": winner.settings,
         "loss": winner.loss,
@@ -62,11 +63,26 @@ def finish(settings: TuneSettings, plan: Plan, trials: Sequence[Trial], started:
         identity=settings.identity(),
         seed=settings.seed,
         digest=content_digest([table.drop_columns(NOT_CONTENT), history]),
-        inputs={"label": settings.artifact("label", settings.label)},
+        inputs={"label": settings.artifact("label", settings.label)} | _further_inputs(settings, plan, winner),
         rows={"trials": len(table), "history": len(history)},
         cost={"seconds": time.monotonic() - started, "trial_seconds": sum(trial.seconds for trial in trials)},
         facts=facts,
     )
+
+
+def unit_of(settings: TuneSettings) -> str:
+    """What the validation loss is a number of."""
+    return str(learning_of(settings.wing).LOSS) if settings.of == "train" else "mean error of a rollout"
+
+
+def _further_inputs(settings: TuneSettings, plan: Plan, winner: Trial) -> dict[str, Artifact]:
+    """What rollouts read beside the problems: the surrogate and the guides of the winner."""
+    if settings.of == "train":
+        return {}
+    from stepward.evaluate.rollout_trial import trial_inputs
+
+    chosen: Any = plan.space.settings(settings.train_class, settings.base(), winner.settings)
+    return trial_inputs(chosen)
 
 
 def best_yaml(settings: TuneSettings, plan: Plan, winner: Trial) -> str:
@@ -75,13 +91,13 @@ def best_yaml(settings: TuneSettings, plan: Plan, winner: Trial) -> str:
     Every setting is written out, so that it stays what it was when a default changes.
     """
     chosen = plan.space.settings(settings.train_class, settings.base(), winner.settings)
-    unused = {"objective", "optimisation"} if chosen.fitted_at_once else set()
+    unused = {"objective", "optimisation"} if settings.of == "train" and chosen.fitted_at_once else set()
     values = chosen.model_dump(mode="json", exclude={"overwrite", *unused})
-    if "subset.num_rows" not in winner.settings:
+    if settings.of == "train" and "subset.num_rows" not in winner.settings:
         values["subset"]["num_rows"] = None
     words = (
         f"# Winner of {settings.artifact('tune').url}: trial {winner.id} of the space {settings.space}, "
-        f"validation loss {winner.loss:.5f} {learning_of(settings.wing).LOSS}.\n"
+        f"validation loss {winner.loss:.5f} {unit_of(settings)}.\n"
     )
     return words + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 

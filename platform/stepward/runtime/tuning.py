@@ -115,7 +115,9 @@ class TuneResult:
         made = "Already finished" if self.was_finished else f"Tuned in {self.seconds:.1f} s"
         facts = self.manifest.facts
         counts = f"{self.manifest.rows['trials']:,} trials ({facts['stopped']} stopped early, {facts['failed']} failed)"
-        return f"{made}: {counts}; {winner_line(facts)}\nTrain it with: python jobs/train.py {self.best}\n{self.url}"
+        trained = facts.get("of", "train") == "train"
+        then = f"Train it with: python jobs/train.py {self.best}" if trained else f"Its settings: {self.best}"
+        return f"{made}: {counts}; {winner_line(facts)}\n{then}\n{self.url}"
 
 
 def tune_job(wing: Wing) -> type[TuneJob]:
@@ -142,7 +144,8 @@ def run_tune(settings: TuneJob) -> TuneResult:
     else:
         labels = settings.artifact("label", settings.label)
         fingerprint = labels.open().fingerprint
-        learning_of(settings.wing).readable(labels, settings.wing)
+        if settings.of == "train":
+            learning_of(settings.wing).readable(labels, settings.wing)
         with connect(settings.cluster):
             trials = _sweep(settings, plan, f"sweep-{fingerprint}")
         if not any(trial.judged for trial in trials):
@@ -181,6 +184,7 @@ def _tuner(settings: TuneJob, plan: Plan, place: str, run: str) -> Any:
         run_trial,
         base=settings.base() | {"store": store},
         space=plan.space,
+        of=settings.of,
         threads=max(int(pool.cpus_per_trial), 1),
         device="cuda" if pool.gpus_per_trial else "cpu",
     )
@@ -218,7 +222,7 @@ def _scheduler(settings: TuneJob, plan: Plan) -> Any:
     from ray.tune.schedulers import ASHAScheduler
 
     asha = settings.scheduler
-    if not isinstance(asha, Asha):
+    if not isinstance(asha, Asha) or settings.of != "train":
         return None
     return ASHAScheduler(
         time_attr="epoch",

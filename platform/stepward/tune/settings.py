@@ -10,7 +10,7 @@ from pydantic import Field, create_model
 from stepward.core.config import Config, one_of, read_yaml
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
-from stepward.train import TrainSettings, train_settings
+from stepward.train import train_settings
 from stepward.tune.space import Space, read_space
 
 EPOCHS = "optimisation.num_epochs"
@@ -59,6 +59,10 @@ class TuneSettings(StageSettings):
     """What is swept and how the winner is chosen. `tune_settings` sets the defaults of a domain."""
 
     label: str = Field("default", description="name of the label artifact that all trials learn from")
+    of: Literal["train", "rollouts"] = Field(
+        "train",
+        description="what a trial is: a training; or rollouts of the validation problems, where outcomes are errors",
+    )
     space: str = Field("tune_spaces/walk_prm.yaml", description="YAML file with the settings to try")
     search: one_of({"random": RandomSearch, "optuna": OptunaSearch}) = Field(  # type: ignore[valid-type]
         RandomSearch(), description="where trials come from"
@@ -71,15 +75,20 @@ class TuneSettings(StageSettings):
         return super().identity() | {"space": read_yaml(self.space)}
 
     @property
-    def train_class(self) -> type[TrainSettings]:
-        """Settings of a train job of the domain."""
-        return train_settings(self.wing)
+    def train_class(self) -> type[StageSettings]:
+        """Settings of a trial: of a train job of the domain, or of a rollout."""
+        if self.of == "train":
+            return train_settings(self.wing)
+        if self.wing.outcome != "error":
+            raise ValueError(f"of=rollouts: expected a domain whose outcomes are errors, not {self.wing.name!r}.")
+        from stepward.evaluate.rollout_trial import rollout_trial_settings  # needs the domain's networks
+
+        return rollout_trial_settings(self.wing)
 
     def base(self) -> dict[str, Any]:
         """Settings of the train job that are of the sweep, and not of its space."""
-        return {name: getattr(self, name) for name in ("domain", "store", "seed", "label")} | {
-            "name": f"{self.name}-winner"
-        }
+        shared = {name: getattr(self, name) for name in ("domain", "store", "seed")} | {"name": f"{self.name}-winner"}
+        return shared | {"label" if self.of == "train" else "labels": self.label}
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ def make_plan(settings: TuneSettings) -> Plan:
     space.check(train_class, base, trials or [])
     first = space.settings(train_class, base, {name: one.extremes[0] for name, one in space.dimensions.items()})
     max_epochs = 1 if first.fitted_at_once else first.optimisation.num_epochs
-    if isinstance(settings.scheduler, Asha):
+    if isinstance(settings.scheduler, Asha) and settings.of == "train":
         if EPOCHS in space.dimensions:
             raise ValueError(
                 f"scheduler: asha compares trials at equal epochs; fix {EPOCHS} or set scheduler.kind=none."

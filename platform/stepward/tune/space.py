@@ -17,12 +17,12 @@ from typing import Any
 
 from stepward.core.config import dotted_fields, override, read_yaml
 from stepward.core.seeding import Rng
-from stepward.train import TrainSettings
+from stepward.core.stage import StageSettings
 from stepward.tune import dimensions
 from stepward.tune.dimensions import Dimension, Grid
 
 # Settings that all trials of a sweep share with it: which labels, and where artifacts go.
-OF_THE_SWEEP = frozenset({"domain", "name", "store", "overwrite", "label"})
+OF_THE_SWEEP = frozenset({"domain", "name", "store", "overwrite", "label", "labels"})
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ class Space:
                 trial[name] = one.at(point)
         return [{name: trial[name] for name in self.dimensions} for trial in trials]
 
-    def settings(
-        self, config_class: type[TrainSettings], base: Mapping[str, Any], trial: Mapping[str, Any]
-    ) -> TrainSettings:
+    def settings(self, config_class: type[StageSettings], base: Mapping[str, Any], trial: Mapping[str, Any]) -> Any:
         """Settings of a trial.
 
         Args:
@@ -72,7 +70,7 @@ class Space:
         """
         return override(config_class, base, self.fixed | dict(trial))
 
-    def check(self, config_class: type[TrainSettings], base: Mapping[str, Any], trials: list[dict[str, Any]]) -> None:
+    def check(self, config_class: type[StageSettings], base: Mapping[str, Any], trials: list[dict[str, Any]]) -> None:
         """Find out whether a train job accepts all trials, and the ends of every dimension.
 
         Raises:
@@ -88,7 +86,7 @@ class Space:
                 raise ValueError(f"space: no trial with {shown} is possible:\n{error}") from None
 
 
-def read_space(path: str, config_class: type[TrainSettings]) -> Space:
+def read_space(path: str, config_class: type[StageSettings]) -> Space:
     """The space in a YAML file.
 
     Args:

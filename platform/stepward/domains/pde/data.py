@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -97,6 +97,8 @@ class PDEMining(Config):
     A round on policy labels the states that a rollout meets: of the surrogate alone (`on_policy`), or of a rule that
     chooses with a reward model already trained (`policy`), on whose labels the next one is trained.
     """
+
+    IN_WORKERS: ClassVar[bool] = True  # true states are simulated, so the actor pool mines
 
     share: float = Field(0.125, gt=0, le=1, description="share of all states before the horizon; the source's value")
     on_policy: str | None = Field(

@@ -66,6 +66,9 @@ class CompositeGuide(Config):
 
     kind: Literal["composite"] = "composite"
     parts: dict[str, GuidePart] = Field(min_length=1, description="name of a guide -> its weight and transform")
+    log_scale: bool = Field(
+        False, description="its scores are logs of probabilities, a step each: they add up, and votes count exp of them"
+    )
 
 
 def build_guide(name: str, guides: Mapping[str, Any], *, store: str, wing: Wing) -> RewardModel:

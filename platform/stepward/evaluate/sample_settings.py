@@ -43,7 +43,9 @@ class SampleStudy(Config):
     choices: dict[str, Choice] = Field(
         {}, description="guide -> its choice in comparisons; not named: vote product, or best last where it only ranks"
     )
-    champion: str = Field("prm", description="the guide that the other arms are compared with")
+    champions: tuple[str, ...] = Field(
+        ("prm",), min_length=1, description="guides that the other arms are compared with; the first answers the report"
+    )
     budgets: tuple[int, ...] = Field(
         (4, 6, 8, 12, 16), description="budgets of comparisons: the FLOPs of so many samples, without a guide"
     )

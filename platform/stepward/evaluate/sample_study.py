@@ -77,6 +77,11 @@ class SampleOutcomes:
             found.append(Method(arm, "best", aggregation))
         return found
 
+    @property
+    def arms(self) -> list[str]:
+        """Everything that chooses, in the order of the methods."""
+        return list(dict.fromkeys(method.arm for method in self.methods))
+
     def choice(self, arm: str) -> Method:
         """How an arm chooses in comparisons.
 
@@ -147,30 +152,27 @@ def rate_rows(outcomes: SampleOutcomes, confidence: float) -> Iterator[Row]:
 
 
 def comparison_rows(outcomes: SampleOutcomes, rng: np.random.Generator, **statistics: Any) -> Iterator[Row]:
-    """The champion minus every other arm at each budget, paired over problems, Holm-adjusted over the arms of a budget.
+    """Each champion minus every other arm at each budget, paired over problems.
 
-    Budgets are given in samples: the mean FLOPs of so many of them, without a guide.
+    Holm's adjustment is over the arms that one champion meets at one budget. Budgets are given in samples: the mean
+    FLOPs of so many of them, without a guide.
     """
     study = outcomes.study
-    arms = list(dict.fromkeys(method.arm for method in outcomes.methods if method.arm != ORACLE))
-    if study.champion not in arms:
-        return
     for budget in study.budgets:
         flops = float(outcomes.cost(MAJORITY, _at_least(study, budget)).mean())
-        sizes = {arm: outcomes.affordable(arm, flops) for arm in arms}
+        sizes = {arm: outcomes.affordable(arm, flops) for arm in outcomes.arms if arm != ORACLE}
         solved = {a: outcomes.solved(outcomes.choice(a), size) for a, size in sizes.items() if size is not None}
-        if study.champion not in solved:
-            continue
-        best = solved[study.champion]
-        others = [arm for arm in solved if arm != study.champion]
-        pairs = [
-            paired_comparison(best, solved[arm], names=(study.champion, arm), rng=rng, **statistics) for arm in others
-        ]
-        for pair in holm_adjusted(pairs):
-            row = {"budget": budget, "flops": flops, "main": budget == study.budget} | asdict(pair)
-            row |= {"size": sizes[study.champion], "reference_size": sizes[pair.reference]}
-            choices = [_shown(outcomes.choice(arm)) for arm in (study.champion, pair.reference)]
-            yield row | dict(zip(("choice", "reference_choice"), choices, strict=True))
+        for champion in (name for name in study.champions if name in solved):
+            others = [arm for arm in solved if arm != champion]
+            pairs = [
+                paired_comparison(solved[champion], solved[arm], names=(champion, arm), rng=rng, **statistics)
+                for arm in others
+            ]
+            for pair in holm_adjusted(pairs):
+                row = {"budget": budget, "flops": flops, "main": budget == study.budget} | asdict(pair)
+                row |= {"size": sizes[champion], "reference_size": sizes[pair.reference]}
+                choices = [_shown(outcomes.choice(arm)) for arm in (champion, pair.reference)]
+                yield row | dict(zip(("choice", "reference_choice"), choices, strict=True))
 
 
 def gap_rows(
@@ -218,9 +220,7 @@ def steering_rows(
     facts, pairs = [], []
     for (search, guide, rule), found in searches.items():
         flops = float(found["flops"].mean())
-        for arm in dict.fromkeys((outcomes.study.champion, MAJORITY)):
-            if arm not in {method.arm for method in outcomes.methods}:
-                continue
+        for arm in (name for name in dict.fromkeys((*outcomes.study.champions, MAJORITY)) if name in outcomes.arms):
             size = outcomes.affordable(arm, flops)
             if size is None:
                 continue

@@ -41,12 +41,15 @@ def label_siblings(
         _successes(children.take(rows), policy, wing, times, rng.take(rows))
         for rows in np.split(np.arange(len(children)), np.arange(size, len(children), size))
     ]
+    parent = np.repeat(np.arange(first, end), study.num_children)
+    pairs = np.stack([parent.astype(np.uint64), wing.domain.keys(children)], axis=1)
+    same = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
     return pa.table(
         {
-            "parent": np.repeat(np.arange(first, end), study.num_children),
+            "parent": parent,
             "child": np.tile(np.arange(study.num_children), end - first),
-            "successes": np.concatenate(counts),
-            "num_rollouts": np.full(len(children), times),
+            "successes": np.bincount(same, np.concatenate(counts)).astype(np.int64)[same],
+            "num_rollouts": (np.bincount(same) * times)[same],
         }
     )
 

@@ -137,14 +137,14 @@ class EvaluateWork:
         items = [item for item in self.items() if item.startswith("samples/")]
         if not items or self.settings.samples is None:
             return None
-        kinds = {arm: guide.kind for arm, guide in self.settings.guides.items()}
-        voting = PROBABILITIES | LOG_PROBABILITIES
+        judged = self.settings.guides.items()
+        logs = {arm for arm, guide in judged if guide.kind in LOG_PROBABILITIES or getattr(guide, "log_scale", False)}
         return SampleOutcomes(
             pa.concat_tables([self.folder.read_table(f"shards/{item}.parquet") for item in items]),
             pa.concat_tables([self.folder.read_table(f"shards/{_spent(item)}.parquet") for item in items]),
             self.settings.samples,
-            log_values=frozenset(arm for arm, kind in kinds.items() if kind in LOG_PROBABILITIES),
-            no_votes=frozenset(arm for arm, kind in kinds.items() if kind not in voting),
+            log_values=frozenset(logs),
+            no_votes=frozenset(arm for arm, guide in judged if guide.kind not in PROBABILITIES and arm not in logs),
         )
 
     def studies(self) -> Tables:
@@ -193,8 +193,10 @@ class EvaluateWork:
         self.folder.write_table(f"shards/samples/{rows}.parquet", solutions)
 
     def _aggregations(self, arm: str, guide: RewardModel) -> tuple[str, ...]:
-        """Those of a guide that scores every step by a probability; guides that only rank are read at the end."""
+        """Those of a guide that scores every step by a probability; logs add up; others are read at the end."""
         study, kind = self.settings.samples, self.settings.guides[arm].kind
+        if getattr(self.settings.guides[arm], "log_scale", False):
+            return ("sum",)
         every_step = kind in PROBABILITIES and not getattr(guide, "of_complete_states", False)
         return study.aggregations if study and every_step else ("last",)
 

@@ -110,7 +110,24 @@ def test_sibling_labels_do_not_depend_on_pieces(whole):
     parts = [label_siblings(held, i, i + 1, study, **rest) for i in range(3)]
     assert table["successes"].to_pylist() == [n for part in parts for n in part["successes"].to_pylist()]
     assert table["parent"].to_pylist() == [0, 0, 1, 1, 2, 2]
-    assert 0 <= min(table["successes"].to_pylist()) <= max(table["successes"].to_pylist()) <= 6
+    for successes, times in zip(table["successes"].to_pylist(), table["num_rollouts"].to_pylist(), strict=True):
+        assert 0 <= successes <= times
+
+
+def test_equal_siblings_share_their_rollouts():
+    """Greedy children of one parent are one text: one value, of all of their rollouts together."""
+
+    class Greedy(Config):
+        def build(self):
+            return small_proposer(temperatures=(0.0,))
+
+    held = HeldOut(IDS, problems(), np.zeros(3, int), np.ones(3, int), None, None)
+    study = ValueStudy(num_children=3, sibling_rollouts=4)
+    wing = replace(WING, proposers={"lm": Greedy})
+    table = label_siblings(held, 0, 3, study, policy=small_proposer(), proposer="lm", wing=wing, seed=0)
+    assert table["num_rollouts"].to_pylist() == [12] * 9
+    for parent in range(3):
+        assert len(set(table["successes"].to_pylist()[3 * parent : 3 * parent + 3])) == 1
 
 
 def _with_small_proposer():

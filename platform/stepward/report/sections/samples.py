@@ -22,8 +22,8 @@ BASELINES = ("majority", "oracle")  # arms that are no guides
 def sample_answer(sources: Sources) -> tuple[str, list[str]]:
     """The question, and its answer: one sentence a rival at the budget that was chosen beforehand."""
     study = setting(sources).identity["samples"]
-    champion = study["champion"]
-    rows = where(evaluate_table(sources, "matched"), main=True).to_pylist()
+    champion = study["champions"][0]
+    rows = where(evaluate_table(sources, "matched"), main=True, arm=champion).to_pylist()
     gaps = _gaps(sources, 8)
     sentences = [sample_sentence(row) for row in rows]
     if gaps:
@@ -65,10 +65,11 @@ def matched_section(sources: Sources) -> Section:
     blocks: list[Block] = []
     for budget in distinct(rows, "budget"):
         compared = where(rows, budget=budget)
-        compared = compared.append_column("label", pa.array([f"− {r}" for r in compared["reference"].to_pylist()]))
-        drawn = compared.set_column(compared.column_names.index("arm"), "arm", compared["reference"])
-        words = f"the FLOPs of {budget} plain samples"
         first = compared.slice(0, 1).to_pylist()[0]
+        drawn = where(compared, arm=first["arm"])
+        drawn = drawn.append_column("label", pa.array([f"− {r}" for r in drawn["reference"].to_pylist()]))
+        drawn = drawn.set_column(drawn.column_names.index("arm"), "arm", drawn["reference"])
+        words = f"the FLOPs of {budget} plain samples"
         caption = (
             f"{first['arm']} minus each arm at {words} ({count(first['flops'])} a problem), "
             f"every arm with as many samples as it can pay for. Paired 95 % BCa intervals; filled: Holm-adjusted "
@@ -127,7 +128,7 @@ def _rates(chosen: pa.Table, about: Setting) -> Grid:
 def _gaps(sources: Sources, size: int) -> list[Row]:
     """Rows of the champion's choice, those of `size` samples or of the most."""
     study = setting(sources).identity["samples"]
-    rates = where(evaluate_table(sources, "samples"), arm=study["champion"], chosen=True).to_pylist()
+    rates = where(evaluate_table(sources, "samples"), arm=study["champions"][0], chosen=True).to_pylist()
     if not rates:
         return []
     how = {key: rates[0][key] for key in ("arm", "rule", "aggregation")}

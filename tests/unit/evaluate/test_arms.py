@@ -1,0 +1,40 @@
+"""Guides made of other guides, from plain settings."""
+
+import numpy as np
+import pytest
+
+from stepward.core.wing import find_wing
+from stepward.evaluate.arms import build_guide
+from stepward.evaluate.settings import SearchPlan, evaluate_settings
+
+WING = find_wing("walk")
+
+
+def settings(**parts):
+    composite = {"kind": "composite", "parts": parts}
+    guides = {"exact": {"kind": "exact"}, "distance": {"kind": "distance"}, "both": composite}
+    plan = {"main": {"search": {"kind": "best_first"}, "budget": 10}}
+    return evaluate_settings(WING)(guides=guides, searches=plan, budgets=(10,))
+
+
+def test_a_composite_guide_is_the_weighted_sum_of_its_parts():
+    made = settings(exact={"transform": "log"}, distance={"weight": 0.25})
+    states = WING.states(WING.problems(num_test=20).problems("test", 0)[0])
+    both, exact, distance = (build_guide(n, made.guides, store="", wing=WING) for n in ("both", "exact", "distance"))
+    expected = (np.log(np.maximum(exact.score(states, states), 1e-6)) + 0.25 * distance.score(states, states)) / 1.25
+    assert np.allclose(both.score(states, states), expected)
+
+
+def test_a_part_that_does_not_exist_is_named():
+    made = settings(exacter={})
+    with pytest.raises(ValueError, match="exacter"):
+        build_guide("both", made.guides, store="", wing=WING)
+
+
+def test_a_plan_can_limit_other_costs_and_not_the_same_twice():
+    plan = SearchPlan(search={"kind": "best_first"}, budget=10, limits={"flops": 1e6})
+    assert (plan.cost_limit.expansions, plan.cost_limit.flops) == (10, 1e6)
+    with pytest.raises(ValueError, match="budget limits"):
+        SearchPlan(search={"kind": "best_first"}, budget=10, limits={"expansions": 5})
+    with pytest.raises(ValueError, match="flop"):
+        SearchPlan(search={"kind": "best_first"}, budget=10, limits={"flop": 5})

@@ -2,11 +2,13 @@
 
     python jobs/evaluate.py                                   PRM, HMM, exact values, distance and random order on walk
     python jobs/evaluate.py --split validation --name tuning  to choose something; the test split is for the report
+    python jobs/evaluate.py domain=pde                        the ablation of rollouts: error of every step, cost, gains
     python jobs/evaluate.py my_evaluation.yaml
 
 Needs <store>/<domain>/label/default and the train artifacts of the guides. Makes <store>/<domain>/evaluate/<name>:
 tables/*.parquet (outcomes, frontier, comparisons, searches, costs, ranking, calibration, reliability, robustness,
-dividend, coverage), metrics.json, runs/<guide>/ and manifest.json. After a kill, the same command goes on.
+dividend, coverage; of rollouts: ablation, comparisons, errors, ranking, rollouts, pictures), metrics.json, runs/<guide
+or arm>/ and manifest.json. After a kill, the same command goes on.
 """
 
 import _platform  # noqa: F401

@@ -2,6 +2,7 @@
 
     python jobs/experiment.py                               the embedded default, a few minutes on two cores
     python jobs/experiment.py name=small label.problems.num_train=1000
+    python jobs/experiment.py domain=pde                    surrogate, rankings, reward models, ablation of rollouts
     python jobs/experiment.py experiment.yaml
 
 Makes one artifact a stage in <store>/<domain>/, logs each to MLflow, and ends with the paths of the report and of the

@@ -2,10 +2,12 @@
 
     python jobs/train.py                                            the embedded default: an MLP for number walks
     python jobs/train.py learner.kind=hmm name=hmm                  the hidden-Markov baseline
+    python jobs/train.py domain=pde                                 a CNN that orders candidates of a surrogate
+    python jobs/train.py domain=pde learner.kind=feature_critic name=critic
     python jobs/train.py settings.yaml --pool.num_workers 4
 
-Makes <store>/<domain>/train/<name>: weights.safetensors, reward.json, calibration.json, metrics.json, history.parquet,
-tables/predictions.parquet, manifest.json. After a kill, the same command goes on from the last finished epoch.
+Makes <store>/<domain>/train/<name>: weights.safetensors, reward.json, calibration.json (probabilities), metrics.json,
+history.parquet, tables/*.parquet, manifest.json. After a kill, the same command goes on from the last finished epoch.
 """
 
 import _platform  # noqa: F401

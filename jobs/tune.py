@@ -3,6 +3,9 @@
     python jobs/tune.py                                       the embedded default: tune_spaces/walk_prm.yaml, with ASHA
     python jobs/tune.py space=tune_spaces/mine.yaml name=mine search.num_samples=32
     python jobs/tune.py search.kind=optuna scheduler.kind=none
+    python jobs/tune.py domain=pde                            margin × depth × width: tune_spaces/pde_prm.yaml
+    python jobs/tune.py domain=pde of=rollouts space=tune_spaces/pde_weights.yaml name=weights
+                                                              nothing is trained: trials roll out validation problems
 
 Needs <store>/<domain>/label/default. Makes <store>/<domain>/tune/<name>: trials.parquet, history.parquet, metrics.json,
 best.yaml (settings of the winner: `python jobs/train.py best.yaml`) and manifest.json. After a kill, the same command

@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from stepward.domains.math.settings import EMBEDDED
 
-__all__ = ["load_language_model", "load_tokenizer"]
+__all__ = ["load_language_model", "load_tokenizer", "refuse_pickles"]
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -33,7 +33,7 @@ def load_language_model(name: str, *, dtype: torch.dtype = torch.float32) -> Pre
     transformers_logging.disable_progress_bar()  # of reading weights, beside the one of the job
     with as_file(files("stepward.domains.math") / "embedded") as embedded:
         source = str(embedded) if name == EMBEDDED else name
-        _refuse_pickles(source)
+        refuse_pickles(source)
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 source, dtype=dtype, use_safetensors=True, trust_remote_code=False
@@ -59,7 +59,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
             raise ValueError(_explain(name, error)) from error
 
 
-def _refuse_pickles(source: str) -> None:
+def refuse_pickles(source: str) -> None:
+    """Raise ValueError for a folder whose only weights are pickled, with the remedy."""
     folder = Path(source)
     if not folder.is_dir() or any(folder.glob("*.safetensors")):
         return

@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt64
 from stepward.core.batch import repeat
 from stepward.core.seeding import Rng
 from stepward.domains.math.continuation import Limits, extend
-from stepward.domains.math.engine import ContinuationEngine, SamplingConfig
+from stepward.domains.math.engine import ContinuationEngine, SamplingConfig, VLLMEngine
 from stepward.domains.math.states import Ending, MathStates
 from stepward.domains.math.steps import is_final_answer
 
@@ -44,7 +44,7 @@ class LanguageModelProposer:
 
     def __init__(
         self,
-        engine: ContinuationEngine,
+        engine: ContinuationEngine | VLLMEngine,
         *,
         temperatures: Sequence[float] = (0.8,),
         top_p: float = 1.0,
@@ -140,7 +140,7 @@ class LanguageModelProposer:
         return extended.take(back)
 
 
-def _parameters_a_token(engine: ContinuationEngine) -> int:
+def _parameters_a_token(engine: ContinuationEngine | VLLMEngine) -> int:
     """Weights that take part in a forward pass: an input embedding that is not the output matrix too is looked up."""
     total = sum(weight.numel() for weight in engine.model.parameters())  # shared weights are listed once
     looked_up = engine.model.get_input_embeddings().weight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stepward.core.config import Config
 
@@ -29,6 +29,12 @@ class LanguageModelSettings(Config):
     max_step_tokens: int = Field(64, ge=1, description="tokens after which a line that does not end is dead")
     prompt: str = Field("{question}\n", description="what the model continues; {question} stands for the question")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="precision of the model")
+    engine: Literal["own", "vllm"] = Field(
+        "own", description="what samples: the engine here, on CPU or GPU; or vLLM, on GPU, where it is installed"
+    )
+    memory: float | None = Field(
+        None, gt=0, le=1, description="share of a GPU's memory that vLLM takes; none: .9. For workers that share a GPU"
+    )
 
     @field_validator("prompt")
     @classmethod
@@ -44,19 +50,34 @@ class LanguageModelSettings(Config):
             raise ValueError(f"expected temperatures of 0 (greedy) or above, got {temperatures}")
         return temperatures
 
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> LanguageModelSettings:
+        if self.memory is not None and self.engine != "vllm":
+            raise ValueError(f"memory: would have no effect with engine={self.engine!r}; leave it out, or take vllm")
+        if self.engine == "vllm" and self.model == EMBEDDED:
+            raise ValueError("engine='vllm': expected a folder or a hub id as model; the embedded one takes engine=own")
+        return self
+
     def build(self) -> LanguageModelProposer:
         """Load the model, on a GPU where there is one."""
         import torch
 
         from stepward.domains.math.continuation import Limits
-        from stepward.domains.math.engine import ContinuationEngine
-        from stepward.domains.math.models import load_language_model, load_tokenizer
+        from stepward.domains.math.engine import ContinuationEngine, VLLMEngine
+        from stepward.domains.math.models import load_language_model, load_tokenizer, refuse_pickles
         from stepward.domains.math.proposer import LanguageModelProposer
 
-        model = load_language_model(self.model, dtype=getattr(torch, self.dtype))
-        rows = 128 if model.device.type == "cpu" else 512
+        engine: ContinuationEngine | VLLMEngine
+        if self.engine == "vllm":
+            refuse_pickles(self.model)
+            tokenizer = load_tokenizer(self.model)
+            engine = VLLMEngine(self.model, tokenizer=tokenizer, dtype=self.dtype, memory=self.memory or 0.9)
+        else:
+            model = load_language_model(self.model, dtype=getattr(torch, self.dtype))
+            rows = 128 if model.device.type == "cpu" else 512
+            engine = ContinuationEngine(model, tokenizer=load_tokenizer(self.model), rows=rows)
         return LanguageModelProposer(
-            ContinuationEngine(model, tokenizer=load_tokenizer(self.model), rows=rows),
+            engine,
             temperatures=self.temperatures,
             top_p=self.top_p,
             limits=Limits(max_steps=self.max_steps, max_step_tokens=self.max_step_tokens),

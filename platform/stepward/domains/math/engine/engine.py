@@ -18,7 +18,7 @@ from stepward.domains.math.engine.ledger import Ledger
 from stepward.domains.math.engine.prefixes import group_nested
 from stepward.domains.math.engine.sampler import PackedSampler
 from stepward.domains.math.engine.shared_hf import SharedDecoder, supports_shared
-from stepward.domains.math.engine.stopping import StopRule, newline_table
+from stepward.domains.math.engine.stopping import StopRule, declared_eos, newline_table
 from stepward.domains.math.engine.streams import Uniforms, splitmix_uniforms
 
 __all__ = ["Backend", "ContinuationEngine"]
@@ -88,12 +88,7 @@ class ContinuationEngine:
 
     def eos_token_ids(self) -> tuple[int, ...]:
         """End-of-sequence tokens according to the model, or else to the tokenizer."""
-        for holder in (getattr(self.model, "generation_config", None), self.model.config, self.tokenizer):
-            eos = getattr(holder, "eos_token_id", None)
-            if eos is not None:  # a default of the configuration may lie outside the vocabulary: it can never be said
-                tokens = eos if isinstance(eos, list | tuple) else [eos]
-                return tuple(int(token) for token in tokens if token < self.vocab_size)
-        return ()
+        return declared_eos(self.model, self.tokenizer, self.vocab_size)
 
     def sample(
         self,

@@ -1,14 +1,15 @@
 """When a sequence ends: end-of-sequence tokens, stop sequences, newlines, finished lines, length, context."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int8, Int32, Int64
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stepward.domains.math.engine.config import FinishReason, SamplingConfig
 
-__all__ = ["StopRule", "newline_table"]
+__all__ = ["StopRule", "declared_eos", "newline_table"]
 
 
 def newline_table(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> Bool[np.ndarray, " v"]:
@@ -16,6 +17,17 @@ def newline_table(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> Bool[n
     known = min(len(tokenizer), vocab_size)
     pieces = tokenizer.batch_decode([[i] for i in range(known)], clean_up_tokenization_spaces=False)
     return np.array(["\n" in piece for piece in pieces] + [False] * (vocab_size - known))
+
+
+def declared_eos(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, vocab_size: int) -> tuple[int, ...]:
+    """End-of-sequence tokens according to the model, or else to the tokenizer."""
+    holders: tuple[Any, ...] = (getattr(model, "generation_config", None), model.config, tokenizer)
+    for holder in holders:
+        eos = getattr(holder, "eos_token_id", None)
+        if eos is not None:  # a default of the configuration may lie outside the vocabulary: it can never be said
+            tokens = eos if isinstance(eos, list | tuple) else [eos]
+            return tuple(int(token) for token in tokens if token < vocab_size)
+    return ()
 
 
 class StopRule:

@@ -138,7 +138,7 @@ def main() -> None:
     proposer, states = settings.build(), mined(settings, options.problems)
     compare(options.model, proposer.engine, proposer.encode(states), proposer.engine.eos_token_ids(), options)
     whole_labels(proposer, states, options.continuations)
-    chance = random_partials(options.problems // 2)
+    chance = random_partials(options.problems // 4)
     for name, model, backend in random_models():
         compare(name, ContinuationEngine(model, backend=backend), chance, (2, 3, 4, 5), options)
 

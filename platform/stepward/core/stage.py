@@ -69,7 +69,7 @@ class StageSettings(Config):
         found: dict[str, Artifact] = {}
         for text in texts_of(settings):
             parts = text.split("/")
-            if len(parts) == 4 and parts[:2] == [STORE, self.domain]:
+            if len(parts) >= 4 and parts[:2] == [STORE, self.domain]:
                 artifact = self.artifact(parts[2], parts[3])
                 if unfinished or artifact.finished:
                     found[f"{parts[2]}/{parts[3]}"] = artifact

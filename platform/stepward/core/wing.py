@@ -121,6 +121,7 @@ class Wing:
         outcome: what a verifier's outcome is, and so what an evaluation studies: "solved" (0 or 1) or "error" (minus an
             error, of every step of a rollout).
         label_defaults: settings of labels that suit this domain, in place of the defaults of their kind.
+        sources: kind -> settings class, where data can be made or converted before anything else (jobs/data.py).
         pretraining: what the domain trains before it can label: "language_model", "surrogate", or nothing.
         pretrained: block of an experiment -> what differs from the defaults of the pretraining there.
         steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.
@@ -148,6 +149,7 @@ class Wing:
     labels: str = field(default="continuations")
     outcome: str = field(default="solved")
     label_defaults: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, type[Config]] = field(default_factory=dict)
     pretraining: str | None = field(default=None)
     pretrained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)

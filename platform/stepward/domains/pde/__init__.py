@@ -8,6 +8,7 @@ from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
 from stepward.domains.pde.generators import GENERATORS
 from stepward.domains.pde.proposer import COMPOSING
 from stepward.domains.pde.rewards import LEARNERS, REWARDS, TrainedSettings
+from stepward.domains.pde.sources import SOURCES
 from stepward.domains.pde.states import PDE, PDEStates
 from stepward.domains.pde.steps import pde_steps
 from stepward.domains.pde.verifier import ReferenceVerifier
@@ -26,6 +27,7 @@ wing = Wing(
     verifier=ReferenceVerifier,
     labels="rankings",
     outcome="error",
+    sources=SOURCES,
     pretraining="surrogate",
     pretrained=PRETRAINED,
     label_defaults=defaults.LABELS,

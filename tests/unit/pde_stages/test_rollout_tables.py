@@ -12,7 +12,6 @@ from stepward.domains.pde.metrics import CONVENTIONS
 from stepward.evaluate.rollout_settings import RolloutSettings
 from stepward.evaluate.rollout_stage import finish
 from stepward.evaluate.rollout_tables import ArmErrors, ablation_rows, comparison_rows, ranking_rows, time_rows
-from stepward.evaluate.rollout_work import RolloutWork
 
 WANTED = {"convention": "nrmse", "references": ("base",), "oracle": "best", "confidence": 0.95, "num_resamples": 500}
 SETTINGS = RolloutSettings.model_construct(**WANTED)
@@ -106,14 +105,3 @@ def test_the_artifact_holds_one_run_an_arm_with_the_same_metrics(store: Path) ->
     assert metrics["prm/nrmse"] == pytest.approx(metrics["prm/error"])
     assert manifest.inputs.keys() == {"label", "train/prm", "pretrain/default"}
     assert not folder.files("shards") and manifest.facts["convention"] == "nrmse"
-
-
-def test_the_digest_does_not_depend_on_shards(store: Path) -> None:
-    chosen = {name: ARMS[name] for name in ("deterministic", "random")}
-    digests = set()
-    for size in (1, 4):
-        settings = rollout_settings_of(store, name=f"size{size}", arms=chosen, references=["deterministic"])
-        work: RolloutWork = do_all(settings, size)
-        table = work.rollouts()
-        digests.add(tuple(np.round(np.concatenate(table["nrmse"].to_pylist()), 5)))
-    assert len(digests) == 1

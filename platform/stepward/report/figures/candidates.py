@@ -20,7 +20,8 @@ def candidate_order(ranks: dict[str, Float[np.ndarray, " k"]], styles: dict[str,
     ends = {}
     for name, values in ranks.items():
         place = np.linspace(0, 1, len(values))
-        axes.plot(place, values, styles[name].marker + "-", ms=3.5, color=styles[name].colour, linewidth=1.4, gid=name)
+        look, every = styles[name], max(1, len(values) // 12)
+        axes.plot(place, values, look.marker + "-", ms=4, markevery=every, color=look.colour, linewidth=1.2, gid=name)
         ends[name] = float(values[-1])
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.set(xlim=(0, 1), ylim=(0, 1))

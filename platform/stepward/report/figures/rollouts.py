@@ -11,7 +11,7 @@ from stepward.report.figures.style import INK, Look, name_lines, new_figure
 from stepward.report.tables import by_arm
 from stepward.report.text import count
 
-PANELS = {"mean_nfe": "forward passes of the surrogate", "mean_flops": "FLOPs, scorers included"}
+PANELS = {"mean_nfe": "forward passes\nof the surrogate", "mean_flops": "FLOPs,\nscorers included"}
 
 
 def error_over_time(rows: pa.Table, styles: dict[str, Look], label: str) -> Figure:
@@ -49,7 +49,7 @@ def error_over_cost(rows: pa.Table, styles: dict[str, Look], label: str) -> Figu
         styles: arm -> look.
         label: the error, for the axis.
     """
-    figure, axes = new_figure(4.6, ncols=2, sharey=True)
+    figure, axes = new_figure(2.0 + 0.22 * len(rows), ncols=2, sharey=True)
     ends = {row["arm"]: float(row["error"]) for row in rows.to_pylist() if np.isfinite(row["error"])}
     for panel, (column, words) in zip(axes, PANELS.items(), strict=True):
         spent = rows[column].to_numpy(zero_copy_only=False).astype(float)
@@ -61,8 +61,8 @@ def error_over_cost(rows: pa.Table, styles: dict[str, Look], label: str) -> Figu
         panel.set_xscale("log")
         panel.minorticks_off()
         ticks = np.geomspace(places.min(), places.max(), 3) if places.max() > places.min() else places[:1]
-        panel.set_xticks(ticks, [count(float(f"{tick:.1e}")) for tick in ticks])
-        panel.set_xlabel(f"{words}\na rollout (log scale)", color=INK)
+        panel.set_xticks(ticks, [count(float(f"{tick:.0e}")) for tick in ticks], rotation=30)
+        panel.set_xlabel(words, color=INK)
     axes[0].set_ylabel(label, color=INK)
     name_lines(axes[1], ends, styles)
     return figure

@@ -1,0 +1,63 @@
+"""The report of an evaluation of rollouts: what its sections say, drawn from a small artifact."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pde_artifacts import ARMS, do_all, make_pretrained, make_rankings, make_reward, rollout_settings_of
+from stepward.core.artifacts import Artifact
+from stepward.evaluate.rollout_stage import finish
+from stepward.report import build_page, read_sources, render
+from stepward.report.figures import looks
+from stepward.report.figures.candidates import candidate_order
+from stepward.report.figures.fields import fields, spread
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pde")
+    make_pretrained(root)
+    make_rankings(root)
+    make_reward(root)
+    finish(do_all(rollout_settings_of(root)), 1.0)
+    return root
+
+
+def test_the_page_answers_with_the_pictured_arm_and_shows_every_arm(store: Path) -> None:
+    one = {stage: Artifact(str(store), "pde", stage, "default") for stage in ("evaluate", "label", "tune")}
+    sources = read_sources(**one, trains=[])
+    page = build_page(sources)
+    assert "by prm" in page.title and any("perfect choice" in sentence for sentence in page.answer)
+    titles = [section.title for section in page.sections]
+    assert titles[:6] == ["Ablation", "Paired comparisons", "Error against time", "Error against computation", "Fields",
+                          "Ranking of candidates"]  # fmt: skip
+    ablation = next(block for block in page.sections[0].blocks if block.kind == "grid")
+    assert [row[0] for row in ablation.rows] == list(ARMS)
+    metrics = one["evaluate"].folder.read_json("metrics.json")
+    assert ablation.rows[list(ARMS).index("prm")][1] == f"{metrics['prm/nrmse']:.4f}"
+    lacking = {section.title for section in page.sections if any(block.kind == "gap" for block in section.blocks)}
+    assert lacking == {"Training", "Tuning"}, "these artifacts were not made"
+    assert "PDEBench nRMSE" in render(page)
+
+
+def test_candidates_are_shown_from_the_best_score_to_the_worst() -> None:
+    scores = np.array([0.1, 0.9, -1.0, 0.5, 0.0, 0.7])
+    assert spread(scores, 3) == [1, 3, 2] or spread(scores, 3) == [1, 0, 2]
+    assert spread(scores[:2], 5) == [1, 0]
+    rng = np.random.default_rng(0)
+    row = {name: rng.normal(size=(8, 8)) for name in ("state", "deterministic", "choice", "truth")}
+    row |= {
+        "candidates": rng.normal(size=(2, 8, 8)),
+        "candidate_scores": scores[:2],
+        "candidate_errors": scores[:2] + 2,
+    }
+    figure = fields(row | {"chosen": 1})
+    shown = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert shown[5].startswith("score 0.90 ←") and "error 2.90" in shown[5] and len(shown) == 7
+
+
+def test_a_perfect_guide_is_the_diagonal() -> None:
+    figure = candidate_order({"perfect": np.linspace(0, 1, 5), "blind": np.full(5, 0.5)}, looks(["perfect", "blind"]))
+    [perfect] = [line for line in figure.axes[0].lines if line.get_gid() == "perfect"]
+    assert np.array_equal(perfect.get_xdata(), perfect.get_ydata())

@@ -145,7 +145,8 @@ def cost_of_rollouts_section(sources: Sources) -> Section:
     )
     caption = (
         "How to read it: costs of one rollout on a logarithmic scale; further left is cheaper, further down is better. "
-        "Arms without a network (the classical solver) have no forward passes and stand at the left edge; their time is in the ablation table."
+        "Arms without a network (the classical solver) have no forward passes and stand at the left edge; their time "
+        "is in the ablation table."
     )
     return Section("Error against computation", [Picture("error_cost", png(figure), "Error by cost.", caption)])
 

@@ -7,7 +7,6 @@ goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
-import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,7 +28,6 @@ from stepward.runtime.pools import PoolSettings, actor_pool
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 
-logger = logging.getLogger("stepward.data")
 DATA, CARD, PARTS = "trajectories.parquet", "README.md", "parts"
 
 
@@ -203,6 +201,3 @@ def _read_part(folder: Folder, item: str) -> Iterator[FieldBlock]:
         path = Path(scratch, "part.parquet")
         path.write_bytes(folder.read_bytes(_part(item)))
         yield from read_parquet(path)
-
-
-__all__ = ["Data", "DataJob", "data_job", "run_data"]

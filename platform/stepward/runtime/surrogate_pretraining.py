@@ -6,9 +6,9 @@ A stopped run goes on from its last epoch when the same command is given again.
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,9 @@ from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.parallel import average_gradients, last_checkpoint, my_rank, report_epochs
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.training import TrainPool, train_on_ray
-from stepward.train import Checkpoint, seeded_module, state_arrays
+from stepward.train import Checkpoint, seeded_module
 from stepward.train.surrogates import surrogate_epochs
 
-logger = logging.getLogger("stepward.pretrain")
 JUDGED = 16  # held-out trajectories that every epoch is judged on
 
 
@@ -200,8 +199,6 @@ def rollout_error(surrogate: Surrogate, held_out: Float[np.ndarray, "n frames c 
 
 
 def _shipped(settings: SurrogateJob) -> dict[str, Any]:
-    from pathlib import Path
-
     store = settings.store if "://" in settings.store else str(Path(settings.store).resolve())
     return settings.model_dump(mode="json", exclude={"overwrite", "pool", "cluster", "tracking"}) | {"store": store}
 
@@ -246,6 +243,3 @@ def _finish(settings: SurrogateJob, artifact: Artifact, checkpoint: Checkpoint, 
         cost={"seconds": time.monotonic() - started},
         facts={"num_parameters": surrogate.num_parameters, "kind": described.kind},
     )
-
-
-__all__ = ["Pretrained", "SurrogateJob", "pretrain", "pretrain_settings", "run_pretrain", "state_arrays"]

@@ -1,6 +1,6 @@
 """Which rule should choose among a surrogate's candidates? Every rule of the domain against the same baselines.
 
-    OMP_NUM_THREADS=1 python benchmarks/studies/pde_ablation.py --folder ablation [--regimes rich scarce] [--seeds 0 1 2]
+    OMP_NUM_THREADS=1 python benchmarks/studies/pde_ablation.py [--folder F] [--regimes rich scarce] [--seeds 0 1 2]
 
 Two regimes: a base surrogate from 160 trajectories, and from 16. A seed decides the training trajectories, the first
 weights, the order of training and the labels; validation (32) and test (64) trajectories are those of seed 0 for all.

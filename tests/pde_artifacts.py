@@ -12,8 +12,8 @@ from stepward.core.config import override
 from stepward.core.wing import find_wing
 from stepward.domains.pde.rewards import CNNSettings, save_reward
 from stepward.domains.pde.surrogates import save_surrogate
-from stepward.evaluate.rollout_settings import RolloutSettings, rollout_settings
-from stepward.evaluate.rollout_work import RolloutWork
+from stepward.evaluate.rollouts.settings import RolloutSettings, rollout_settings
+from stepward.evaluate.rollouts.work import RolloutWork
 from stepward.label import LabelSettings, LabelWork, finish, label_settings, plan
 from stepward.label.ranking_task import RankingTask
 

@@ -72,7 +72,7 @@ from stepward.domains.pde.surrogates import (
 )
 from stepward.domains.pde.surrogates.corrected import CorrectedSettings
 from stepward.domains.pde.verifier import ReferenceVerifier
-from stepward.evaluate.bootstrap import bootstrap_mean
+from stepward.evaluate.statistics.bootstrap import bootstrap_mean
 from stepward.label.rankings import Ranker, RankingLabels, ranked_candidates
 from stepward.rewards import Composite, Lookahead, Part
 from stepward.search import Beam, Particles

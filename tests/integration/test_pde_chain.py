@@ -12,7 +12,7 @@ from stepward.core.config import override, parse_config
 from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
 from stepward.domains.pde.rewards import load_reward
-from stepward.evaluate.rollout_work import RolloutWork
+from stepward.evaluate.rollouts.work import RolloutWork
 from stepward.runtime.evaluation import evaluate_job, run_evaluate
 from stepward.runtime.experiment import experiment_job, run_experiment
 from stepward.runtime.labelling import label_job, run_label

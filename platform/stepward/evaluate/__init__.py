@@ -4,9 +4,10 @@ Arrays in, numbers and small frozen records out. Nothing here knows a domain, an
 interval. Randomness is a `numpy.random.Generator`, passed by keyword.
 """
 
-from stepward.evaluate.binomial import INTERVALS, binomial_interval
-from stepward.evaluate.bootstrap import Estimate, bootstrap_mean
-from stepward.evaluate.calibration_metrics import (
+from stepward.evaluate.samples.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
+from stepward.evaluate.statistics.binomial import INTERVALS, binomial_interval
+from stepward.evaluate.statistics.bootstrap import Estimate, bootstrap_mean
+from stepward.evaluate.statistics.calibration import (
     CalibrationError,
     ReliabilityBin,
     brier_score,
@@ -15,8 +16,8 @@ from stepward.evaluate.calibration_metrics import (
     expected_calibration_error,
     reliability_curve,
 )
-from stepward.evaluate.coverage import Coverage, coverage, expected_coverage, randomised_coverage
-from stepward.evaluate.frontier import (
+from stepward.evaluate.statistics.coverage import Coverage, coverage, expected_coverage, randomised_coverage
+from stepward.evaluate.statistics.frontier import (
     FrontierComparison,
     FrontierPoint,
     compare_frontiers,
@@ -25,7 +26,7 @@ from stepward.evaluate.frontier import (
     pareto_mask,
     solve_frontier,
 )
-from stepward.evaluate.paired import (
+from stepward.evaluate.statistics.paired import (
     ArmComparison,
     compare_arms,
     holm,
@@ -34,15 +35,14 @@ from stepward.evaluate.paired import (
     paired_comparison,
     sign_flip_test,
 )
-from stepward.evaluate.parallelism import ParallelismDividend, any_success, parallelism_dividend
-from stepward.evaluate.power import (
+from stepward.evaluate.statistics.parallelism import ParallelismDividend, any_success, parallelism_dividend
+from stepward.evaluate.statistics.power import (
     MinimumDetectableEffect,
     detectable_mean_difference,
     detectable_rate_difference,
     mcnemar_power,
 )
-from stepward.evaluate.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
-from stepward.evaluate.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
+from stepward.evaluate.statistics.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
 
 __all__ = [
     "INTERVALS", "binomial_interval",

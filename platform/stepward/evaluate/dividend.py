@@ -17,8 +17,8 @@ from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
 from stepward.evaluate.held_out import HeldOut, complete
-from stepward.evaluate.parallelism import parallelism_dividend
 from stepward.evaluate.settings import DividendStudy
+from stepward.evaluate.statistics.parallelism import parallelism_dividend
 
 
 def dividend_rows(

@@ -12,10 +12,10 @@ from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.seeding import stable_hash
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import PROBABILITIES, build_guide, load_calibrators, trained_artifacts
-from stepward.evaluate.calibration_metrics import brier_score, expected_calibration_error
 from stepward.evaluate.dividend import dividend_rows
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.statistics.calibration import brier_score, expected_calibration_error
 from stepward.evaluate.value_study import calibrated, calibration_row, ranking_row, reliability_rows, siblings
 from stepward.rewards.calibration import Calibrator
 

@@ -18,10 +18,10 @@ from stepward.core.interfaces import RewardModel
 from stepward.core.registry import lookup
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
-from stepward.evaluate.frontier import compare_frontiers, solve_frontier
-from stepward.evaluate.paired import holm_adjusted, paired_comparison
+from stepward.evaluate.samples.voting import right_at, weighted_vote
 from stepward.evaluate.settings import EvaluateSettings, SearchPlan
-from stepward.evaluate.voting import right_at, weighted_vote
+from stepward.evaluate.statistics.frontier import compare_frontiers, solve_frontier
+from stepward.evaluate.statistics.paired import holm_adjusted, paired_comparison
 from stepward.search.loop import SearchResult
 from stepward.search.registry import build_search
 

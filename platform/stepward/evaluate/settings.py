@@ -12,7 +12,7 @@ from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import CompositeGuide, LookaheadGuide, TrainedGuide
-from stepward.evaluate.sample_settings import SampleStudy
+from stepward.evaluate.samples.settings import SampleStudy
 from stepward.search.registry import build_search
 
 ENUMERATE = "enumerate"  # the proposer that lists every action, where a domain has finitely many

@@ -11,10 +11,8 @@ import pyarrow.compute as pc
 from stepward.core.artifacts import Manifest, content_digest
 from stepward.core.cost import KINDS
 from stepward.core.seeding import stable_hash
-from stepward.evaluate.coverage import coverage, randomised_coverage
 from stepward.evaluate.held_out import label_rows
-from stepward.evaluate.power import MinimumDetectableEffect, detectable_rate_difference
-from stepward.evaluate.sample_study import comparison_rows, gap_rows, rate_rows, steering_rows
+from stepward.evaluate.samples.study import comparison_rows, gap_rows, rate_rows, steering_rows
 from stepward.evaluate.search_study import (
     MEASURED,
     comparison_table,
@@ -26,6 +24,8 @@ from stepward.evaluate.search_study import (
     table_of,
 )
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.statistics.coverage import coverage, randomised_coverage
+from stepward.evaluate.statistics.power import MinimumDetectableEffect, detectable_rate_difference
 from stepward.evaluate.summary import summary
 from stepward.evaluate.work import EvaluateWork
 

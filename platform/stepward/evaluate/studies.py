@@ -54,12 +54,12 @@ STUDIES = {
         shard_size=1000,
     ),
     "error": Study(
-        base="stepward.evaluate.rollout_settings:RolloutSettings",
-        settings="stepward.evaluate.rollout_settings:rollout_settings",
-        work="stepward.evaluate.rollout_work:RolloutWork",
-        finish="stepward.evaluate.rollout_stage:finish",
-        foresight="stepward.evaluate.rollout_stage:foresight",
-        words="stepward.evaluate.rollout_stage:line",
+        base="stepward.evaluate.rollouts.settings:RolloutSettings",
+        settings="stepward.evaluate.rollouts.settings:rollout_settings",
+        work="stepward.evaluate.rollouts.work:RolloutWork",
+        finish="stepward.evaluate.rollouts.stage:finish",
+        foresight="stepward.evaluate.rollouts.stage:foresight",
+        words="stepward.evaluate.rollouts.stage:line",
         shard_size=16,
     ),
 }

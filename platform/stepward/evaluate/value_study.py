@@ -18,15 +18,15 @@ from stepward.core.batch import repeat
 from stepward.core.interfaces import RewardModel
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
-from stepward.evaluate.calibration_metrics import (
+from stepward.evaluate.held_out import HeldOut
+from stepward.evaluate.settings import ValueStudy
+from stepward.evaluate.statistics.calibration import (
     brier_score,
     debiased_brier,
     expected_calibration_error,
     reliability_curve,
 )
-from stepward.evaluate.held_out import HeldOut
-from stepward.evaluate.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
-from stepward.evaluate.settings import ValueStudy
+from stepward.evaluate.statistics.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
 from stepward.rewards.calibration import Calibrator
 
 Row = dict[str, Any]

@@ -26,11 +26,11 @@ from stepward.core.wing import Wing
 from stepward.evaluate.arms import LOG_PROBABILITIES, PROBABILITIES, build_guide, trained_artifacts
 from stepward.evaluate.guide_study import Tables, build_policy, study_guide
 from stepward.evaluate.held_out import HeldOut, held_out, held_out_rows
-from stepward.evaluate.sample_study import SampleOutcomes
-from stepward.evaluate.sampling import Samples, draw, solution_table, spending_table
+from stepward.evaluate.samples.drawing import Samples, draw, solution_table, spending_table
+from stepward.evaluate.samples.siblings import label_siblings, num_families
+from stepward.evaluate.samples.study import SampleOutcomes
 from stepward.evaluate.search_study import search_outcomes
 from stepward.evaluate.settings import EvaluateSettings
-from stepward.evaluate.sibling_labels import label_siblings, num_families
 
 HELD_OUT = "shards/held_out.parquet"
 SAMPLED_TOGETHER = 250  # problems an item of samples, at most

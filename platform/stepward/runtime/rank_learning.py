@@ -18,7 +18,7 @@ from stepward.core.storage import Folder
 from stepward.core.wing import Wing
 from stepward.domains.pde.rewards import NearDeterministicSettings
 from stepward.domains.pde.rewards.common import filled
-from stepward.evaluate.rollout_ranking import steps_of
+from stepward.evaluate.rollouts.ranking import steps_of
 from stepward.runtime.parallel import average_gradients
 from stepward.runtime.train_worker import Trained
 from stepward.runtime.trained_artifact import history_table

@@ -96,7 +96,7 @@ def _report_rollouts(wing: Wing, base: dict[str, Any], space: Space, values: dic
     """A trial of rollouts: a history of one row."""
     from ray import tune
 
-    from stepward.evaluate.rollout_trial import roll_out_trial, rollout_trial_settings
+    from stepward.evaluate.rollouts.trial import roll_out_trial, rollout_trial_settings
 
     settings: Any = space.settings(rollout_trial_settings(wing), base, values)
     losses, cost = roll_out_trial(settings)

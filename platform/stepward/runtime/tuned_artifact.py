@@ -79,7 +79,7 @@ def _further_inputs(settings: TuneSettings, plan: Plan, winner: Trial) -> dict[s
     """What rollouts read beside the problems: the surrogate and the guides of the winner."""
     if settings.of == "train":
         return {}
-    from stepward.evaluate.rollout_trial import trial_inputs
+    from stepward.evaluate.rollouts.trial import trial_inputs
 
     chosen: Any = plan.space.settings(settings.train_class, settings.base(), winner.settings)
     return trial_inputs(chosen)

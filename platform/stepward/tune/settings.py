@@ -81,7 +81,7 @@ class TuneSettings(StageSettings):
             return train_settings(self.wing)
         if self.wing.outcome != "error":
             raise ValueError(f"of=rollouts: expected a domain whose outcomes are errors, not {self.wing.name!r}.")
-        from stepward.evaluate.rollout_trial import rollout_trial_settings  # needs the domain's networks
+        from stepward.evaluate.rollouts.trial import rollout_trial_settings  # needs the domain's networks
 
         return rollout_trial_settings(self.wing)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stepward.evaluate.sample_settings import Choice, SampleStudy
-from stepward.evaluate.sample_study import (
+from stepward.evaluate.samples.settings import Choice, SampleStudy
+from stepward.evaluate.samples.study import (
     MAJORITY,
     ORACLE,
     Method,

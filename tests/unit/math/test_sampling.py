@@ -11,9 +11,9 @@ from stepward.core.wing import find_wing
 from stepward.domains.math.rewards.simple import RandomReward
 from stepward.domains.math.states import MathStates, roots
 from stepward.evaluate.held_out import HeldOut
-from stepward.evaluate.sampling import draw, path_values, reading_cost, solution_table, spending_table
+from stepward.evaluate.samples.drawing import draw, path_values, reading_cost, solution_table, spending_table
+from stepward.evaluate.samples.siblings import label_siblings
 from stepward.evaluate.settings import ValueStudy, evaluate_settings
-from stepward.evaluate.sibling_labels import label_siblings
 from unit.math.small_models import small_proposer
 
 WING = find_wing("math")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pde_artifacts import do_all, make_pretrained, make_rankings, make_reward, rollout_settings_of
-from stepward.evaluate.rollout_work import RolloutWork
+from stepward.evaluate.rollouts.work import RolloutWork
 
 
 @pytest.fixture(scope="package")

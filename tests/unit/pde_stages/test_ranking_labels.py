@@ -10,9 +10,9 @@ from stepward.core.artifacts import Artifact
 from stepward.core.seeding import Rng
 from stepward.domains.pde.data import fields_of, pde_states, tensor_column
 from stepward.domains.pde.verifier import ReferenceVerifier
-from stepward.evaluate.rollout_arms import Oracle
-from stepward.evaluate.rollout_ranking import held_out_rankings, score_all
-from stepward.evaluate.rollout_work import RolloutWork
+from stepward.evaluate.rollouts.arms import Oracle
+from stepward.evaluate.rollouts.ranking import held_out_rankings, score_all
+from stepward.evaluate.rollouts.work import RolloutWork
 from stepward.label.ranking_task import RankingTask
 
 

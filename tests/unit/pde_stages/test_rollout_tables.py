@@ -9,9 +9,9 @@ import pytest
 from pde_artifacts import ARMS, do_all, rollout_settings_of
 from stepward.core.cost import KINDS
 from stepward.domains.pde.metrics import CONVENTIONS
-from stepward.evaluate.rollout_settings import RolloutSettings
-from stepward.evaluate.rollout_stage import finish
-from stepward.evaluate.rollout_tables import ArmErrors, ablation_rows, comparison_rows, ranking_rows, time_rows
+from stepward.evaluate.rollouts.settings import RolloutSettings
+from stepward.evaluate.rollouts.stage import finish
+from stepward.evaluate.rollouts.tables import ArmErrors, ablation_rows, comparison_rows, ranking_rows, time_rows
 
 WANTED = {"convention": "nrmse", "references": ("base",), "oracle": "best", "confidence": 0.95, "num_resamples": 500}
 SETTINGS = RolloutSettings.model_construct(**WANTED)

@@ -10,7 +10,7 @@ import pytest
 from pde_artifacts import do_all, rollout_settings_of
 from stepward.core.config import override
 from stepward.core.wing import find_wing
-from stepward.evaluate.rollout_trial import RolloutTrial, roll_out_trial, rollout_trial_settings, trial_inputs
+from stepward.evaluate.rollouts.trial import RolloutTrial, roll_out_trial, rollout_trial_settings, trial_inputs
 from stepward.tune import make_plan, tune_settings
 
 

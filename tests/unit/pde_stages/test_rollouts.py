@@ -14,9 +14,9 @@ from stepward.domains.pde.metrics import CONVENTIONS, per_frame
 from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.rollouts import Rollouts
 from stepward.domains.pde.surrogates import load_surrogate
-from stepward.evaluate.rollout_arms import Weighted, build_rollout_guide
-from stepward.evaluate.rollout_study import cut_where_blown_up, picture_arrays, rollout_table
-from stepward.evaluate.rollout_work import RolloutWork
+from stepward.evaluate.rollouts.arms import Weighted, build_rollout_guide
+from stepward.evaluate.rollouts.study import cut_where_blown_up, picture_arrays, rollout_table
+from stepward.evaluate.rollouts.work import RolloutWork
 
 HORIZON = 4
 

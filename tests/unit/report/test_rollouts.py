@@ -7,7 +7,7 @@ import pytest
 
 from pde_artifacts import ARMS, do_all, make_pretrained, make_rankings, make_reward, rollout_settings_of
 from stepward.core.artifacts import Artifact
-from stepward.evaluate.rollout_stage import finish
+from stepward.evaluate.rollouts.stage import finish
 from stepward.report import build_page, read_sources, render
 from stepward.report.figures import looks
 from stepward.report.figures.candidates import candidate_order

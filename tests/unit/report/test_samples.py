@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from stepward.core.artifacts import Artifact
-from stepward.evaluate.sample_settings import SampleStudy
-from stepward.evaluate.sample_study import SampleOutcomes, comparison_rows, gap_rows, rate_rows, steering_rows
+from stepward.evaluate.samples.settings import SampleStudy
+from stepward.evaluate.samples.study import SampleOutcomes, comparison_rows, gap_rows, rate_rows, steering_rows
 from stepward.report import build_page, read_sources, render
 from stepward.report.page import Gap
 

@@ -1,7 +1,7 @@
 """Solutions sampled once a problem, what each says, and what every guide thinks of it: the raw rows of a sample study.
 
 One row a solution, and one row a problem and number of samples for what was spent: from these two tables every vote
-and every comparison is made later (`sample_study`), without a model.
+and every comparison is made later (`study`), without a model.
 """
 
 from __future__ import annotations

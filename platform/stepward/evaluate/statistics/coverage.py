@@ -22,7 +22,7 @@ from jaxtyping import Float, Int, Real
 from scipy.special import bdtr
 from scipy.stats import binom
 
-from stepward.evaluate.binomial import binomial_interval
+from stepward.evaluate.statistics.binomial import binomial_interval
 
 
 @dataclass(frozen=True)

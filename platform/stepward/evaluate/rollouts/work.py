@@ -19,10 +19,10 @@ from stepward.core.config import validate
 from stepward.core.interfaces import Proposer
 from stepward.core.registry import lookup
 from stepward.core.wing import Wing
-from stepward.evaluate.rollout_arms import arm_inputs, build_rollout_guide
-from stepward.evaluate.rollout_ranking import held_out_rankings, ranking_table
-from stepward.evaluate.rollout_settings import RolloutSettings
-from stepward.evaluate.rollout_study import picture_table, rollout_table
+from stepward.evaluate.rollouts.arms import arm_inputs, build_rollout_guide
+from stepward.evaluate.rollouts.ranking import held_out_rankings, ranking_table
+from stepward.evaluate.rollouts.settings import RolloutSettings
+from stepward.evaluate.rollouts.study import picture_table, rollout_table
 
 MAX_ROWS = 16  # rollouts that advance together: their trees hold every candidate
 

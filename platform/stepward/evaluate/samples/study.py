@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
-from stepward.evaluate.binomial import binomial_interval
-from stepward.evaluate.paired import holm_adjusted, paired_comparison
-from stepward.evaluate.sample_settings import Choice, SampleStudy
-from stepward.evaluate.sampling import POLICY, SPENT
-from stepward.evaluate.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
+from stepward.evaluate.samples.drawing import POLICY, SPENT
+from stepward.evaluate.samples.settings import Choice, SampleStudy
+from stepward.evaluate.samples.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
+from stepward.evaluate.statistics.binomial import binomial_interval
+from stepward.evaluate.statistics.paired import holm_adjusted, paired_comparison
 
 MAJORITY, ORACLE = "majority", "oracle"
 Row = dict[str, Any]

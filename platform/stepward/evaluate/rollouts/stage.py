@@ -12,9 +12,8 @@ from stepward.core.artifacts import Manifest, content_digest
 from stepward.core.cost import KINDS
 from stepward.core.seeding import stable_hash
 from stepward.domains.pde.metrics import CONVENTIONS
-from stepward.evaluate.power import detectable_mean_difference
-from stepward.evaluate.rollout_study import MEASURED
-from stepward.evaluate.rollout_tables import (
+from stepward.evaluate.rollouts.study import MEASURED
+from stepward.evaluate.rollouts.tables import (
     ablation_rows,
     comparison_rows,
     errors_by_arm,
@@ -22,7 +21,8 @@ from stepward.evaluate.rollout_tables import (
     table_of,
     time_rows,
 )
-from stepward.evaluate.rollout_work import RolloutWork
+from stepward.evaluate.rollouts.work import RolloutWork
+from stepward.evaluate.statistics.power import detectable_mean_difference
 
 COSTS = ("nfe", "proposals", "scored", "flops", "seconds")
 FEW = 8  # rollouts below which a paired test of many arms finds nothing that is of use

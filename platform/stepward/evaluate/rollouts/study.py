@@ -21,8 +21,8 @@ from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.rollouts import Rollouts, read_rollouts
 from stepward.domains.pde.states import PDEStates
 from stepward.domains.pde.verifier import as_numpy
-from stepward.evaluate.rollout_arms import build_arm_search, build_proposer, build_rollout_guide
-from stepward.evaluate.rollout_settings import RolloutSettings
+from stepward.evaluate.rollouts.arms import build_arm_search, build_proposer, build_rollout_guide
+from stepward.evaluate.rollouts.settings import RolloutSettings
 from stepward.search.loop import SearchResult
 
 MEASURED = ("seconds",)  # columns that differ from run to run: no part of an artifact's content digest

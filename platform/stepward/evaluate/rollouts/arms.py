@@ -16,7 +16,7 @@ from stepward.core.wing import Wing
 from stepward.domains.pde.generators import DeterministicGenerator
 from stepward.domains.pde.rewards import WORST
 from stepward.evaluate.arms import TrainedGuide, load_trained
-from stepward.evaluate.rollout_settings import (
+from stepward.evaluate.rollouts.settings import (
     NO_GUIDE,
     AheadGuide,
     Arm,

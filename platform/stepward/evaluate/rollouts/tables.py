@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float
 
 from stepward.core.cost import KINDS
 from stepward.domains.pde.metrics import CONVENTIONS
-from stepward.evaluate.bootstrap import bootstrap_mean
-from stepward.evaluate.paired import holm_adjusted, paired_comparison
-from stepward.evaluate.rollout_ranking import FIGURES
-from stepward.evaluate.rollout_settings import RolloutSettings
+from stepward.evaluate.rollouts.ranking import FIGURES
+from stepward.evaluate.rollouts.settings import RolloutSettings
+from stepward.evaluate.statistics.bootstrap import bootstrap_mean
+from stepward.evaluate.statistics.paired import holm_adjusted, paired_comparison
 
 Row = dict[str, Any]
 

@@ -22,9 +22,9 @@ from stepward.core.wing import Wing
 from stepward.domains.pde.generators import DeterministicGenerator, WeightedMean
 from stepward.domains.pde.rollouts import read_rollouts
 from stepward.evaluate.arms import TrainedGuide
-from stepward.evaluate.rollout_arms import Unscored, Weighted, arm_inputs, build_rollout_guide
-from stepward.evaluate.rollout_settings import COMBINING, Arm, RolloutSettings, rollout_settings
-from stepward.evaluate.rollout_study import cut_where_blown_up, step_errors
+from stepward.evaluate.rollouts.arms import Unscored, Weighted, arm_inputs, build_rollout_guide
+from stepward.evaluate.rollouts.settings import COMBINING, Arm, RolloutSettings, rollout_settings
+from stepward.evaluate.rollouts.study import cut_where_blown_up, step_errors
 from stepward.rewards import Lookahead
 from stepward.search.registry import build_search
 

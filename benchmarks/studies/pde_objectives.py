@@ -3,17 +3,18 @@
     OMP_NUM_THREADS=1 python benchmarks/studies/pde_objectives.py --folder pde_ablation [--regime rich] [--seeds 0 1 2]
 
 Every variant differs from the first in one thing, has the same labels and the same few passes over them, and is judged
-on the candidates of held-out test states: by their errors one step on, and by those realised eight steps of the
+on the candidates of held-out test states, by their errors one step on and by those realised eight steps of the
 deterministic surrogate later; and by rollouts of the test trajectories in which it chooses (argmax). The surrogates are
-those of `pde_ablation.py`, from the same folder. What is trained and rolled out stays there: a run that was stopped goes
-on. About six minutes of one core a seed on top of it. Figures are means over seeds; intervals are BCa intervals over test
-trajectories of the paired difference to the first row.
+those of `pde_ablation.py`, from the same folder. What is trained and rolled out stays there: a run that was stopped
+goes on. About six minutes of one core a seed on top of it. Figures are means over seeds; intervals are BCa intervals
+over test trajectories of the paired difference to the first row.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,17 @@ class Study:
             np.savez(path, **soon, late=late["pairs"], owner=owner)
         with np.load(path) as kept:
             found = dict(kept)
-        choose = {"proposer": lambda m: Select(StructuredGenerator(self.surrogate, SPREAD), m, DOMAIN, K)}
-        plain = {"proposer": lambda m: DeterministicGenerator(self.surrogate)}
-        for key, title, made in (("rollout", f"chosen by {_slug(name)}", choose), ("plain", "deterministic", plain)):
-            rule: Any = lambda m, made=made: {part: make(m) for part, make in made.items()}
-            model: Any = self._trained(name) if made is choose else None
-            found[key] = rollout(self.folder, self.regime, self.seed, "test", title, rule, model)["errors"]
+        found["rollout"] = self._rolled_out(
+            f"chosen by {_slug(name)}",
+            lambda reward: Select(StructuredGenerator(self.surrogate, SPREAD), reward, DOMAIN, K),
+            self._trained(name),
+        )
+        found["plain"] = self._rolled_out("deterministic", lambda _: DeterministicGenerator(self.surrogate), None)
         return found
+
+    def _rolled_out(self, title: str, make: Callable[[Any], Any], reward: Any) -> np.ndarray:
+        rule: Any = lambda made: {"proposer": make(made)}  # noqa: E731
+        return np.asarray(rollout(self.folder, self.regime, self.seed, "test", title, rule, reward)["errors"])
 
     def _trained(self, name: str) -> Any:
         place = self.place / "objectives" / _slug(name)

@@ -90,6 +90,27 @@ class Fittable(Protocol):
 
 
 @dataclass(frozen=True)
+class Defaults:
+    """Settings of the stages that suit a domain, as plain values in place of the stages' own defaults.
+
+    Attributes:
+        labels: of the block `labels` of the label stage, such as rollouts a label.
+        optimisation: of gradient descent.
+        objective: kind of the objective that reward models are trained for.
+        baselines: kind of learner -> what of `optimisation` differs for it, in an experiment.
+        evaluation: of the evaluate stage: guides, searches, arms, values, samples, …
+        pretrained: block of an experiment -> settings of the pretraining there.
+    """
+
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    optimisation: Mapping[str, Any] = field(default_factory=dict)
+    objective: str = field(default="soft_bce")
+    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Wing:
     """One domain's pieces.
 
@@ -109,22 +130,16 @@ class Wing:
         rebudget: ``(states, factor) -> states`` with the steps they have left multiplied, rounded down, at least 1;
             None where solutions have no step budget.
         texts: ``(states) -> texts`` of a few characters that stand for each state in a drawing; None: not drawn.
-        rollouts: split -> rollouts of a label, where the defaults of `stepward.label` cost too much in this domain.
         answers: ``(states) -> texts``, what each finished solution says, equal where two say the same and "" where it
             says nothing: what a vote counts. None where anybody can see whether a solution is right.
-        optimisation: settings of gradient descent that suit the learners of this domain, in place of the defaults.
-        baselines: kind of learner -> what differs from that for it, in an experiment.
-        objective: kind of the objective that its reward models are trained for by default.
-        evaluation: settings of the evaluate stage (searches, values, samples, …) that suit it, as plain values.
         labels: what a label is: "continuations" (how often the policy solves the problem from here) or "rankings" (how
             good each of K candidates of a state is). Learners learn from these.
         outcome: what a verifier's outcome is, and so what an evaluation studies: "solved" (0 or 1) or "error" (minus an
             error, of every step of a rollout).
-        label_defaults: settings of labels that suit this domain, in place of the defaults of their kind.
         sources: kind -> settings class, where data can be made or converted before anything else (jobs/data.py).
         pretraining: what the domain trains before it can label: "language_model", "surrogate", or nothing.
-        pretrained: block of an experiment -> what differs from the defaults of the pretraining there.
         steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.
+        defaults: settings of the stages that suit it.
     """
 
     name: str
@@ -140,19 +155,13 @@ class Wing:
     situations: Callable[[Any], np.ndarray] | None = field(default=None)
     rebudget: Callable[[Any, float], Any] | None = field(default=None)
     texts: Callable[[Any], list[str]] | None = field(default=None)
-    rollouts: Mapping[str, int] | None = field(default=None)
     answers: Callable[[Any], list[str]] | None = field(default=None)
-    optimisation: Mapping[str, Any] = field(default_factory=dict)
-    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    objective: str = field(default="soft_bce")
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
     labels: str = field(default="continuations")
     outcome: str = field(default="solved")
-    label_defaults: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, type[Config]] = field(default_factory=dict)
     pretraining: str | None = field(default=None)
-    pretrained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)
+    defaults: Defaults = field(default_factory=Defaults)
 
 
 def wing_names() -> list[str]:

@@ -157,7 +157,7 @@ def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSetting
     kinds = (TrainedGuide, LookaheadGuide, CompositeGuide, *wing.rewards.values())
     guide: Any = Annotated[Union[kinds], Field(discriminator="kind")]  # noqa: UP007
     known = ", ".join(("trained", "lookahead", "composite", *wing.rewards))
-    own = wing.evaluation
+    own = wing.defaults.evaluation
     guides = default_guides(wing) | {n: _guide(v, kinds) for n, v in own.get("guides", {}).items()}
     proposer = ENUMERATE if ENUMERATE in wing.proposers else next(iter(wing.proposers))
     policy = next(iter(wing.proposers))

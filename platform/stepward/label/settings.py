@@ -113,8 +113,7 @@ def label_settings(wing: Wing, base: type[LabelSettings] = LabelSettings) -> typ
         "proposer": (one_of(wing.proposers), Field(first(), description="the policy that the labels are about")),
     }
     labels_class: Any = resolve_name(lookup(KINDS, wing.labels, kind="kind of label"))
-    fewer = {f"num_rollouts_{split}": num for split, num in (wing.rollouts or {}).items()}
-    labels_class = with_defaults(labels_class, dict(wing.label_defaults) | fewer)
+    labels_class = with_defaults(labels_class, wing.defaults.labels)
     fields["labels"] = (labels_class, Field(labels_class(), description="what a label holds"))
     return create_model("LabelSettings", __base__=base, __module__=__name__, **fields)
 

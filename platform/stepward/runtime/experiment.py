@@ -206,7 +206,7 @@ def _moves(settings: ExperimentJob) -> dict[str, str]:
     moves = {}
     for name, block in settings.blocks.items():
         stage = "train" if isinstance(block, TrainJob) else "pretrain"
-        if isinstance(block, TrainJob) or name in settings.wing.pretrained:
+        if isinstance(block, TrainJob) or name in settings.wing.defaults.pretrained:
             place = f"{STORE}/{settings.domain}/{stage}"
             default = type(block).model_fields["name"].default
             moves[f"{place}/{default}"] = f"{place}/{artifact_name(settings, name)}"
@@ -242,10 +242,10 @@ def _block(job: Any, description: str) -> tuple[Any, Any]:
 
 def _pretrain_jobs(wing: Wing) -> dict[str, type[StageSettings]]:
     """What the domain trains before it can label, each with the defaults it has in an experiment."""
-    if not wing.pretrained:
+    if not wing.defaults.pretrained:
         return {}
     base = pretrain_job(wing)
-    return {name: with_defaults(base, values) if values else base for name, values in wing.pretrained.items()}
+    return {name: with_defaults(base, values) if values else base for name, values in wing.defaults.pretrained.items()}
 
 
 def _train_jobs(wing: Wing) -> dict[str, type[TrainJob]]:
@@ -263,8 +263,8 @@ def _train_jobs(wing: Wing) -> dict[str, type[TrainJob]]:
             "name": (str, Field(name, pattern=r"^[A-Za-z0-9._-]+$", description="name of the artifact to make")),
             "learner": (annotation.rebuild_annotation(), learner),
         }
-        if kind in wing.baselines:
-            descent = with_defaults(base.model_fields["optimisation"].annotation, wing.baselines[kind])  # type: ignore[arg-type]
+        if kind in wing.defaults.baselines:
+            descent = with_defaults(base.model_fields["optimisation"].annotation, wing.defaults.baselines[kind])  # type: ignore[arg-type]
             fields["optimisation"] = (descent, Field(descent(), description="gradient descent"))
         jobs[name] = create_model(f"Train{name.capitalize()}", __base__=base, __module__=__name__, **fields)
     return jobs

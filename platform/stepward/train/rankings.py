@@ -72,7 +72,7 @@ class RankingSubset(Config):
 
 def ranking_fields(wing: Wing) -> dict[str, Any]:
     """Fields of train settings for a domain whose labels are rankings."""
-    descent: Any = with_defaults(RankingOptimisation, wing.optimisation)
+    descent: Any = with_defaults(RankingOptimisation, wing.defaults.optimisation)
     return {
         "subset": (RankingSubset, Field(RankingSubset(), description="which training labels are learned from")),
         "objective": (RankingObjective, Field(BradleyTerry(), description="what the model is trained for")),

@@ -54,11 +54,15 @@ def train_settings(wing: Wing, base: type[TrainSettings] = TrainSettings) -> typ
     if not wing.learners:
         raise ValueError(f"Domain {wing.name!r} has no reward model that is learned, so there is nothing to train.")
     first = next(iter(wing.learners.values()))
-    descent = with_defaults(Optimisation, wing.optimisation if wing.labels == "continuations" else {})
+    descent = with_defaults(Optimisation, wing.defaults.optimisation if wing.labels == "continuations" else {})
+    objective = OBJECTIVES[wing.defaults.objective]
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
         "learner": (one_of(wing.learners), Field(first(), description="the reward model that is learned")),
-        "objective": (Objective, Field(OBJECTIVES[wing.objective](), description="what the model is trained for")),
+        "objective": (
+            Objective,
+            Field(objective(), description="what the model is trained for"),
+        ),
         "optimisation": (descent, Field(descent(), description="gradient descent")),
     }
     if wing.labels == "rankings":

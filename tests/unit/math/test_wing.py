@@ -59,7 +59,11 @@ def test_math_is_an_installed_wing() -> None:
 
 def test_labels_of_language_models_take_fewer_rollouts_by_default() -> None:
     wing = find_wing("math")
-    assert [label_settings(wing)().labels.num_rollouts(split) for split in wing.rollouts] == [8, 64, 16]
+    assert [label_settings(wing)().labels.num_rollouts(split) for split in ("train", "validation", "test")] == [
+        8,
+        64,
+        16,
+    ]
     assert label_settings(find_wing("walk"))().labels.num_rollouts("train") == 64
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepward.core.wing import Wing
+from stepward.core.wing import Defaults, Wing
 from stepward.domains.math.answers import stated_answers
 from stepward.domains.math.data import MathProblems
 from stepward.domains.math.defaults import BASELINES, EVALUATION, OPTIMISATION
@@ -43,11 +43,13 @@ wing = Wing(
     learners={"text": TextPRM, "outcome": OutcomeModel, "step_transformer": StepTransformer, "hmm": MathHMM},
     verifier=AnswerVerifier,
     texts=short_texts,
-    rollouts={"train": 8, "validation": 64, "test": 16},
     answers=stated_answers,
-    optimisation=OPTIMISATION,
-    baselines=BASELINES,
-    objective="hard_bce",
-    evaluation=EVALUATION,
     pretraining="language_model",
+    defaults=Defaults(
+        labels={"num_rollouts_train": 8, "num_rollouts_validation": 64, "num_rollouts_test": 16},
+        objective="hard_bce",
+        optimisation=OPTIMISATION,
+        baselines=BASELINES,
+        evaluation=EVALUATION,
+    ),
 )

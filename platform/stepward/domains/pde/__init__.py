@@ -1,10 +1,10 @@
 """Partial differential equations: solvers, readers, surrogates, candidate generators and their reward models."""
 
 from stepward.core.config import with_defaults
-from stepward.core.wing import Wing
-from stepward.domains.pde import defaults
+from stepward.core.wing import Defaults, Wing
 from stepward.domains.pde.ablation import EVALUATION, PRETRAINED
 from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
+from stepward.domains.pde.defaults import LABELS, MINING, OPTIMISATION
 from stepward.domains.pde.generators import GENERATORS
 from stepward.domains.pde.proposer import COMPOSING
 from stepward.domains.pde.rewards import LEARNERS, REWARDS, TrainedSettings
@@ -20,7 +20,7 @@ wing = Wing(
     domain=PDE(),
     states=pde_states,
     problems=PDEProblems,
-    mining=with_defaults(PDEMining, defaults.MINING),
+    mining=with_defaults(PDEMining, MINING),
     proposers=GENERATORS | COMPOSING,
     rewards=REWARDS | {"saved": TrainedSettings},
     learners=LEARNERS,
@@ -29,9 +29,6 @@ wing = Wing(
     outcome="error",
     sources=SOURCES,
     pretraining="surrogate",
-    pretrained=PRETRAINED,
-    label_defaults=defaults.LABELS,
-    optimisation=defaults.OPTIMISATION,
-    evaluation=EVALUATION,
     steps=pde_steps,
+    defaults=Defaults(labels=LABELS, optimisation=OPTIMISATION, evaluation=EVALUATION, pretrained=PRETRAINED),
 )

@@ -151,7 +151,7 @@ def rollout_settings(wing: Wing, base: type[RolloutSettings] = RolloutSettings) 
     kinds: dict[str, Any] = {kind.model_fields["kind"].default: kind for kind in classes}
     guide: Any = Annotated[Union[tuple(kinds.values())], Field(discriminator="kind")]  # noqa: UP007
     proposer: Any = one_of(wing.proposers)
-    own = wing.evaluation
+    own = wing.defaults.evaluation
     guides: dict[str, Any] = {
         n: validate(lookup(kinds, v["kind"], kind="guide"), dict(v)) for n, v in own.get("guides", {}).items()
     }

@@ -81,7 +81,7 @@ class RolloutTrial(StageSettings):
 def rollout_trial_settings(wing: Wing) -> type[RolloutTrial]:
     """Settings of a trial for a domain: a weight for each of the guides that do not combine others."""
     single = [
-        name for name, guide in wing.evaluation.get("guides", {}).items()
+        name for name, guide in wing.defaults.evaluation.get("guides", {}).items()
         if guide["kind"] not in {kind.model_fields["kind"].default for kind in COMBINING if kind is not TrainedGuide}
     ]  # fmt: skip
     weights: dict[str, Any] = {

@@ -180,8 +180,8 @@ def train(folder: Path, regime: Regime, seed: int, *, extras: bool) -> Models:
 def train_surrogate(folder: Path, regime: Regime, seed: int) -> Any:
     """The base surrogate of one regime and seed."""
     settings = UNetSettings()
-    make: Callable[[], Any] = lambda: _fitted(build_surrogate(settings), folder, regime, seed, regime.epochs)  # noqa: E731
-    return _surrogate(folder / f"{regime.name}-{seed}" / "surrogate", settings, make)
+    make: Callable[[], Any] = lambda: fitted(build_surrogate(settings), folder, regime, seed, regime.epochs)  # noqa: E731
+    return kept_surrogate(folder / f"{regime.name}-{seed}" / "surrogate", settings, make)
 
 
 def _corrected(folder: Path, surrogate: Any, regime: Regime, seed: int) -> Any:
@@ -191,15 +191,17 @@ def _corrected(folder: Path, surrogate: Any, regime: Regime, seed: int) -> Any:
     def make() -> Any:
         network: Any = build_surrogate(settings)
         network.base.load_state_dict(surrogate.state_dict())
-        return _fitted(network, folder, regime, seed, regime.epochs // 2)
+        return fitted(network, folder, regime, seed, regime.epochs // 2)
 
-    return _surrogate(folder / f"{regime.name}-{seed}" / "corrected", settings, make)
+    return kept_surrogate(folder / f"{regime.name}-{seed}" / "corrected", settings, make)
 
 
 def rankings(
-    folder: Path, surrogate: Any, regime: Regime, split: str, seed: int
+    folder: Path, surrogate: Any, regime: Regime, split: str, seed: int, **mining: Any
 ) -> tuple[RankedCandidates, np.ndarray]:
-    """Ranked candidates of true states of a split, and the trajectory of each; of those to train on, the regime's."""
+    """Ranked candidates of states of a split, and the trajectory of each; of those to train on, the regime's. The
+    states are true ones, unless settings of `mining` say otherwise.
+    """
     held_out = split != "train"
     table = problems(folder, split, 0 if held_out else seed)
     table = table if held_out else table.slice(0, regime.num_train)
@@ -208,12 +210,13 @@ def rankings(
     kept = LABELS.model_copy(update={"num_kept": 17}) if held_out else LABELS
     generator = StructuredGenerator(surrogate, SPREAD)
     ranker = Ranker(kept, domain=DOMAIN, proposer=generator, verifier=TRUTH, seed=seed)
-    labels = pa.concat_tables(ranker(PDEMining(share=share).mine(table, seed)))
+    labels = pa.concat_tables(ranker(PDEMining(share=share, **mining).mine(table, seed)))
     good = np.isfinite(fields_of(labels, "kept_errors")).all(axis=1)
     return ranked_candidates(labels), np.asarray(labels["problem_id"].to_pylist())[good]
 
 
-def _fitted(network: Any, folder: Path, regime: Regime, seed: int, epochs: int) -> Any:
+def fitted(network: Any, folder: Path, regime: Regime, seed: int, epochs: int) -> Any:
+    """A surrogate after training on the trajectories of a regime and seed."""
     table = problems(folder, "train", seed).slice(0, regime.num_train)
     start = time.process_time()
     fit_surrogate(
@@ -223,7 +226,8 @@ def _fitted(network: Any, folder: Path, regime: Regime, seed: int, epochs: int) 
     return network
 
 
-def _surrogate(place: Path, settings: Any, make: Callable[[], Any]) -> Any:
+def kept_surrogate(place: Path, settings: Any, make: Callable[[], Any]) -> Any:
+    """The surrogate kept at `place`, made where there is none yet; the folder above ends in -<seed>."""
     if not (place / "surrogate.json").exists():
         torch.manual_seed(int(place.parent.name.rpartition("-")[2]))
         save_surrogate(Folder(str(place)), make(), settings)

@@ -10,27 +10,32 @@ The rule, its temperature and its patch size are chosen per regime by the valida
 the test split is rolled out. Numbers: NRMSE (`metrics.py`: nrmse), the mean over ten steps, lower is better; gain in
 per cent of the deterministic rollout's error. Each test trajectory counts once, with its mean over the seeds; intervals
 are paired BCa intervals over trajectories. FLOPs are a step's, scorers included. The rules in `ONCE` are rolled out for
-the first seed only, and compared on that seed. About an hour of one core for two regimes and three seeds.
+the first seed only, and compared on that seed. About an hour and a half of one core for two regimes and three seeds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
+from pde_parts import (
+    DOMAIN,
+    REGIMES,
+    K,
+    Models,
+    Oracle,
+    Regime,
+    Rule,
+    rankings,
+    rollout,
+    say,
+    train,
+)
 
-from stepward.core.cost import Cost
-from stepward.core.seeding import Rng
-from stepward.core.storage import Folder
-from stepward.domains.pde.data import PDEMining, PDEProblems, fields_of, pde_states
 from stepward.domains.pde.generators import (
     DeterministicGenerator,
     MeanOfK,
@@ -39,54 +44,26 @@ from stepward.domains.pde.generators import (
     Select,
     SolverProposer,
     SolverSettings,
-    StructuredGenerator,
-    StructuredSettings,
     WeightedMean,
 )
-from stepward.domains.pde.references import keep, trajectories
 from stepward.domains.pde.rewards import (
     ARMSettings,
-    CNNSettings,
-    FeatureCriticSettings,
     NearDeterministicSettings,
-    NoRewardSettings,
     PhysicsSettings,
     RandomSettings,
-    RankedCandidates,
-    fit_reward,
-    load_reward,
-    save_reward,
     score_candidates,
 )
-from stepward.domains.pde.rewards.fitting import RewardFit
 from stepward.domains.pde.rewards.objectives import ranking_metrics
-from stepward.domains.pde.rollouts import errors_over_time, read_rollouts
-from stepward.domains.pde.states import PDE, PDEStates
-from stepward.domains.pde.surrogates import (
-    SurrogateFit,
-    UNetSettings,
-    build_surrogate,
-    fit_surrogate,
-    load_surrogate,
-    save_surrogate,
-)
-from stepward.domains.pde.surrogates.corrected import CorrectedSettings
-from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.evaluate.statistics.bootstrap import bootstrap_mean
-from stepward.label.rankings import Ranker, RankingLabels, ranked_candidates
 from stepward.rewards import Composite, Lookahead, Part
 from stepward.search import Beam, Particles
 from stepward.search.scoring import Scoring
 
-K, HORIZON = 16, 10
-SPREAD = StructuredSettings(sharpness=0.4, progress=0.1)
-LABELS = RankingLabels(num_candidates=100, num_kept=9)
-FIT = RewardFit(epochs=10, batch_size=16, learning_rate=1e-3, patch_weight=1.0)
 TEMPERATURES, PATCHES, ARM_WEIGHTS = (0.25, 0.5), (4, 8), (0.5, 1.0, 2.0)
-DOMAIN, TRUTH = PDE(), ReferenceVerifier()
 ONCE = (
     "feature critic argmax",
     "corrector of the PRM's size",
+    "surrogate of the cost of base and PRM",
     "PRM lookahead 1",
     "PRM beam 4",
     "PRM particles",
@@ -94,158 +71,6 @@ ONCE = (
     "PRM + 0.5 ARM argmax",
     "PRM + 2 ARM argmax",
 )
-Rule = Callable[["Models"], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Regime:
-    """How many trajectories there are, for the surrogate and for the labels, and how long it is trained."""
-
-    name: str
-    num_train: int
-    epochs: int
-    share: float  # of the states, labelled
-
-
-REGIMES = {r.name: r for r in (Regime("rich", 160, 12, 0.125), Regime("scarce", 16, 66, 1.0))}
-
-
-@dataclass(frozen=True)
-class Models:
-    """What one regime and seed has trained, and what is made of it."""
-
-    surrogate: Any
-    corrected: Any
-    prm: Any
-    critic: Any
-    arm_unit: float
-
-    @property
-    def generator(self) -> StructuredGenerator:
-        return StructuredGenerator(self.surrogate, SPREAD)
-
-
-class Oracle:
-    """Minus the true error, as a step's score and patch by patch: the most that a choice can gain."""
-
-    num_parameters = 0
-
-    def __init__(self, patch: int = 8) -> None:
-        self.patch = patch
-
-    def score(self, parents: PDEStates, children: PDEStates) -> np.ndarray:
-        return TRUTH.outcome(children)
-
-    def score_map(self, parents: PDEStates, children: PDEStates) -> np.ndarray:
-        return -TRUTH.patch_errors(children, self.patch)
-
-
-# -- what is trained ---------------------------------------------------------------------------------------------------
-
-
-def problems(folder: Path, split: str, seed: int) -> pa.Table:
-    """Problems of a split whose trajectories are kept in the folder, since they take a fifth of a second each."""
-    settings = PDEProblems(horizon=HORIZON)
-    names, path = settings.references(split, seed), folder / f"{split}-{seed}.npy"
-    if not path.exists():
-        np.save(path, np.stack(trajectories(names)))
-    for name, frames in zip(names, np.load(path), strict=True):
-        keep(name, frames)
-    return settings.problems(split, seed)[0]
-
-
-def train(folder: Path, regime: Regime, seed: int, *, extras: bool) -> Models:
-    """Everything of one regime and seed, from the folder where it is there already; critic and corrector as extras."""
-    place = folder / f"{regime.name}-{seed}"
-    surrogate = train_surrogate(folder, regime, seed)
-    rewards: dict[str, Any] = {"critic": None}
-    critic_fit = FIT.model_copy(update={"patch_weight": 0.0, "epochs": 30})
-    wanted: list[tuple[str, Any, RewardFit]] = [("prm", CNNSettings(), FIT)]
-    for name, learner, fit in wanted + [("critic", FeatureCriticSettings(), critic_fit)] * extras:
-        if not (place / name / "reward.json").exists():
-            ranked, held_out = (
-                rankings(folder, surrogate, regime, split, seed)[0] for split in ("train", "validation")
-            )
-            found, start = learner.module(), time.process_time()
-            weights = fit_reward(learner, ranked, held_out, fit, seed=seed).latest
-            found.load_state_dict({n: torch.from_numpy(w) for n, w in weights.items()})
-            save_reward(Folder(str(place / name)), learner, found)
-            _say(f"{place.name}: {name} trained in {time.process_time() - start:.0f} CPU-seconds")
-        rewards[name] = load_reward(str(place / name))
-    corrected = _corrected(folder, surrogate, regime, seed) if extras else None
-    models = Models(surrogate, corrected, **rewards, arm_unit=1.0)
-    return replace(models, arm_unit=_arm_unit(folder, models, seed))
-
-
-def train_surrogate(folder: Path, regime: Regime, seed: int) -> Any:
-    """The base surrogate of one regime and seed."""
-    settings = UNetSettings()
-    make: Callable[[], Any] = lambda: fitted(build_surrogate(settings), folder, regime, seed, regime.epochs)  # noqa: E731
-    return kept_surrogate(folder / f"{regime.name}-{seed}" / "surrogate", settings, make)
-
-
-def _corrected(folder: Path, surrogate: Any, regime: Regime, seed: int) -> Any:
-    """A corrector of the PRM's size on top of the surrogate, trained for about half as long as the surrogate."""
-    settings = CorrectedSettings(base=surrogate.settings, depth=5)
-
-    def make() -> Any:
-        network: Any = build_surrogate(settings)
-        network.base.load_state_dict(surrogate.state_dict())
-        return fitted(network, folder, regime, seed, regime.epochs // 2)
-
-    return kept_surrogate(folder / f"{regime.name}-{seed}" / "corrected", settings, make)
-
-
-def rankings(
-    folder: Path, surrogate: Any, regime: Regime, split: str, seed: int, **mining: Any
-) -> tuple[RankedCandidates, np.ndarray]:
-    """Ranked candidates of states of a split, and the trajectory of each; of those to train on, the regime's. The
-    states are true ones, unless settings of `mining` say otherwise.
-    """
-    held_out = split != "train"
-    table = problems(folder, split, 0 if held_out else seed)
-    table = table if held_out else table.slice(0, regime.num_train)
-    share = 0.125 if held_out else regime.share
-    table = table.set_column(table.column_names.index("horizon"), "horizon", pa.array([20] * len(table), pa.int32()))
-    kept = LABELS.model_copy(update={"num_kept": 17}) if held_out else LABELS
-    generator = StructuredGenerator(surrogate, SPREAD)
-    ranker = Ranker(kept, domain=DOMAIN, proposer=generator, verifier=TRUTH, seed=seed)
-    labels = pa.concat_tables(ranker(PDEMining(share=share, **mining).mine(table, seed)))
-    good = np.isfinite(fields_of(labels, "kept_errors")).all(axis=1)
-    return ranked_candidates(labels), np.asarray(labels["problem_id"].to_pylist())[good]
-
-
-def fitted(network: Any, folder: Path, regime: Regime, seed: int, epochs: int) -> Any:
-    """A surrogate after training on the trajectories of a regime and seed."""
-    table = problems(folder, "train", seed).slice(0, regime.num_train)
-    start = time.process_time()
-    fit_surrogate(
-        network, np.stack(trajectories(table["reference"].to_pylist())), SurrogateFit(epochs=epochs), seed=seed
-    )
-    _say(f"{regime.name}-{seed}: {type(network).__name__} trained in {time.process_time() - start:.0f} CPU-seconds")
-    return network
-
-
-def kept_surrogate(place: Path, settings: Any, make: Callable[[], Any]) -> Any:
-    """The surrogate kept at `place`, made where there is none yet; the folder above ends in -<seed>."""
-    if not (place / "surrogate.json").exists():
-        torch.manual_seed(int(place.parent.name.rpartition("-")[2]))
-        save_surrogate(Folder(str(place)), make(), settings)
-    return load_surrogate(str(place))
-
-
-def _arm_unit(folder: Path, models: Models, seed: int) -> float:
-    """What an ARM is multiplied by to spread as much as the PRM among the candidates of a validation state."""
-    states = pde_states(problems(folder, "validation", 0))
-    rng = Rng.from_seed(seed, len(states), "unit")
-    children = models.generator.propose(states, num_candidates=K, rng=rng)
-    parents = states.take(np.repeat(np.arange(len(states)), K))
-    rewards = (models.prm, ARMSettings().build(DOMAIN))
-    spread = [r.score(parents, children).reshape(len(states), -1).std(axis=1).mean() for r in rewards]
-    return float(spread[0] / spread[1])
-
-
-# -- what chooses ------------------------------------------------------------------------------------------------------
 
 
 def rules() -> dict[str, Rule]:
@@ -260,6 +85,7 @@ def rules() -> dict[str, Rule]:
         "mean of K": lambda m: {"proposer": MeanOfK(m.generator, DOMAIN, K)},
         "nearest to the mean": lambda m: {"proposer": NearestToMean(m.generator, DOMAIN, K)},
         "corrector of the PRM's size": lambda m: {"proposer": DeterministicGenerator(m.corrected)},
+        "surrogate of the cost of base and PRM": lambda m: {"proposer": DeterministicGenerator(m.wide)},
         "solver alone": lambda m: {"proposer": SolverProposer(SolverSettings())},
         "solver alone, 16 x 16": lambda m: {"proposer": SolverProposer(SolverSettings(coarsen_by=2))},
         "oracle": lambda m: {"proposer": Select(m.generator, Oracle(), DOMAIN, K)},
@@ -322,37 +148,6 @@ def _lookahead(models: Models) -> Lookahead:
     return Lookahead(models.prm, DeterministicGenerator(models.surrogate), DOMAIN, depth=1)
 
 
-def rollout(
-    folder: Path, regime: Regime, seed: int, split: str, name: str, rule: Rule, models: Models
-) -> dict[str, Any]:
-    """Errors [trajectories, steps] and cost a step of one rule, from the folder where they are there already.
-
-    A rollout that blew up has NaN from there on, and is counted in `blew_up`.
-    """
-    path = folder / f"{regime.name}-{seed}" / split / f"{name.replace(' ', '-').replace(',', '')}.npz"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        states = pde_states(problems(folder, split, 0))
-        parts: dict[str, Any] = {
-            "reward": NoRewardSettings().build(DOMAIN),
-            "search": Beam(width=1, num_candidates=1),
-        } | rule(models)
-        search, start = parts.pop("search"), time.process_time()
-        rng = Rng.from_ids(seed, states.reference.tolist(), "rollout")
-        budget = Cost.limit(expansions=100.0 * K)
-        result = search(states, domain=DOMAIN, budget=budget, rng=rng, keep_tree=True, **parts)
-        done = read_rollouts(result)
-        cost = {kind: float(spent.mean()) / HORIZON for kind, spent in result.cost.items()}
-        cost |= {"blew_up": float(done.blew_up.sum()), "cpu": (time.process_time() - start) / len(states) / HORIZON}
-        np.savez(path, errors=errors_over_time(done, states, TRUTH)[:, 1:], cost=json.dumps(cost))
-        _say(f"{regime.name}-{seed} {split} {name}: {np.nanmean(np.load(path)['errors']):.4f}")
-    with np.load(path) as kept:
-        return {"errors": kept["errors"], "cost": json.loads(str(kept["cost"]))}
-
-
-# -- what is printed ---------------------------------------------------------------------------------------------------
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("pde_ablation"))
@@ -379,7 +174,7 @@ def study(folder: Path, regime: Regime, seeds: list[int], *, extras: bool = True
     candidates = {"PRM argmax": rules()["PRM argmax"]} | {n: r for v in choices().values() for n, r in v.items()}
     gains = {n: 100 * (1 - _mean_error(run("validation", n, r)).mean() / base.mean()) for n, r in candidates.items()}
     winners = [max(variants, key=gains.__getitem__) for variants in choices().values()]
-    _say("validation, gain in %: " + ", ".join(f"{n} {g:.1f}" for n, g in gains.items()))
+    say("validation, gain in %: " + ", ".join(f"{n} {g:.1f}" for n, g in gains.items()))
     chosen = max(gains, key=gains.__getitem__)
     tested = {name: rule for name, rule in rules().items() if extras or name not in ONCE}
     tested |= {name: candidates[name] for name in winners}
@@ -401,9 +196,9 @@ def ranking_table(folder: Path, regime: Regime, models: dict[int, Models]) -> No
             errors, owners = torch.from_numpy(kept["errors"].astype(np.float64)), [*owners, *kept["owner"]]
             for name, scores_nk in zip(metrics, torch.from_numpy(kept["scores"]), strict=True):
                 metrics[name].append({k: v.numpy() for k, v in ranking_metrics(scores_nk, errors).items()})
-    _say(f"\n{regime.name}: candidates of held-out test states in order, seeds {list(models)}\n")
-    _say("| scored by | states | pairs | best > median > worst | Spearman | pairs over near deterministic |")
-    _say("|---|---|---|---|---|---|")
+    say(f"\n{regime.name}: candidates of held-out test states in order, seeds {list(models)}\n")
+    say("| scored by | states | pairs | best > median > worst | Spearman | pairs over near deterministic |")
+    say("|---|---|---|---|---|---|")
     for name, found in metrics.items():
         means = [np.mean([np.mean(f[key]) for f in found]) for key in ("pairs", "triplet", "spearman")]
         lead = np.concatenate(
@@ -412,16 +207,16 @@ def ranking_table(folder: Path, regime: Regime, models: dict[int, Models]) -> No
         clusters = [lead[np.asarray(owners) == owner].mean() for owner in sorted(set(owners))]
         interval = bootstrap_mean(np.array(clusters), rng=np.random.default_rng(0))
         over = f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]" if lead.any() else "–"
-        _say(f"| {name} | {len(lead)} | " + " | ".join(f"{m:.3f}" for m in means) + f" | {over} |")
+        say(f"| {name} | {len(lead)} | " + " | ".join(f"{m:.3f}" for m in means) + f" | {over} |")
 
 
 def rollout_table(regime: Regime, found: dict[str, list[dict[str, Any]]], chosen: str) -> None:
     """Every rule against the deterministic rollout, and the chosen rule against every rule."""
     errors = {name: _mean_error(runs) for name, runs in found.items()}
     num = len(errors[chosen])
-    _say(f"\n{regime.name}: test rollouts, {num} trajectories, chosen on validation: {chosen}\n")
-    _say("| rule | NRMSE | last step | gain % | gain a seed | gain of the chosen over it % | MFLOP | NFE | blew up |")
-    _say("|---|---|---|---|---|---|---|---|---|")
+    say(f"\n{regime.name}: test rollouts, {num} trajectories, chosen on validation: {chosen}\n")
+    say("| rule | NRMSE | last step | gain % | gain a seed | gain of the chosen over it % | MFLOP | NFE | blew up |")
+    say("|---|---|---|---|---|---|---|---|---|")
     for name, error in sorted(errors.items(), key=lambda item: -item[1].mean()):
         cost = {k: np.mean([run["cost"][k] for run in found[name]]) for k in ("flops", "nfe")}
         blew = sum(run["cost"]["blew_up"] for run in found[name])
@@ -432,10 +227,10 @@ def rollout_table(regime: Regime, found: dict[str, list[dict[str, Any]]], chosen
         base, best = (_mean_error(found[other][: len(found[name])]) for other in ("deterministic", chosen))
         last = np.nanmean([run["errors"][:, -1] for run in found[name]])
         cells = [f"{error.mean():.4f}", f"{last:.4f}", _gain(error, base), seeds, _gain(best, error)]
-        _say(f"| {name} | " + " | ".join(cells) + f" | {cost['flops'] / 1e6:.0f} | {cost['nfe']:.1f} | {blew:.0f} |")
+        say(f"| {name} | " + " | ".join(cells) + f" | {cost['flops'] / 1e6:.0f} | {cost['nfe']:.1f} | {blew:.0f} |")
     base, best, oracle = (errors[name] for name in ("deterministic", chosen, "oracle"))
     share = (base - best).mean() / (base - oracle).mean()
-    _say(f"\n{chosen} realises {share:.0%} of the oracle's gain ({_share_interval(base, best, oracle)}).")
+    say(f"\n{chosen} realises {share:.0%} of the oracle's gain ({_share_interval(base, best, oracle)}).")
 
 
 def _mean_error(runs: list[dict[str, Any]]) -> np.ndarray:
@@ -455,10 +250,6 @@ def _share_interval(base: np.ndarray, best: np.ndarray, oracle: np.ndarray) -> s
     shares = (base - best)[rows].mean(axis=1) / (base - oracle)[rows].mean(axis=1)
     low, high = np.quantile(shares, [0.025, 0.975])
     return f"percentile interval over trajectories {low:.0%} to {high:.0%}"
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

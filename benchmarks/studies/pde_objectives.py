@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from pde_ablation import DOMAIN, REGIMES, SPREAD, TRUTH, K, Regime, problems, rollout, train_surrogate
+from pde_parts import DOMAIN, REGIMES, SPREAD, TRUTH, K, Regime, problems, rollout, train_surrogate
 
 from stepward.core.storage import Folder
 from stepward.domains.pde.data import PDEMining, fields_of

@@ -42,7 +42,7 @@ class MathProblems(Config):
     family: Literal["default", "more_steps", "larger_numbers"] = Field(
         "default", description="generated problems: as the embedded proposer learned them, longer, or of larger numbers"
     )
-    num_train: int = Field(1500, ge=1, description="training problems, at most")
+    num_train: int = Field(4500, ge=1, description="training problems, at most")
     num_validation: int = Field(200, ge=1, description="validation problems, at most")
     num_test: int = Field(1000, ge=1, description="test problems, at most")
 

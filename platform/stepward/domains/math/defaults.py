@@ -9,7 +9,7 @@ __all__ = ["BASELINES", "EVALUATION", "OPTIMISATION"]
 # A batch holds about 28 solutions with their beginnings. The model learns late, and sooner from "any success" labels
 # than from success shares (docs/log.md). The likelihood of validation rollouts does not judge these: the last epoch is
 # kept.
-OPTIMISATION: dict[str, Any] = {"num_epochs": 12, "batch_size": 128, "learning_rate": 1e-3, "keep": "last"}
+OPTIMISATION: dict[str, Any] = {"num_epochs": 8, "batch_size": 128, "learning_rate": 1e-3, "keep": "last"}
 
 # The outcome model has one row a solution: as many solutions a step and in all as the process model.
 BASELINES: dict[str, Any] = {"outcome": {"batch_size": 28}}

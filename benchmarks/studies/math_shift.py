@@ -3,12 +3,12 @@
     python jobs/label.py domain=math && python jobs/train.py domain=math
     OMP_NUM_THREADS=1 python benchmarks/studies/math_shift.py --reward runs/math/train/prm
 
-Problems as in training, longer ones, and ones of larger numbers; and problems as in training whose solutions, of four to
-six lines, are cut after the fifth, or may be twice as long as the limit of 16. Solutions are the embedded proposer's at temperature .8, of problems
-of the validation split. Printed: the share solved by one sample, by the majority of N, by votes weighted by the reward
-model (the least of its step scores), by votes weighted by it and the proposer's log p together (log PRM + .2 log p,
-summed over steps), and by any of N; and the paired difference of each vote to the majority (BCa). About five minutes of
-one core.
+Problems as in training, longer ones, and ones of larger numbers; and problems as in training whose solutions, of four
+to six lines, are cut after the fifth, or may have 32 instead of 16. Solutions are the embedded proposer's at
+temperature .8, of problems of the validation split. Printed: the share solved by one sample, by the majority of N, by
+votes weighted by the reward model (the least of its step scores), by votes weighted by it and the proposer's log p
+together (log PRM + .2 log p, summed over steps), and by any of N; and the paired difference of each vote to the
+majority (BCa). About five minutes of one core.
 """
 
 from __future__ import annotations

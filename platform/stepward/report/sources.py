@@ -83,9 +83,10 @@ class Sources:
     tune: Source
     trains: Mapping[str, Source] = field(default_factory=dict)
     headline: int = 20
+    pretrains: Mapping[str, Source] = field(default_factory=dict)
 
     def all(self) -> list[Source]:
-        return [self.label, *self.trains.values(), self.tune, self.evaluate]
+        return [*self.pretrains.values(), self.label, *self.trains.values(), self.tune, self.evaluate]
 
     def usable(self) -> list[Source]:
         return [source for source in self.all() if source.manifest is not None]
@@ -105,6 +106,7 @@ def read_sources(
     label: Artifact,
     tune: Artifact,
     trains: Iterable[Artifact],
+    pretrains: Iterable[Artifact] = (),
     headline: int = 20,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Sources:
@@ -120,6 +122,7 @@ def read_sources(
         tune=read_source(tune, known.get("tune")),
         trains={artifact.name: read_source(artifact, known.get("train")) for artifact in trains},
         headline=headline,
+        pretrains={artifact.name: read_source(artifact, known.get("pretrain")) for artifact in pretrains},
     )
     if not sources.usable():
         raise ValueError(

@@ -25,6 +25,7 @@ from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
 from stepward.evaluate.studies import study_of
 from stepward.label import label_settings
 from stepward.report import MAX_NODES, Page, Sources, build_page, read_sources, render, tree_table
+from stepward.runtime.pretrain_stage import pretrain_job
 from stepward.runtime.tracking import Tracking, track
 from stepward.search.registry import build_search
 from stepward.train import train_settings
@@ -117,9 +118,16 @@ def find_sources(settings: ReportJob) -> Sources:
         label=settings.artifact("label", settings.label or identity.get("labels", "default")),
         tune=settings.artifact("tune", settings.tune),
         trains=[settings.artifact("train", name) for name in dict.fromkeys(trained)],
+        pretrains=[settings.artifact("pretrain", name) for name in _pretrained(evaluate)],
         headline=settings.headline_budget,
         defaults=default_identities(settings.wing),
     )
+
+
+def _pretrained(evaluate: Artifact) -> list[str]:
+    """Names of the pretrain artifacts that an evaluation read."""
+    inputs = evaluate.manifest().inputs if evaluate.finished else {}
+    return [role.partition("/")[2] for role in inputs if role.startswith("pretrain/")]
 
 
 def default_identities(wing: Wing) -> dict[str, dict[str, Any]]:
@@ -128,6 +136,7 @@ def default_identities(wing: Wing) -> dict[str, dict[str, Any]]:
     jobs: dict[str, Any] = {"label": label_settings(wing)}
     jobs["evaluate"] = study.part("settings")(wing, study.part("base"))
     jobs |= {"train": train_settings(wing), "tune": tune_settings(wing)} if wing.learners else {}
+    jobs |= {"pretrain": pretrain_job(wing)} if wing.pretraining else {}
     found = {stage: StageSettings.identity(job()) for stage, job in jobs.items()}
     found.get("tune", {}).pop("space", None)  # a path here and its content in the artifact
     return found

@@ -9,6 +9,7 @@ import pytest
 from pde_artifacts import ARMS, do_all, rollout_settings_of
 from stepward.core.cost import KINDS
 from stepward.domains.pde.metrics import CONVENTIONS
+from stepward.evaluate.rollouts.pairs import pair_error, pair_reliability
 from stepward.evaluate.rollouts.settings import RolloutSettings
 from stepward.evaluate.rollouts.stage import finish
 from stepward.evaluate.rollouts.tables import ArmErrors, ablation_rows, comparison_rows, ranking_rows, time_rows
@@ -80,6 +81,25 @@ def test_intervals_of_rankings_are_over_problems() -> None:
     assert near.get("pairs_lead") is None
 
 
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_pairs_are_reliable_where_chance_follows_the_scores(scale: float) -> None:
+    """Errors are drawn so that s beats s' with probability σ(s − s'): a Gumbel variable is added to each score. Scores
+    three times as large promise too much: σ(3 d) − σ(d) on average.
+    """
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0, 1, (400, 20))
+    errors = -(scores + rng.gumbel(size=scores.shape))
+    rows = pair_reliability(scale * scores, errors, np.repeat(np.arange(100), 4), rng=rng)
+    assert sum(row["num_rows"] for row in rows) == 400 * 190 and len(rows) == 10
+    gaps = np.abs(scores[:, :, None] - scores[:, None, :])[:, *np.triu_indices(20, k=1)]
+    promised = float((1 / (1 + np.exp(-scale * gaps)) - 1 / (1 + np.exp(-gaps))).mean())
+    # 100 problems of 4 x 190 pairs, of which 19 in 20 share a candidate: about 40 independent comparisons a problem
+    tolerance = 4 * 0.5 / np.sqrt(100 * 40)
+    assert pair_error(rows) == pytest.approx(promised, abs=tolerance)
+    inside = [row["low"] <= row["mean_prediction"] <= row["high"] for row in rows]
+    assert sum(inside) >= 7 if scale == 1 else sum(inside) <= 3
+
+
 def test_the_artifact_holds_one_run_an_arm_with_the_same_metrics(store: Path) -> None:
     settings = rollout_settings_of(store, name="finished")
     work = do_all(settings)
@@ -103,5 +123,7 @@ def test_the_artifact_holds_one_run_an_arm_with_the_same_metrics(store: Path) ->
     assert not set(history.column_names) & names[0], "a tracker would show the last step for the whole rollout"
     metrics = folder.read_json("metrics.json")
     assert metrics["prm/nrmse"] == pytest.approx(metrics["prm/error"])
+    pairs = folder.read_table("tables/pairs.parquet")
+    assert set(pairs["guide"].to_pylist()) == {"prm"} and 0 <= metrics["prm/ranking_pair_calibration_error"] < 0.5
     assert manifest.inputs.keys() == {"label", "train/prm", "pretrain/default"}
     assert not folder.files("shards") and manifest.facts["convention"] == "nrmse"

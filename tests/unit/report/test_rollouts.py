@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pde_artifacts import ARMS, do_all, make_pretrained, make_rankings, make_reward, rollout_settings_of
@@ -12,6 +13,8 @@ from stepward.report import build_page, read_sources, render
 from stepward.report.figures import looks
 from stepward.report.figures.candidates import candidate_order
 from stepward.report.figures.fields import fields, spread
+from stepward.report.figures.rollouts import error_over_cost, upper_edge
+from stepward.runtime.reporting import ReportJob, find_sources
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,23 @@ def test_the_page_answers_with_the_pictured_arm_and_shows_every_arm(store: Path)
     lacking = {section.title for section in page.sections if any(block.kind == "gap" for block in section.blocks)}
     assert lacking == {"Training", "Tuning"}, "these artifacts were not made"
     assert "PDEBench nRMSE" in render(page)
+
+
+def test_the_surrogate_is_among_what_the_report_was_made_from_and_so_is_its_command(store: Path) -> None:
+    sources = find_sources(ReportJob(domain="pde", store=str(store)))
+    assert [source.role for source in sources.usable()][:2] == ["pretrain/default", "label/default"]
+    made = next(section for section in build_page(sources).sections if section.title == "Made from")
+    commands = next(block for block in reversed(made.blocks) if block.kind == "verbatim").text
+    assert commands.splitlines()[0].startswith("python jobs/pretrain.py name=default domain=pde")
+
+
+def test_arms_far_above_the_others_stand_at_the_edge_with_their_error() -> None:
+    table = pa.table({"arm": ["a", "b", "c", "wild", "lost"], "error": [0.10, 0.11, 0.12, 0.5, np.nan],
+                      "mean_nfe": [10.0, 10, 20, 10, 10], "mean_flops": [1e9, 2e9, 3e9, 1e9, 1e9]})  # fmt: skip
+    assert upper_edge(table["error"].to_numpy()) == pytest.approx(0.1 + 2.5 * 0.015)  # median of the four is .115
+    assert upper_edge(np.full(3, 0.2)) == np.inf and upper_edge(np.array([np.nan])) == np.inf
+    figure = error_over_cost(table, looks(["a", "b", "c", "wild", "lost"]), "error")
+    assert {text.get_text() for text in figure.axes[1].texts} == {"a", "b", "c", "wild ↑ 0.500"}
 
 
 def test_candidates_are_shown_from_the_best_score_to_the_worst() -> None:

@@ -12,6 +12,7 @@ from stepward.core.artifacts import Manifest, content_digest
 from stepward.core.cost import KINDS
 from stepward.core.seeding import stable_hash
 from stepward.domains.pde.metrics import CONVENTIONS
+from stepward.evaluate.rollouts.pairs import pair_error, pair_rows
 from stepward.evaluate.rollouts.study import MEASURED
 from stepward.evaluate.rollouts.tables import (
     ablation_rows,
@@ -56,7 +57,7 @@ def finish(work: RolloutWork, seconds: float) -> Manifest:
 
 
 def result_tables(rollouts: pa.Table, rankings: pa.Table, work: RolloutWork) -> dict[str, pa.Table]:
-    """ablation, comparisons, errors (against time) and ranking."""
+    """ablation, comparisons, errors (against time), ranking, and pairs (reliability of its probabilities)."""
     settings = work.settings
     rng = np.random.default_rng(stable_hash(settings.seed, "rollouts"))
     found = errors_by_arm(rollouts, settings)
@@ -65,7 +66,11 @@ def result_tables(rollouts: pa.Table, rankings: pa.Table, work: RolloutWork) -> 
         "comparisons": comparison_rows(found, settings, rng),
         "errors": time_rows(found, settings, rng),
         "ranking": ranking_rows(rankings, settings, rng),
+        "pairs": pair_rows(rankings, settings, rng),
     }
+    for row in rows["ranking"]:
+        bins = [pair for pair in rows["pairs"] if pair["guide"] == row["guide"]]
+        row |= {"pair_calibration_error": pair_error(bins)} if bins else {}
     return {name: table_of(values) for name, values in rows.items()}
 
 

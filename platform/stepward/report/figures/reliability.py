@@ -8,15 +8,17 @@ from matplotlib.figure import Figure
 from stepward.report.figures.style import FAINT, FONT, INK, Look, intervals, new_figure
 from stepward.report.tables import by, by_arm
 
+WORDS = ("predicted success probability", "true success probability", "rows a bin")
 TITLES = {"none": "as trained", "temperature": "after temperature scaling", "isotonic": "after isotonic regression"}
 
 
-def reliability(bins: pa.Table, styles: dict[str, Look]) -> Figure:
+def reliability(bins: pa.Table, styles: dict[str, Look], words: tuple[str, str, str] = WORDS) -> Figure:
     """One column a calibration; above the curve, below the number of rows in every bin.
 
     Args:
         bins: arm, calibration ("none", "temperature", "isotonic"), num_rows, mean_prediction, mean_target, low, high.
         styles: arm -> look.
+        words: what is predicted, what is true, what is counted.
     """
     panels = by(bins, "calibration")
     shape = {"nrows": 2, "ncols": len(panels), "sharex": True, "sharey": "row", "squeeze": False}
@@ -35,8 +37,8 @@ def reliability(bins: pa.Table, styles: dict[str, Look]) -> Figure:
             lower.vlines(x, 0, values["num_rows"], color=styles[name].colour, linewidth=3, gid=name)
         upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         lower.set_ylim(bottom=0)
-        lower.set_xlabel("predicted success probability", color=INK)
-    axes[0, 0].set_ylabel("true success probability", color=INK)
-    axes[1, 0].set_ylabel("rows a bin", color=INK)
+        lower.set_xlabel(words[0], color=INK)
+    axes[0, 0].set_ylabel(words[1], color=INK)
+    axes[1, 0].set_ylabel(words[2], color=INK)
     axes[0, 0].legend(frameon=False, fontsize=FONT - 1, loc="upper left", labelcolor="linecolor", handlelength=1.2)
     return figure

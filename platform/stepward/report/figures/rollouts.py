@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -48,21 +49,39 @@ def error_over_cost(rows: pa.Table, styles: dict[str, Look], label: str) -> Figu
         rows: arm, error, mean_nfe, mean_flops; arms without a network have a cost of 0 and stand at the left edge.
         styles: arm -> look.
         label: the error, for the axis.
+
+    Arms far above the others, which would press those together, stand at the upper edge, their error beside the name.
     """
     figure, axes = new_figure(2.0 + 0.22 * len(rows), ncols=2, sharey=True)
-    ends = {row["arm"]: float(row["error"]) for row in rows.to_pylist() if np.isfinite(row["error"])}
+    errors = rows["error"].to_numpy(zero_copy_only=False).astype(float)
+    top = upper_edge(errors)
+    ends, names = {}, {}
+    for row in rows.to_pylist():
+        if np.isfinite(row["error"]):
+            name = row["arm"] if row["error"] <= top else f"{row['arm']} ↑ {row['error']:.3f}"
+            ends[name], names[name] = min(float(row["error"]), top), styles[row["arm"]]
     for panel, (column, words) in zip(axes, PANELS.items(), strict=True):
         spent = rows[column].to_numpy(zero_copy_only=False).astype(float)
         least = spent[spent > 0].min() / 2 if (spent > 0).any() else 1.0
         places = np.where(spent > 0, spent, least)
         for x, row in zip(places, rows.to_pylist(), strict=True):
             look = styles[row["arm"]]
-            panel.plot(x, row["error"], look.marker, color=look.colour, ms=6, mec="white", gid=row["arm"], zorder=4)
+            y = min(row["error"], top)
+            panel.plot(x, y, look.marker, color=look.colour, ms=6, mec="white", gid=row["arm"], zorder=4)
         panel.set_xscale("log")
         panel.minorticks_off()
         ticks = np.geomspace(places.min(), places.max(), 3) if places.max() > places.min() else places[:1]
         panel.set_xticks(ticks, [count(float(f"{tick:.0e}")) for tick in ticks], rotation=30)
         panel.set_xlabel(words, color=INK)
     axes[0].set_ylabel(label, color=INK)
-    name_lines(axes[1], ends, styles)
+    name_lines(axes[1], ends, names)
     return figure
+
+
+def upper_edge(errors: Float[np.ndarray, " n"]) -> float:
+    """Where to cut an axis of errors: two and a half times as far above the least as the median is."""
+    finite = errors[np.isfinite(errors)]
+    if not len(finite):
+        return float("inf")
+    edge = float(finite.min() + 2.5 * (np.median(finite) - finite.min()))
+    return edge if edge > finite.min() else float("inf")

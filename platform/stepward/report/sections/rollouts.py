@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from stepward.report.figures import bars, forest, looks, png
 from stepward.report.figures.candidates import candidate_order
 from stepward.report.figures.fields import fields
+from stepward.report.figures.reliability import reliability
 from stepward.report.figures.rollouts import error_over_cost, error_over_time
 from stepward.report.page import Block, Grid, Picture, Section
 from stepward.report.sources import Sources
@@ -26,6 +27,7 @@ WORDS = {
     "well_vrmse": "The Well VRMSE",
     "poseidon_l1": "Poseidon median relative L1 (%), last step",
 }
+SHORT = {"nrmse": "NRMSE", "pdebench_nrmse": "PDE- Bench", "well_vrmse": "The Well", "poseidon_l1": "Posei- don"}
 
 
 def rollout_answer(sources: Sources) -> tuple[str, list[str]]:
@@ -61,15 +63,14 @@ def ablation_section(sources: Sources) -> Section:
     """Every arm: error under every convention, gain, cost."""
     manifest, rows = sources.evaluate.open(), _ablation(sources)
     base = manifest.identity["references"][0]
-    header = ["arm", *WORDS.values(), f"gain over {base}", "share of the oracle's", "blew up", "NFE", "scored", "FLOPs",
-              "time"]  # fmt: skip
+    header = ["arm", *SHORT.values(), f"gain over {base}", "of the oracle's", "blew up", "NFE", "FLOPs", "time"]
     body = [
         [
             row["arm"],
             *(rate(row[name], 4 if name != "poseidon_l1" else 2) for name in WORDS),
             f"{_percent(row['gain'])} [{_percent(row['gain_low'])}, {_percent(row['gain_high'])}]",
             "–" if row.get("share_of_oracle_gain") is None else f"{row['share_of_oracle_gain']:.0%}",
-            str(row["num_blown_up"]), count(row["mean_nfe"]), count(row["mean_scored"]), count(row["mean_flops"]),
+            str(row["num_blown_up"]), count(row["mean_nfe"]), count(row["mean_flops"]),
             duration(row["mean_seconds"]),
         ]
         for row in rows.values()
@@ -77,7 +78,8 @@ def ablation_section(sources: Sources) -> Section:
     caption = (
         f"Means over {_most(rows)} {manifest.identity['split']} trajectories, {_horizon(sources)} steps, seed "
         f"{manifest.seed}; gains are paired, with 95 % BCa intervals. Costs are of one rollout; scorers and "
-        "lookahead are in FLOPs and time. A rollout that blew up counts in no mean and in no pair."
+        "lookahead are in FLOPs and time. A rollout that blew up counts in no mean and in no pair. Errors: "
+        f"{'; '.join(WORDS.values())}."
     )
     table = pa.table(
         {
@@ -176,14 +178,14 @@ def candidates_section(sources: Sources) -> Section:
     styles = looks([row["guide"] for row in rows])
     states = sources.evaluate.table("tables/ranking_states.parquet")
     ranks = {name: _true_ranks(where(states, guide=name)) for name in styles}
-    header = ["guide", "all pairs", "best > median > worst", "Spearman", "log₁₀ regret", "pairs, lead"]
+    header = ["guide", "all pairs", "best > median > worst", "Spearman", "log₁₀ regret", "pairs, lead", "calibration"]
     body = [
         [
             row["guide"],
             *(f"{rate(row[name])} [{rate(row[f'{name}_low'])}, {rate(row[f'{name}_high'])}]"
               for name in ("pairs", "triplet", "spearman", "regret")),
-            "–" if row.get("pairs_lead") is None else f"{row['pairs_lead']:+.3f} [{row['pairs_lead_low']:+.3f}, "
-            f"{row['pairs_lead_high']:+.3f}]",
+            "–" if row.get("pairs_lead") is None else _lead(row),
+            rate(row.get("pair_calibration_error")),
         ]
         for row in rows
     ]  # fmt: skip
@@ -191,11 +193,31 @@ def candidates_section(sources: Sources) -> Section:
     caption = (
         f"{rows[0]['num_states']} held-out states of {rows[0]['num_problems']} {manifest.identity['split']} "
         f"trajectories; intervals over trajectories. Chance: pairs .5, triplet .167, Spearman 0. Lead: over "
-        f"{reference}, paired. All candidates of each state are judged."
+        f"{reference}, paired. Calibration: error of the probability that the higher-scored of two is better, "
+        "σ(difference of scores), for guides that were trained. All candidates of each state are judged."
     )
     words = "How to read it: a perfect guide follows the dashed diagonal; a blind one stays level at .5."
     picture = Picture("candidate_order", png(candidate_order(ranks, styles)), "True rank by place in the order.", words)
-    return Section("Ranking of candidates", [picture, Grid(header, body, caption)])
+    return Section("Ranking of candidates", [picture, Grid(header, body, caption), *_reliable_pairs(sources)])
+
+
+def _reliable_pairs(sources: Sources) -> list[Block]:
+    """Reliability of pairwise probabilities, where the evaluation has it."""
+    table = "tables/pairs.parquet"
+    bins = sources.evaluate.table(table) if sources.evaluate.has(table) else None
+    if bins is None or not len(bins):
+        return []
+    bins = bins.rename_columns({"guide": "arm"})
+    figure = reliability(
+        bins.append_column("calibration", pa.array(["none"] * len(bins))),
+        looks(dict.fromkeys(bins["arm"].to_pylist())),
+        ("predicted probability that the higher-scored of two is better", "share in which it is", "pairs a bin"),
+    )
+    caption = (
+        "How to read it: on the dashed line differences of scores mean what they say; below it the guide is too sure. "
+        "Intervals over trajectories. Choices do not depend on it; weights of a mean and of particles do."
+    )
+    return [Picture("pair_reliability", png(figure), "Reliability of pairwise probabilities.", caption)]
 
 
 def _ablation(sources: Sources) -> dict[str, dict[str, Any]]:
@@ -243,5 +265,12 @@ def _most(rows: dict[str, dict[str, Any]]) -> str:
     return count(max(row["num_problems"] for row in rows.values()))
 
 
+def _lead(row: dict[str, Any]) -> str:
+    value, low, high = (
+        f"{row[name]:+.3f}".replace("-", "−") for name in ("pairs_lead", "pairs_lead_low", "pairs_lead_high")
+    )
+    return f"{value} [{low}, {high}]"
+
+
 def _percent(value: float) -> str:
-    return f"{value:+.1%}"
+    return f"{value:+.1%}".replace("-", "−")

@@ -64,6 +64,8 @@ class Trainable(Protocol):
     """
 
     # optional: bundles(states) -> [n] integers, equal for rows that the module reads cheaper in one call than apart
+    # optional: beside(states, shares) -> further inputs in training, for tasks that the module learns jointly; see
+    # `stepward.train.loop.epochs`
 
     def module(self) -> Any:
         """A fresh torch module that maps the tensors of `encode` to one logit a row."""

@@ -6,6 +6,7 @@ A guide needs no training (a kind of the wing), or is trained, or looks ahead wi
       prm: {kind: trained, artifact: prm, calibration: temperature}
       prm_ahead: {kind: lookahead, guide: prm, depth: 2}
       both: {kind: composite, parts: {prm: {transform: log}, distance: {weight: .1}}}
+      three: {kind: ensemble, members: [prm, prm_1, prm_2]}
       distance: {kind: distance}
 """
 
@@ -18,11 +19,11 @@ from pydantic import Field
 
 from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, validate
-from stepward.core.interfaces import RewardModel
+from stepward.core.interfaces import Domain, RewardModel
 from stepward.core.registry import lookup
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
-from stepward.rewards import Calibrated, Composite, Lookahead, Part
+from stepward.rewards import Calibrated, Composite, Ensemble, Lookahead, Part
 from stepward.rewards.calibration import Calibrator, calibrator_from_dict
 from stepward.rewards.composite import TRANSFORMS
 
@@ -71,6 +72,30 @@ class CompositeGuide(Config):
     )
 
 
+class EnsembleGuide(Config):
+    """Several guides of one scale as one, such as reward models trained from several seeds."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    members: tuple[str, ...] = Field(min_length=1, description="names of guides; all are evaluated and charged")
+    reduction: Literal["mean", "min", "lower_bound"] = Field(
+        "mean", description="of the members' scores; lower_bound: mean − c · their standard deviation"
+    )
+    num_deviations: float = Field(1.0, ge=0, description="c of lower_bound")
+
+    def build_of(self, members: Mapping[str, RewardModel], domain: Domain) -> RewardModel:
+        """The reward model of these members."""
+        return Ensemble(list(members.values()), domain, reduction=self.reduction, num_deviations=self.num_deviations)
+
+
+def says_probabilities(guide: Any, guides: Mapping[str, Any]) -> bool:
+    """Whether a guide's scores are success probabilities, so that they can be calibrated and weigh votes."""
+    if isinstance(guide, EnsembleGuide):
+        others = {name: other for name, other in guides.items() if other is not guide}
+        known = [others[name] for name in guide.members if name in others]
+        return guide.reduction != "lower_bound" and all(says_probabilities(member, others) for member in known)
+    return guide.kind in PROBABILITIES
+
+
 def build_guide(name: str, guides: Mapping[str, Any], *, store: str, wing: Wing) -> RewardModel:
     """The guide called `name` among the settings of all guides.
 
@@ -100,6 +125,10 @@ def build_guide(name: str, guides: Mapping[str, Any], *, store: str, wing: Wing)
             },
             wing.domain,
         )
+    if isinstance(guide, EnsembleGuide):
+        others = {other: settings for other, settings in guides.items() if other != name}
+        members = {member: build_guide(member, others, store=store, wing=wing) for member in guide.members}
+        return guide.build_of(members, wing.domain)
     return guide.build(wing.domain)
 
 

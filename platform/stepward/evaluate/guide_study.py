@@ -11,7 +11,7 @@ from stepward.core.config import validate
 from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.seeding import stable_hash
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import PROBABILITIES, build_guide, load_calibrators, trained_artifacts
+from stepward.evaluate.arms import build_guide, load_calibrators, says_probabilities, trained_artifacts
 from stepward.evaluate.dividend import dividend_rows
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.settings import EvaluateSettings
@@ -47,7 +47,7 @@ def study_guide(
     guide = build_guide(arm, settings.guides, store=settings.store, wing=wing)
     rng = np.random.default_rng(stable_hash(settings.seed, "values", arm))
     tables: Tables = {"ranking": _ranking(guide, held, settings, wing, rng, children)}
-    if settings.guides[arm].kind in PROBABILITIES:
+    if says_probabilities(settings.guides[arm], settings.guides):
         tables |= _calibration(guide, arm, held, settings, rng)
         proposer = build_policy(policy, wing)
         study: dict[str, Any] = {"policy": proposer, "wing": wing, "seed": settings.seed, "rng": rng}
@@ -127,7 +127,7 @@ def _robustness(
         states = wing.rebudget(held.states, factor)  # type: ignore[misc]
         truths = np.asarray(wing.exact(states), np.float64)  # type: ignore[misc]
         row = _ranked(guide, states, truths, held.ids, np.arange(len(held)), settings, wing, rng)
-        if settings.guides[arm].kind in PROBABILITIES:
+        if says_probabilities(settings.guides[arm], settings.guides):
             predictions = np.clip(guide.score(states, states), 0.0, 1.0)
             bins: dict[str, Any] = {"num_bins": settings.values.num_bins, "confidence": settings.confidence}
             error = expected_calibration_error(predictions, truths, rng=rng, **bins)

@@ -11,7 +11,7 @@ from stepward.core.cost import Cost
 from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import CompositeGuide, LookaheadGuide, TrainedGuide
+from stepward.evaluate.arms import CompositeGuide, EnsembleGuide, LookaheadGuide, TrainedGuide
 from stepward.evaluate.samples.settings import SampleStudy
 from stepward.search.registry import build_search
 
@@ -154,9 +154,9 @@ class EvaluateSettings(StageSettings):
 
 def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSettings) -> type[EvaluateSettings]:
     """`base` with the guides of a domain as typed fields, and an evaluation of all of them as the default."""
-    kinds = (TrainedGuide, LookaheadGuide, CompositeGuide, *wing.rewards.values())
+    kinds = (TrainedGuide, LookaheadGuide, CompositeGuide, EnsembleGuide, *wing.rewards.values())
     guide: Any = Annotated[Union[kinds], Field(discriminator="kind")]  # noqa: UP007
-    known = ", ".join(("trained", "lookahead", "composite", *wing.rewards))
+    known = ", ".join(("trained", "lookahead", "composite", "ensemble", *wing.rewards))
     own = wing.defaults.evaluation
     guides = default_guides(wing) | {n: _guide(v, kinds) for n, v in own.get("guides", {}).items()}
     proposer = ENUMERATE if ENUMERATE in wing.proposers else next(iter(wing.proposers))

@@ -23,7 +23,7 @@ from stepward.core.artifacts import Artifact
 from stepward.core.interfaces import RewardModel
 from stepward.core.registry import lookup
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import LOG_PROBABILITIES, PROBABILITIES, build_guide, trained_artifacts
+from stepward.evaluate.arms import LOG_PROBABILITIES, build_guide, says_probabilities, trained_artifacts
 from stepward.evaluate.guide_study import Tables, build_policy, study_guide
 from stepward.evaluate.held_out import HeldOut, held_out, held_out_rows
 from stepward.evaluate.samples.drawing import Samples, draw, solution_table, spending_table
@@ -144,7 +144,9 @@ class EvaluateWork:
             pa.concat_tables([self.folder.read_table(f"shards/{_spent(item)}.parquet") for item in items]),
             self.settings.samples,
             log_values=frozenset(logs),
-            no_votes=frozenset(arm for arm, guide in judged if guide.kind not in PROBABILITIES and arm not in logs),
+            no_votes=frozenset(
+                arm for arm, guide in judged if not says_probabilities(guide, self.settings.guides) and arm not in logs
+            ),
         )
 
     def studies(self) -> Tables:
@@ -194,10 +196,12 @@ class EvaluateWork:
 
     def _aggregations(self, arm: str, guide: RewardModel) -> tuple[str, ...]:
         """Those of a guide that scores every step by a probability; logs add up; others are read at the end."""
-        study, kind = self.settings.samples, self.settings.guides[arm].kind
-        if getattr(self.settings.guides[arm], "log_scale", False):
+        study, described = self.settings.samples, self.settings.guides[arm]
+        if getattr(described, "log_scale", False):
             return ("sum",)
-        every_step = kind in PROBABILITIES and not getattr(guide, "of_complete_states", False)
+        every_step = says_probabilities(described, self.settings.guides) and not getattr(
+            guide, "of_complete_states", False
+        )
         return study.aggregations if study and every_step else ("last",)
 
     def _label_siblings(self, rows: str) -> pa.Table:

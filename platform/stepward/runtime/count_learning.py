@@ -29,3 +29,5 @@ def check(settings: TrainSettings, labels: Folder) -> None:
             found = settings.subset.of(found, settings.seed)
         if isinstance(settings.objective, Pairwise):
             found.column_codes(settings.objective.group_by)
+        if settings.optimisation.sampling.needs_lengths:
+            found.column_numbers(settings.optimisation.sampling.length)

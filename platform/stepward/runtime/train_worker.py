@@ -138,8 +138,12 @@ def _examples(settings: TrainSettings, labels: LabelledStates) -> Examples:
     groups = labels.column_codes(objective.group_by) if isinstance(objective, Pairwise) else None
     bundle = getattr(settings.learner, "bundles", None)
     bundles = None if bundle is None else bundle(labels.states)
+    sampling = settings.optimisation.sampling
+    lengths = labels.column_numbers(sampling.length) if sampling.needs_lengths else None
     inputs = settings.learner.encode(labels.states)
-    return make_examples(inputs, *_counts(labels), objective, groups, bundles=bundles)
+    if hasattr(settings.learner, "beside"):
+        inputs |= settings.learner.beside(labels.states, labels.successes / labels.num_rollouts)
+    return make_examples(inputs, *_counts(labels), objective, groups, bundles=bundles, lengths=lengths)
 
 
 def _from_first_worker(number: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float
 
-from stepward.core.artifacts import Manifest
+from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.seeding import stable_hash
 from stepward.evaluate import brier_score, debiased_brier, expected_calibration_error, spearman
 from stepward.rewards.calibration import Calibrator, IsotonicCalibration, TemperatureScaling
@@ -49,12 +49,19 @@ def finish(settings: TrainSettings, trained: Trained, started: float) -> Manifes
         digest=digest,
         inputs={"label": labels_artifact},
         rows={
-            "train": settings.subset.num_kept(labels_artifact.manifest().rows["train"]),
+            "train": _num_rows(settings, labels_artifact),
             "validation": len(validation),
         },
         cost={"seconds": time.monotonic() - started},
         facts={"num_parameters": int(reward.num_parameters), "best_epoch": trained.best_epoch},
     )
+
+
+def _num_rows(settings: TrainSettings, labels: Artifact) -> int:
+    """Training rows that were learned from; filters have to look at the labels once more."""
+    if settings.subset.filters:
+        return len(settings.subset.of(read_labels(labels.folder, settings.wing, "train"), settings.seed))
+    return settings.subset.num_kept(labels.manifest().rows["train"])
 
 
 def half_of_problems(labels: LabelledStates, seed: int) -> Bool[np.ndarray, " n"]:

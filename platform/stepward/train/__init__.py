@@ -6,6 +6,7 @@ from stepward.train.labels import LabelledStates, read_labels
 from stepward.train.loop import Rank, epochs, predict_logits, seeded_module, state_arrays
 from stepward.train.objectives import OBJECTIVES, Binomial, Focal, HardBCE, Objective, Pairwise, SoftBCE
 from stepward.train.optimisation import Optimisation
+from stepward.train.sampling import Sampling
 from stepward.train.settings import TrainSettings, train_settings
 from stepward.train.subset import LabelSubset, thin
 
@@ -20,6 +21,7 @@ __all__ = [
     "HardBCE",
     "Focal",
     "Pairwise",
+    "Sampling",
     "LabelSubset",
     "thin",
     "LabelledStates",

@@ -27,6 +27,7 @@ class Examples:
         weights: weight of each row; the sum over rows is the number of labels.
         groups: id of the group of alternatives of each row, for objectives that compare rows; else None.
         bundles: id of the rows that are cheaper together, such as the beginnings of one text; None: no such rows.
+        lengths: how long each row is, for balance and curricula; else None.
     """
 
     inputs: dict[str, Tensor]
@@ -34,6 +35,7 @@ class Examples:
     weights: Float[Tensor, " n"]
     groups: Int[Tensor, " n"] | None = None
     bundles: Int[Tensor, " n"] | None = None
+    lengths: Real[Tensor, " n"] | None = None
 
     @property
     def together(self) -> Int[np.ndarray, " n"] | None:
@@ -46,9 +48,10 @@ class Examples:
 
     def to(self, device: torch.device | str) -> Examples:
         """The same rows on another device."""
-        groups, bundles = (None if ids is None else ids.to(device) for ids in (self.groups, self.bundles))
+        known = (self.groups, self.bundles, self.lengths)
+        groups, bundles, lengths = (None if column is None else column.to(device) for column in known)
         inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
-        return Examples(inputs, self.targets.to(device), self.weights.to(device), groups, bundles)
+        return Examples(inputs, self.targets.to(device), self.weights.to(device), groups, bundles, lengths)
 
 
 def make_examples(
@@ -59,13 +62,14 @@ def make_examples(
     groups: Int[np.ndarray, " n"] | None = None,
     *,
     bundles: Int[np.ndarray, " n"] | None = None,
+    lengths: Real[np.ndarray, " n"] | None = None,
     pool: bool = True,
 ) -> Examples:
     """Rows of encoded states with the targets and weights of an objective.
 
     Rows of equal inputs are pooled into one where the objective is linear in its target: Σ_i w_i BCE(z, y_i) equals
     (Σ w_i) BCE(z, Σ w_i y_i / Σ w_i), so gradients stay as they are and an epoch gets shorter.
-    `pool=False` keeps all rows, in their order. A pooled row stays in the bundle of the first.
+    `pool=False` keeps all rows, in their order. A pooled row has the bundle and the length of the first.
     """
     targets, weights = objective.targets(successes, num_rollouts)
     arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
@@ -74,13 +78,14 @@ def make_examples(
         arrays = {name: array[first] for name, array in arrays.items()}
         total = np.bincount(row, weights)
         targets, weights, groups = np.bincount(row, weights * targets) / total, total, None
-        bundles = None if bundles is None else bundles[first]
+        bundles, lengths = (None if column is None else column[first] for column in (bundles, lengths))
     return Examples(
         inputs={name: torch.from_numpy(array) for name, array in arrays.items()},
         targets=torch.from_numpy(np.asarray(targets, np.float32)),
         weights=torch.from_numpy(np.asarray(weights, np.float32)),
         groups=None if groups is None else torch.from_numpy(np.asarray(groups, np.int64)),
         bundles=None if bundles is None else torch.from_numpy(np.asarray(bundles, np.int64)),
+        lengths=None if lengths is None else torch.from_numpy(np.asarray(lengths, np.float32)),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
@@ -42,9 +42,23 @@ class LabelledStates:
         Raises:
             ValueError: there is no such column.
         """
+        return np.unique(self._column(name).to_numpy(zero_copy_only=False), return_inverse=True)[1].reshape(-1)
+
+    def column_numbers(self, name: str) -> Real[np.ndarray, " n"]:
+        """Values of a column of numbers.
+
+        Raises:
+            ValueError: there is no such column, or it holds no numbers.
+        """
+        kind = self._column(name).type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            raise ValueError(f"labels: expected a column of numbers, but {name!r} holds {kind}. Name another column.")
+        return self._column(name).to_numpy()
+
+    def _column(self, name: str) -> pa.ChunkedArray:
         if name not in self.table.column_names:
             raise ValueError(f"labels: expected a column {name!r}, got {self.table.column_names}. Name another column.")
-        return np.unique(self.table[name].to_numpy(zero_copy_only=False), return_inverse=True)[1].reshape(-1)
+        return self.table[name]
 
 
 def read_labels(folder: Folder, wing: Wing, split: str) -> LabelledStates:

@@ -10,12 +10,12 @@ was stopped after any epoch and goes on from its checkpoint ends with the very s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from stepward.core.seeding import stable_hash
@@ -67,7 +67,8 @@ def epochs(
     gradient of one worker (objectives that pair rows lose the pairs across workers).
 
     Args:
-        module: maps the inputs of examples to logits [n], as keyword arguments; trained in place.
+        module: maps the inputs of examples to logits [n], as keyword arguments; trained in place. In training it may
+            return another loss of every row beside them, [n]: that of a task learned jointly.
         train: rows to learn from. validation: rows to stop by, with their binomial weights.
         start: checkpoint to go on from.
         wrap: makes the module average its gradients over workers.
@@ -83,10 +84,16 @@ def epochs(
         module.load_state_dict(start.weights)
         optimiser.load_state_dict(start.optimiser)
         progress, best = start.progress, start.best
+    train = replace(train, weights=optimisation.sampling.weights(train))
+    visits = [
+        optimisation.sampling.visited(train, epoch, optimisation.num_epochs) for epoch in range(optimisation.num_epochs)
+    ]
     parallel = wrap(module)
     while progress.epochs_done < optimisation.num_epochs and not progress.out_of_patience(optimisation.patience):
         epoch = progress.epochs_done
-        loss = _epoch(parallel, optimiser, train, objective, optimisation, seed=seed, epoch=epoch, rank=rank)
+        weights = optimisation.sampling.emphasised(train, epoch, lambda: predict_logits(module, train.inputs).sigmoid())
+        rows = replace(train, weights=weights)
+        loss = _epoch(parallel, optimiser, rows, visits, objective, optimisation, seed=seed, epoch=epoch, rank=rank)
         logits = predict_logits(module, validation.inputs)
         found = {"train_loss": loss, "validation_loss": agree(_validation_loss(logits, validation))}
         if judge is not None:
@@ -113,6 +120,7 @@ def _epoch(
     module: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
     train: Examples,
+    visits: list[Int[np.ndarray, " _"]],
     objective: Objective,
     optimisation: Optimisation,
     *,
@@ -120,23 +128,27 @@ def _epoch(
     epoch: int,
     rank: Rank,
 ) -> float:
-    """One epoch; returns the mean training loss of this worker's rows."""
+    """One epoch; returns the mean training loss of this worker's rows. `visits`: rows that each epoch visits."""
     module.train()
     torch.manual_seed(stable_hash("epoch", seed, epoch, rank.rank) % 2**63)
     device = train.targets.device
     autocast = torch.autocast("cuda", torch.bfloat16, enabled=optimisation.mixed_precision and device.type == "cuda")
-    per_epoch = num_minibatches(len(train), optimisation.batch_size)
+    steps = [num_minibatches(len(rows), optimisation.batch_size) for rows in visits]
     total, mass = torch.zeros((), device=device), torch.zeros((), device=device)
-    batches = minibatches(len(train), optimisation.batch_size, seed=seed, epoch=epoch, groups=train.together)
-    for step, rows in enumerate(batches, start=epoch * per_epoch):
+    groups = None if train.together is None else train.together[visits[epoch]]
+    batches = minibatches(len(visits[epoch]), optimisation.batch_size, seed=seed, epoch=epoch, groups=groups)
+    for step, chosen in enumerate(batches, start=sum(steps[:epoch])):
+        rows = visits[epoch][chosen]
         for group in optimiser.param_groups:
-            group["lr"] = optimisation.rate(step, per_epoch * optimisation.num_epochs)
+            group["lr"] = optimisation.rate(step, sum(steps))
         mine = torch.from_numpy(np.array_split(rows, rank.world)[rank.rank]).to(device)
         weights = train.weights[mine]
         with autocast:
-            logits = module(**{name: tensor[mine] for name, tensor in train.inputs.items()})
+            found = module(**{name: tensor[mine] for name, tensor in train.inputs.items()})
+        logits, beside = found if isinstance(found, tuple) else (found, torch.zeros(()))
         own_groups = None if train.groups is None else train.groups[mine]
-        loss = (objective.row_losses(logits.float(), train.targets[mine], own_groups) * weights).sum()
+        row_losses = objective.row_losses(logits.float(), train.targets[mine], own_groups) + beside
+        loss = (row_losses * weights).sum()
         optimiser.zero_grad(set_to_none=True)
         (loss * (rank.world / len(rows))).backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), optimisation.max_grad_norm)

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, model_validator
 
 from stepward.core.config import Config
+from stepward.train.sampling import Sampling
 
 
 class Optimisation(Config):
@@ -28,6 +29,7 @@ class Optimisation(Config):
         "best",
         description="weights to keep: those of the lowest validation loss, or the last, for objectives it cannot judge",
     )
+    sampling: Sampling = Field(Sampling(), description="which rows an epoch visits, and how much they count")
     mixed_precision: bool = Field(True, description="bfloat16 forward passes on GPUs; CPUs compute in float32 always")
 
     @model_validator(mode="after")

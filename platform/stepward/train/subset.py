@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
-from pydantic import Field
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, field_validator
 from scipy.stats import hypergeom
 
 from stepward.core.config import Config
@@ -28,13 +28,53 @@ class LabelSubset(Config):
 
     num_rows: int | None = Field(None, ge=1, description="training rows at most, chosen at random; none: all")
     num_rollouts: int | None = Field(None, ge=1, description="rollouts M of a row, of those recorded; none: all")
+    min_decision: float = Field(
+        0.0, ge=0, le=0.5, description="filter: rows whose success share is nearer to ½ than this are left out"
+    )
+    solve_range: tuple[float, float] = Field(
+        (0.0, 1.0), description="filter: problems whose rows' mean success share is not within are left out"
+    )
+
+    @field_validator("solve_range")
+    @classmethod
+    def _within_one(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= ends[0] < ends[1] <= 1:
+            raise ValueError(f"expected 0 <= low < high <= 1, got {list(ends)}")
+        return ends
+
+    @property
+    def filters(self) -> bool:
+        """Whether rows are left out for what their labels say."""
+        return self.min_decision > 0 or self.solve_range != (0.0, 1.0)
 
     def of(self, labels: LabelledStates, seed: int) -> LabelledStates:
         """These labels of a training split. What a row keeps depends on (seed, its id) alone.
 
+        Filters see the counts that are learned from, after `num_rows` and `num_rollouts`.
+
         Raises:
-            ValueError: no row has more rollouts than `num_rollouts`, so that it would have no effect.
+            ValueError: no row has as many rollouts as `num_rollouts`, or no row passes the filters.
         """
+        kept = self._thinned(labels, seed)
+        if not self.filters:
+            return kept
+        passed = self._passes(kept)
+        if not passed.any():
+            raise ValueError(
+                f"subset: expected some rows to pass min_decision={self.min_decision} and solve_range="
+                f"{list(self.solve_range)}, but all {len(kept)} are left out. Loosen the filters."
+            )
+        return _take(kept, np.flatnonzero(passed))
+
+    def _passes(self, labels: LabelledStates) -> Bool[np.ndarray, " n"]:
+        share = labels.successes / labels.num_rollouts
+        problem = labels.column_codes("problem_id")
+        mean = np.bincount(problem, share) / np.bincount(problem)
+        low, high = self.solve_range
+        decided: np.ndarray = np.abs(share - 0.5) >= self.min_decision - 1e-12
+        return decided & ((mean >= low) & (mean <= high))[problem]
+
+    def _thinned(self, labels: LabelledStates, seed: int) -> LabelledStates:
         if self.num_rows is not None and self.num_rows < len(labels):
             labels = _take(labels, choose_rows(_ids(labels), self.num_rows, seed))
         if self.num_rollouts is None:
@@ -51,7 +91,7 @@ class LabelSubset(Config):
         )
 
     def num_kept(self, num_rows: int) -> int:
-        """Rows left of `num_rows`."""
+        """Rows left of `num_rows`, before filters."""
         return num_rows if self.num_rows is None else min(self.num_rows, num_rows)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stepward.core.wing import find_wing
-from stepward.evaluate.arms import build_guide
+from stepward.evaluate.arms import build_guide, says_probabilities
 from stepward.evaluate.settings import SearchPlan, evaluate_settings
 
 WING = find_wing("walk")
@@ -38,3 +38,32 @@ def test_a_plan_can_limit_other_costs_and_not_the_same_twice():
         SearchPlan(search={"kind": "best_first"}, budget=10, limits={"expansions": 5})
     with pytest.raises(ValueError, match="flop"):
         SearchPlan(search={"kind": "best_first"}, budget=10, limits={"flop": 5})
+
+
+def test_an_ensemble_reduces_the_scores_of_its_members():
+    guides = {
+        "exact": {"kind": "exact"},
+        "distance": {"kind": "distance"},
+        "mean": {"kind": "ensemble", "members": ["exact", "distance"]},
+        "careful": {"kind": "ensemble", "members": ["exact", "distance"], "reduction": "lower_bound"},
+        "sure": {"kind": "ensemble", "members": ["exact", "exact"], "reduction": "min"},
+    }
+    made = evaluate_settings(WING)(guides=guides, searches={"main": {"search": {"kind": "best_first"}, "budget": 10}},
+                                   budgets=(10,)).guides  # fmt: skip
+    states = WING.states(WING.problems(num_test=20).problems("test", 0)[0])
+    found = {name: build_guide(name, made, store="", wing=WING).score(states, states) for name in guides}
+    both = np.stack([found["exact"], found["distance"]])
+    np.testing.assert_allclose(found["mean"], both.mean(0))
+    np.testing.assert_allclose(found["careful"], both.mean(0) - both.std(0))
+    np.testing.assert_allclose(found["sure"], found["exact"])
+    said = {name for name, guide in made.items() if says_probabilities(guide, made)}
+    assert said == {"exact", "sure"}
+
+
+def test_an_ensemble_of_itself_is_no_ensemble():
+    made = evaluate_settings(WING)(
+        guides={"a": {"kind": "ensemble", "members": ["a"]}},
+        searches={"main": {"search": {"kind": "best_first"}, "budget": 10}}, budgets=(10,),
+    ).guides  # fmt: skip
+    with pytest.raises(ValueError, match="'a'"):
+        build_guide("a", made, store="", wing=WING)

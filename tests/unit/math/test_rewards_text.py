@@ -110,10 +110,16 @@ def test_beginnings_share_the_pass_of_their_solution(folders, rounds):
     module.body.register_forward_pre_hook(
         lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
     )
-    module(tokens=torch.from_numpy(settings.encode(states)["tokens"]))
+    tokens = torch.from_numpy(settings.encode(states)["tokens"])
     texts = [f"{q}\n{t}" for q, t in zip(states.question, states.text, strict=True)]
     leaves = {text for text in texts if not any(other != text and other.startswith(text) for other in texts)}
+    with torch.no_grad():
+        alone = module(tokens=tokens)
     assert rows == [len(leaves)] and len(leaves) < len(set(texts))
+    rows.clear()
+    learned = module(tokens=tokens)  # with gradients in smaller passes, of texts of one length
+    assert sum(rows) == len(leaves) and len(rows) > 1
+    assert torch.allclose(alone, learned, atol=1e-5)
 
 
 @pytest.mark.parametrize("base", ["llama", "gpt2"])

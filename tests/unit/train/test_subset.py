@@ -78,3 +78,26 @@ def test_everything_of_a_row_goes_together(labels: LabelledStates) -> None:
 def test_more_rollouts_than_recorded(labels: LabelledStates) -> None:
     with pytest.raises(ValueError, match=r"at most 64.*got 65"):
         LabelSubset(num_rollouts=65).of(labels, 0)
+
+
+def test_filters_leave_out_undecided_rows_and_problems_of_other_difficulty(labels: LabelledStates) -> None:
+    share = labels.successes / labels.num_rollouts
+    decided = LabelSubset(min_decision=0.4).of(labels, 0)
+    assert set(decided.table["id"].to_pylist()) == {
+        row for row, p in zip(labels.table["id"].to_pylist(), share, strict=True) if abs(p - 0.5) >= 0.4 - 1e-9
+    }
+    problems = labels.table["problem_id"].to_numpy(zero_copy_only=False)
+    kept = LabelSubset(solve_range=(0.2, 0.8)).of(labels, 0).table["problem_id"].to_pylist()
+    assert set(kept) == {name for name in problems if 0.2 <= share[problems == name].mean() <= 0.8}
+    assert 0 < len(decided) < len(labels)
+    assert 0 < len(kept) < len(labels)
+
+
+def test_filters_that_leave_nothing_say_so(labels: LabelledStates) -> None:
+    share = (labels.successes / labels.num_rollouts).mean()
+    with pytest.raises(ValueError, match="Loosen the filters"):
+        LabelSubset(num_rows=1, solve_range=(0.0, 1e-9) if share > 0.5 else (1 - 1e-9, 1.0), min_decision=0.5).of(
+            labels, 0
+        )
+    with pytest.raises(ValueError, match="low < high"):
+        LabelSubset(solve_range=(0.5, 0.5))

@@ -15,7 +15,7 @@ from stepward.core.registry import lookup
 from stepward.core.wing import Wing
 from stepward.domains.pde.generators import DeterministicGenerator
 from stepward.domains.pde.rewards import WORST
-from stepward.evaluate.arms import TrainedGuide, load_trained
+from stepward.evaluate.arms import EnsembleGuide, TrainedGuide, load_trained
 from stepward.evaluate.rollouts.settings import (
     NO_GUIDE,
     AheadGuide,
@@ -61,6 +61,8 @@ def _build(name: str, guides: Mapping[str, Any], settings: RolloutSettings, wing
         return load_trained(settings.artifact("train", guide.artifact).folder, wing, guide.calibration)
     if isinstance(guide, OracleGuide):
         return Oracle(wing.verifier())
+    if isinstance(guide, EnsembleGuide):
+        return guide.build_of({name: _build(name, others, settings, wing) for name in guide.members}, wing.domain)
     if isinstance(guide, WeightedGuide):
         parts = {part: _build(part, others, settings, wing) for part, weight in guide.weights.items() if weight}
         return Weighted(parts, guide.weights, wing.domain)
@@ -81,6 +83,7 @@ def arm_inputs(settings: RolloutSettings) -> dict[str, Artifact]:
         if name in guides or name not in settings.guides:
             continue
         guides[name] = guide = settings.guides[name]
+        waiting += list(guide.members) if isinstance(guide, EnsembleGuide) else []
         waiting += list(guide.weights) if isinstance(guide, WeightedGuide) else []
         waiting += [guide.guide] if isinstance(guide, AheadGuide) else []
     trained = {

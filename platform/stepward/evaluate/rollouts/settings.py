@@ -12,7 +12,7 @@ from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.domains.pde.metrics import CONVENTIONS
-from stepward.evaluate.arms import TrainedGuide
+from stepward.evaluate.arms import EnsembleGuide, TrainedGuide
 from stepward.search.registry import build_search
 
 NO_GUIDE = "none"
@@ -47,7 +47,7 @@ class AheadGuide(Config):
     discount: float = Field(1.0, gt=0, le=1, description="γ, weight of each further step")
 
 
-COMBINING = (TrainedGuide, OracleGuide, WeightedGuide, AheadGuide)
+COMBINING = (TrainedGuide, EnsembleGuide, OracleGuide, WeightedGuide, AheadGuide)
 
 
 class Arm(Config):

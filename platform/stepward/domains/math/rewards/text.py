@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from pydantic import Field, field_validator
 
 from stepward.core.config import Config
+from stepward.core.interfaces import Status
 from stepward.domains.math.settings import EMBEDDED
-from stepward.domains.math.states import MathStates
+from stepward.domains.math.states import MathDomain, MathStates
 
 if TYPE_CHECKING:
     from stepward.domains.math.rewards.text_scoring import TextReward
@@ -79,6 +80,39 @@ class TextPRM(TextSettings):
     """
 
     kind: Literal["text"] = "text"
+    outcome_weight: float = Field(0.0, ge=0, description="α: learn the outcome of each row's solution beside its score")
+    next_step_weight: float = Field(0.0, ge=0, description="β: learn the next tokens too; decoders only; .1 is a start")
+
+    def network(self, *, pretrained: bool) -> Any:
+        """Body and head; another head for outcomes, if these are learned too."""
+        if not self.outcome_weight and not self.next_step_weight:
+            return super().network(pretrained=pretrained)
+        from stepward.domains.math.rewards.body import build_body
+        from stepward.domains.math.rewards.joint import JointScorer
+
+        return JointScorer(
+            build_body(self.base, pretrained=pretrained),
+            head_width=self.head_width,
+            pool=self.pool,
+            outcome_weight=self.outcome_weight,
+            next_step_weight=self.next_step_weight,
+        )
+
+    def beside(self, states: MathStates, shares: Float[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+        """Further inputs in training: the outcome of each row's solution, and how many of its tokens are question.
+
+        The outcome is the label of the finished solution that begins with the row, −1 where there is none.
+        """
+        found: dict[str, np.ndarray] = {}
+        if self.outcome_weight:
+            whole = solutions_of(states)
+            complete = MathDomain().status(states)[whole] == Status.COMPLETE
+            found["outcome"] = np.where(complete, shares[whole], -1.0).astype(np.float32)
+        if self.next_step_weight:
+            found["question"] = np.array(
+                [len(row) for row in self.tokens(states.replace(text=np.full(len(states), "", object)))]
+            )
+        return found
 
     def encode(self, states: MathStates) -> dict[str, np.ndarray]:
         """Token ids of prompt and solution, padded on the right with −1, [n, t]."""

@@ -3,14 +3,17 @@
 import json
 
 import pytest
-from tests.walk_artifacts import make_labels
+import ray
+from tests.walk_artifacts import make_labels, make_trained
 
 from stepward.core.artifacts import Artifact, ArtifactError
 from stepward.core.config import parse_config
+from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
 from stepward.evaluate.stage import finish
 from stepward.evaluate.work import EvaluateWork
 from stepward.runtime.evaluation import EvaluatePool, evaluate_job, run_evaluate
+from stepward.runtime.scorers import ScorerPool, remote_loader, scorers
 from stepward.runtime.tracking import Tracking
 
 pytestmark = pytest.mark.ray
@@ -112,6 +115,44 @@ def test_a_stopped_run_goes_on_with_what_is_left(store, ray_cluster):
     assert run_evaluate(settings).manifest.rows["outcomes"] == 3 * 40
     outcomes = Artifact(store, "walk", "evaluate", "stopped").folder.read_table("tables/outcomes.parquet")
     assert outcomes["seconds"].to_pylist().count(777.0) == 11
+
+
+def test_scorers_of_their_own_give_what_workers_give_that_score_themselves(tmp_path, ray_cluster):
+    """One worker that searches and one that scores: same outcomes, same cost but for the seconds, and a scorer that
+    dies between two calls is started again."""
+    labels = make_labels(tmp_path)
+    make_trained(tmp_path, labels)
+    guides = {
+        "prm": {"kind": "trained", "artifact": "prm", "calibration": "temperature"},
+        "both": {"kind": "composite", "parts": {"prm": {"transform": "log"}, "distance": {"weight": 0.1}}},
+        "distance": {"kind": "distance"},
+    }
+    searches = {"best_first": {"search": {"kind": "best_first"}, "budget": 20}}
+    given = {"guides": guides, "searches": searches, "budgets": (10, 20)}
+    alone = job(str(tmp_path), **given, name="alone")
+    work = EvaluateWork(alone, shard_size=40)
+    alone.artifact("evaluate").begin(alone.identity())
+    work.prepare()
+    for item in work.items():
+        work.do(item)
+    expected = finish(work, 0.0)
+    pool = EvaluatePool(num_actors=1, shard_size=20, scorers=ScorerPool(num_actors=1, cpus_per_actor=0.5))
+    served = run_evaluate(job(str(tmp_path), **given, name="served", pool=pool))
+    assert served.manifest.digest == expected.digest
+    folder = Artifact(str(tmp_path), "walk", "evaluate", "served").folder
+    outcomes, wanted = folder.read_table("tables/outcomes.parquet"), work.folder.read_table("tables/outcomes.parquet")
+    for kind in ("scored", "scored_tokens", "flops"):
+        assert outcomes[kind].to_pylist() == wanted[kind].to_pylist()
+
+    with scorers(ScorerPool(num_actors=1, cpus_per_actor=0.5), "walk") as actors:
+        wing, url = find_wing("walk"), Artifact(str(tmp_path), "walk", "train", "prm").folder.url
+        reward = remote_loader(actors, first=7)(Folder(url), wing)
+        states = wing.states(wing.problems(num_test=5).problems("test", 0)[0])
+        before = reward.score(states, states)
+        with pytest.raises(ValueError, match="right after the scores"):
+            reward.charged_tokens(states.take([0]))
+        ray.kill(actors[0], no_restart=False)
+        assert reward.score(states, states).tolist() == before.tolist()
 
 
 def test_missing_and_changed_inputs_are_named(tmp_path, ray_cluster):

@@ -12,7 +12,7 @@ A guide needs no training (a kind of the wing), or is trained, or looks ahead wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -27,6 +27,7 @@ from stepward.rewards import Calibrated, Composite, Ensemble, Lookahead, Part
 from stepward.rewards.calibration import Calibrator, calibrator_from_dict
 from stepward.rewards.composite import TRANSFORMS
 
+Loader = Callable[[Folder, Wing], RewardModel]
 Calibration = Literal["none", "temperature", "isotonic"]
 PROBABILITIES = frozenset({"trained", "exact"})  # kinds whose scores are success probabilities; others only rank
 LOG_PROBABILITIES = frozenset({"likelihood"})  # kinds whose scores are the log of one
@@ -96,19 +97,25 @@ def says_probabilities(guide: Any, guides: Mapping[str, Any]) -> bool:
     return guide.kind in PROBABILITIES
 
 
-def build_guide(name: str, guides: Mapping[str, Any], *, store: str, wing: Wing) -> RewardModel:
-    """The guide called `name` among the settings of all guides.
+def build_guide(
+    name: str, guides: Mapping[str, Any], *, store: str, wing: Wing, load: Loader | None = None
+) -> RewardModel:
+    """The guide called `name` among the settings of all guides. `load` reads trained ones: `load_reward` by default.
 
     Raises:
         ValueError: a guide or an artifact does not exist, or guides look ahead with one another in a circle.
     """
     guide = lookup(guides, name, kind="guide")
     if isinstance(guide, TrainedGuide):
-        return load_trained(Artifact(store, wing.name, "train", guide.artifact).folder, wing, guide.calibration)
+        return load_trained(Artifact(store, wing.name, "train", guide.artifact).folder, wing, guide.calibration, load)
+    others = {other: settings for other, settings in guides.items() if other != name}
+
+    def another(name: str) -> RewardModel:
+        return build_guide(name, others, store=store, wing=wing, load=load)
+
     if isinstance(guide, LookaheadGuide):
-        others = {other: settings for other, settings in guides.items() if other != name}
         return Lookahead(
-            build_guide(guide.guide, others, store=store, wing=wing),
+            another(guide.guide),
             lookup(wing.proposers, guide.proposer or next(iter(wing.proposers)), kind="proposer")().build(),  # type: ignore[attr-defined]
             wing.domain,
             depth=guide.depth,
@@ -117,18 +124,11 @@ def build_guide(name: str, guides: Mapping[str, Any], *, store: str, wing: Wing)
             reading=guide.reading,
         )
     if isinstance(guide, CompositeGuide):
-        others = {other: settings for other, settings in guides.items() if other != name}
         return Composite(
-            {
-                part: Part(build_guide(part, others, store=store, wing=wing), how.weight, how.transform)
-                for part, how in guide.parts.items()
-            },
-            wing.domain,
+            {part: Part(another(part), how.weight, how.transform) for part, how in guide.parts.items()}, wing.domain
         )
     if isinstance(guide, EnsembleGuide):
-        others = {other: settings for other, settings in guides.items() if other != name}
-        members = {member: build_guide(member, others, store=store, wing=wing) for member in guide.members}
-        return guide.build_of(members, wing.domain)
+        return guide.build_of({member: another(member) for member in guide.members}, wing.domain)
     return guide.build(wing.domain)
 
 
@@ -141,25 +141,34 @@ def trained_artifacts(guides: Mapping[str, Any], store: str, domain: str) -> dic
     }
 
 
-def load_trained(folder: Folder, wing: Wing, calibration: Calibration = "none") -> RewardModel:
-    """The reward model of a train artifact.
+def load_trained(
+    folder: Folder, wing: Wing, calibration: Calibration = "none", load: Loader | None = None
+) -> RewardModel:
+    """The reward model of a train artifact, calibrated if asked for.
 
     Args:
         folder: of the artifact, with weights.safetensors, reward.json and, for a calibration, calibration.json.
         wing: the domain it was trained for.
         calibration: which of the fitted calibrations to apply.
+        load: reads the reward model itself; none: `load_reward`.
 
     Raises:
         ValueError: the artifact is of another domain, of a kind the wing does not know, or lacks the calibration.
     """
+    reward = (load or load_reward)(folder, wing)
+    if calibration == "none":
+        return reward
+    return Calibrated(reward, lookup(load_calibrators(folder), calibration, kind="fitted calibration"), wing.domain)
+
+
+def load_reward(folder: Folder, wing: Wing) -> RewardModel:
+    """The reward model of a train artifact, as it was trained."""
     described = folder.read_json("reward.json")
     if described["domain"] != wing.name:
         raise ValueError(f"{folder.url}: expected a reward model of domain {wing.name!r}, got {described['domain']!r}.")
     learner = lookup(wing.learners, described["kind"], kind="learner")
-    reward = validate(learner, described["settings"]).reward(folder.read_weights("weights.safetensors"))  # type: ignore[attr-defined]
-    if calibration == "none":
-        return reward
-    return Calibrated(reward, lookup(load_calibrators(folder), calibration, kind="fitted calibration"), wing.domain)
+    reward: RewardModel = validate(learner, described["settings"]).reward(folder.read_weights("weights.safetensors"))  # type: ignore[attr-defined]
+    return reward
 
 
 def load_calibrators(folder: Folder) -> dict[str, Calibrator]:

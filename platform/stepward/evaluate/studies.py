@@ -23,6 +23,7 @@ class Study:
         foresight: (work) -> what can be found at all.
         words: (arm, metrics) -> an arm in a few words; "" where the runtime has its own, of arms that were searched.
         shard_size: problems an item by default.
+        guides_elsewhere: whether `work` takes trained guides that other workers hold (`load`).
     """
 
     base: str
@@ -32,6 +33,7 @@ class Study:
     foresight: str
     words: str
     shard_size: int
+    guides_elsewhere: bool = False
 
     def line(self, arm: str, metrics: dict[str, float]) -> str:
         """An arm in a few words."""
@@ -52,6 +54,7 @@ STUDIES = {
         foresight="stepward.evaluate.studies:detectable",
         words="stepward.evaluate.summary:sample_line",
         shard_size=1000,
+        guides_elsewhere=True,
     ),
     "error": Study(
         base="stepward.evaluate.rollouts.settings:RolloutSettings",

@@ -23,7 +23,7 @@ from stepward.core.artifacts import Artifact
 from stepward.core.interfaces import RewardModel
 from stepward.core.registry import lookup
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import LOG_PROBABILITIES, build_guide, says_probabilities, trained_artifacts
+from stepward.evaluate.arms import LOG_PROBABILITIES, Loader, build_guide, says_probabilities, trained_artifacts
 from stepward.evaluate.guide_study import Tables, build_policy, study_guide
 from stepward.evaluate.held_out import HeldOut, held_out, held_out_rows
 from stepward.evaluate.samples.drawing import Samples, draw, solution_table, spending_table
@@ -43,10 +43,11 @@ class EvaluateWork:
     Args:
         settings: of the evaluation.
         shard_size: problems an item; results do not depend on it.
+        load: reads trained reward models for searches and samples; none: `load_reward`.
     """
 
-    def __init__(self, settings: EvaluateSettings, shard_size: int) -> None:
-        self.settings, self.shard_size = settings, shard_size
+    def __init__(self, settings: EvaluateSettings, shard_size: int, load: Loader | None = None) -> None:
+        self.settings, self.shard_size, self._load = settings, shard_size, load
         self.wing: Wing = settings.wing
         self.folder = settings.artifact("evaluate").folder
         self.labels = settings.artifact("label", settings.labels)
@@ -236,7 +237,7 @@ class EvaluateWork:
 
     @lru_cache(maxsize=32)  # noqa: B019  one work object lives as long as its process
     def _guide(self, arm: str) -> RewardModel:
-        return build_guide(arm, self.settings.guides, store=self.settings.store, wing=self.wing)
+        return build_guide(arm, self.settings.guides, store=self.settings.store, wing=self.wing, load=self._load)
 
 
 def draw_samples(problems: pa.Table, settings: EvaluateSettings, wing: Wing) -> Samples:

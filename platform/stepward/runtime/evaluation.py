@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ from stepward.evaluate.studies import study_of
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.pools import PoolSettings, actor_pool
 from stepward.runtime.progress import progress
+from stepward.runtime.scorers import ScorerPool, remote_loader, scorers
 from stepward.runtime.tracking import Tracking, track
 
 logger = logging.getLogger("stepward.evaluate")
@@ -27,6 +30,13 @@ class EvaluatePool(PoolSettings):
     """The actor pool that searches and judges."""
 
     shard_size: int = Field(1000, ge=1, description="problems an item of work; no result depends on it")
+    scorers: ScorerPool = Field(
+        ScorerPool(), description="trained reward models in workers of their own, on GPUs of their own or on a share"
+    )
+
+    @property
+    def reserved(self) -> dict[str, float]:
+        return self.scorers.reserved
 
 
 class EvaluateJob(EvaluateSettings):
@@ -88,6 +98,11 @@ def run_evaluate(settings: Any) -> Evaluated:
         RuntimeError: an item of work failed, or workers died and did not come back.
     """
     started, study = time.monotonic(), study_of(settings.wing)
+    if settings.pool.scorers.num_actors and not study.guides_elsewhere:
+        raise ValueError(
+            f"pool.scorers.num_actors: expected 0, because rollouts of domain {settings.domain!r} score where they "
+            "propose, in one pass over all candidates; leave it out"
+        )
     artifact, identity = settings.artifact("evaluate"), settings.identity()
     finished = artifact.begin(identity, overwrite=settings.overwrite)
     if finished:
@@ -116,14 +131,16 @@ def evaluate_all(settings: Any, work: Any) -> None:
     with connect(settings.cluster), progress("Evaluating", len(items), len(items) - len(work.missing())) as advance:
         pool = settings.pool.resolve()
         logger.info("%d of %d items to do, by %d workers", len(work.missing()), len(items), pool.num_actors)
-        while left:
-            for answer in actor_pool(EvaluateWorker, {"settings": _shipped(settings)}, left, pool):
-                if answer["error"]:
-                    raise RuntimeError(f"{answer['item']}: {answer['error']}")
-                advance(1)
-            again, left = left, work.left()
-            if set(again) & set(left):
-                break  # workers died more often than they may
+        with scorers(pool.scorers, settings.domain) as serving:
+            arguments = {"settings": _shipped(settings), "scorers": serving}
+            while left:
+                for answer in actor_pool(EvaluateWorker, arguments, left, pool):
+                    if answer["error"]:
+                        raise RuntimeError(f"{answer['item']}: {answer['error']}")
+                    advance(1)
+                again, left = left, work.left()
+                if set(again) & set(left):
+                    break  # workers died more often than they may
     missing = work.missing()
     if missing:
         raise RuntimeError(
@@ -134,9 +151,10 @@ def evaluate_all(settings: Any, work: Any) -> None:
 class EvaluateWorker:
     """An actor of the pool: does one item and writes its file; an error is an answer, for the driver to stop at."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], scorers: Sequence[Any] = ()) -> None:
         job: Any = validate(evaluate_job(find_wing(settings["domain"])), settings)
-        self._work = study_of(job.wing).part("work")(job, job.pool.shard_size)
+        served = {"load": remote_loader(list(scorers), os.getpid())} if scorers else {}
+        self._work = study_of(job.wing).part("work")(job, job.pool.shard_size, **served)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         [item] = batch["item"]

@@ -31,13 +31,18 @@ class PoolSettings(Config):
     max_restarts: int = Field(16, ge=0, description="new starts of a worker that died, in one round")
     max_task_retries: int = Field(1, ge=0, description="new tries of an item whose worker died, in one round")
 
+    @property
+    def reserved(self) -> dict[str, float]:
+        """CPUs and GPUs of the cluster that others will take."""
+        return {}
+
     def resolve(self: P) -> P:
         """These settings with the numbers that depend on the cluster filled in.
 
         Raises:
             ValueError: the cluster does not have room for one actor.
         """
-        have = resources()
+        have = {kind: number - self.reserved.get(kind, 0) for kind, number in resources().items()}
         gpus = self.gpus_per_actor
         if gpus is None:
             gpus = 1.0 if have["GPU"] >= 1 else 0.0
@@ -45,7 +50,7 @@ class PoolSettings(Config):
         if self.num_actors is None and room < 1:
             raise ValueError(
                 f"pool: expected room for a worker of {self.cpus_per_actor:g} CPUs and {gpus:g} GPUs, but the cluster "
-                f"has {have['CPU']:g} CPUs and {have['GPU']:g} GPUs. Ask for less, or set pool.num_actors for a "
+                f"has {have['CPU']:g} CPUs and {have['GPU']:g} GPUs left. Ask for less, or set pool.num_actors for a "
                 "cluster that grows."
             )
         return self.model_copy(update={"num_actors": self.num_actors or room, "gpus_per_actor": gpus})

@@ -25,6 +25,7 @@ from stepward.domains.pde.rewards import (
 from stepward.domains.pde.rewards.fitting import BradleyTerry, Listwise, Regression, TwoHinge
 from stepward.domains.pde.solver import EulerSolver, conserved_from_primitive
 from stepward.domains.pde.states import PDE, advance
+from stepward.domains.pde.states import roots as initial
 
 
 def step(states, fields, deterministic=None):
@@ -299,3 +300,12 @@ def test_the_feature_critic_knows_no_places():
         for s in (parents, children)
     ]
     assert np.allclose(reward.score(*moved), reward.score(parents, children), atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [ARMSettings(), PhysicsSettings()], ids=["arm", "physics"])
+def test_rewards_of_a_gas_name_what_is_wrong_with_other_data(settings):
+    """Burgers' equation has one field."""
+    one = initial(np.ones((2, 1, 8, 8), np.float32), ["a", "b"], np.zeros(2, np.int64), np.ones(2, np.int64))
+    children = advance(one, one.fields, one.fields, np.arange(2, dtype=np.uint64))
+    with pytest.raises(ValueError, match=r"expected the 4 fields .* got 1\..*leave it out"):
+        settings.build(PDE()).score(one, children)

@@ -83,5 +83,8 @@ def _euler(fields: Any) -> Float[np.ndarray, "n 4 h w"]:
     """Fields in fp64: sums over cells of fp32 lose the gaps."""
     array = as_numpy(fields).astype(np.float64)
     if array.shape[1] != 4:
-        raise ValueError(f"ARM: expected the 4 fields (density, momentum_x, momentum_y, energy), got {array.shape[1]}.")
+        raise ValueError(
+            f"ARM: expected the 4 fields (density, momentum_x, momentum_y, energy), got {array.shape[1]}. It knows the "
+            "sums of a gas only; leave it out for other data."
+        )
     return array

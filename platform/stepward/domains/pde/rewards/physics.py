@@ -61,8 +61,17 @@ class PhysicsReward:
         return finite_scores(-np.sum([getattr(self.settings, name) * term for name, term in terms.items()], axis=0))
 
     def components(self, parents: PDEStates, children: PDEStates) -> dict[str, Float[np.ndarray, " n"]]:
-        """Name -> term of every step, >= 0, of those with a weight; NaN where it does not exist."""
+        """Name -> term of every step, >= 0, of those with a weight; NaN where it does not exist.
+
+        Raises:
+            ValueError: fields that are not those of a gas.
+        """
         before, after = (as_numpy(s.fields).astype(np.float64) for s in (parents, children))
+        if after.shape[1] != 4:
+            raise ValueError(
+                "Physics reward: expected the 4 fields (density, momentum_x, momentum_y, energy), got "
+                f"{after.shape[1]}. It knows the Euler equations only; leave it out for other data."
+            )
         terms = {}
         with np.errstate(all="ignore"):
             if self.settings.residual:

@@ -34,3 +34,10 @@ def test_the_papers_preset_is_the_papers_configuration():
     assert (learner.inputs, learner.padding, learner.width, learner.depth) == ("raw", "zeros", 64, 6)
     assert settings.prm.objective.kind == "two_hinge" and settings.prm.objective.margin == 0.1
     assert not settings.evaluate.arms["prm"].search  # greedy
+
+
+def test_the_critic_is_no_weak_baseline():
+    """It has thrice the passes of the PRM, which is what it takes to converge; the optimisation is else the same."""
+    settings = parse_config(experiment_job(find_wing("pde")), [])
+    prm, critic = settings.prm.optimisation.model_dump(), settings.critic.optimisation.model_dump()
+    assert critic.pop("num_epochs") == 3 * prm.pop("num_epochs") and critic == prm

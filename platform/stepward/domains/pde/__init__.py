@@ -4,7 +4,7 @@ from stepward.core.config import with_defaults
 from stepward.core.wing import Defaults, Wing
 from stepward.domains.pde.ablation import EVALUATION, PRETRAINED
 from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
-from stepward.domains.pde.defaults import LABELS, MINING, OPTIMISATION
+from stepward.domains.pde.defaults import BASELINES, LABELS, MINING, OPTIMISATION
 from stepward.domains.pde.generators import GENERATORS
 from stepward.domains.pde.proposer import COMPOSING
 from stepward.domains.pde.rewards import LEARNERS, REWARDS, TrainedSettings
@@ -30,5 +30,11 @@ wing = Wing(
     sources=SOURCES,
     pretraining="surrogate",
     steps=pde_steps,
-    defaults=Defaults(labels=LABELS, optimisation=OPTIMISATION, evaluation=EVALUATION, pretrained=PRETRAINED),
+    defaults=Defaults(
+        labels=LABELS,
+        optimisation=OPTIMISATION,
+        baselines=BASELINES,
+        evaluation=EVALUATION,
+        pretrained=PRETRAINED,
+    ),
 )

@@ -23,6 +23,7 @@ from stepward.core.interfaces import Domain, RewardModel
 from stepward.core.registry import lookup
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
+from stepward.evaluate.proposers import Proposers
 from stepward.rewards import Calibrated, Composite, Ensemble, Lookahead, Part
 from stepward.rewards.calibration import Calibrator, calibrator_from_dict
 from stepward.rewards.composite import TRANSFORMS
@@ -98,9 +99,22 @@ def says_probabilities(guide: Any, guides: Mapping[str, Any]) -> bool:
 
 
 def build_guide(
-    name: str, guides: Mapping[str, Any], *, store: str, wing: Wing, load: Loader | None = None
+    name: str,
+    guides: Mapping[str, Any],
+    *,
+    store: str,
+    wing: Wing,
+    load: Loader | None = None,
+    proposers: Proposers | None = None,
 ) -> RewardModel:
-    """The guide called `name` among the settings of all guides. `load` reads trained ones: `load_reward` by default.
+    """The guide called `name` among the settings of all guides.
+
+    Args:
+        name: of the guide. guides: settings of all.
+        store: where trained ones are.
+        wing: the domain.
+        load: reads trained ones; none: `load_reward`.
+        proposers: for guides that look ahead; none: of default settings.
 
     Raises:
         ValueError: a guide or an artifact does not exist, or guides look ahead with one another in a circle.
@@ -111,12 +125,12 @@ def build_guide(
     others = {other: settings for other, settings in guides.items() if other != name}
 
     def another(name: str) -> RewardModel:
-        return build_guide(name, others, store=store, wing=wing, load=load)
+        return build_guide(name, others, store=store, wing=wing, load=load, proposers=proposers)
 
     if isinstance(guide, LookaheadGuide):
         return Lookahead(
             another(guide.guide),
-            lookup(wing.proposers, guide.proposer or next(iter(wing.proposers)), kind="proposer")().build(),  # type: ignore[attr-defined]
+            (proposers or Proposers(wing, {"kind": next(iter(wing.proposers))}))(guide.proposer),
             wing.domain,
             depth=guide.depth,
             discount=guide.discount,

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from stepward.core.config import validate
-from stepward.core.interfaces import Proposer, RewardModel
+from stepward.core.interfaces import RewardModel
 from stepward.core.seeding import stable_hash
-from stepward.core.wing import Wing
 from stepward.evaluate.arms import build_guide, load_calibrators, says_probabilities, trained_artifacts
 from stepward.evaluate.dividend import dividend_rows
 from stepward.evaluate.held_out import HeldOut
+from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.statistics.calibration import brier_score, expected_calibration_error
 from stepward.evaluate.value_study import calibrated, calibration_row, ranking_row, reliability_rows, siblings
@@ -27,8 +26,7 @@ def study_guide(
     held: HeldOut,
     settings: EvaluateSettings,
     *,
-    policy: dict[str, Any],
-    wing: Wing,
+    proposers: Proposers,
     children: Float[np.ndarray, " c"] | None = None,
 ) -> Tables:
     """Rows of the tables ranking, calibration, reliability, robustness and dividend that are about one guide.
@@ -39,21 +37,20 @@ def study_guide(
         arm: name of the guide.
         held: what it is judged on.
         settings: of the evaluation.
-        policy: settings of the policy the labels are about, with its kind.
-        wing: the domain.
+        proposers: of the evaluation.
         children: Monte-Carlo values of the children of the first states (`sibling_labels`); None: not judged, unless
             the domain knows true values.
     """
-    guide = build_guide(arm, settings.guides, store=settings.store, wing=wing)
+    wing = proposers.wing
+    guide = build_guide(arm, settings.guides, store=settings.store, wing=wing, proposers=proposers)
     rng = np.random.default_rng(stable_hash(settings.seed, "values", arm))
-    tables: Tables = {"ranking": _ranking(guide, held, settings, wing, rng, children)}
+    tables: Tables = {"ranking": _ranking(guide, held, settings, rng, proposers, children)}
     if says_probabilities(settings.guides[arm], settings.guides):
         tables |= _calibration(guide, arm, held, settings, rng)
-        proposer = build_policy(policy, wing)
-        study: dict[str, Any] = {"policy": proposer, "wing": wing, "seed": settings.seed, "rng": rng}
+        study: dict[str, Any] = {"policy": proposers.policy, "wing": wing, "seed": settings.seed, "rng": rng}
         tables["dividend"] = dividend_rows(guide, held, settings.dividend, **study)
     if wing.exact is not None and wing.rebudget is not None:
-        tables["robustness"] = _robustness(guide, arm, held, settings, wing, rng)
+        tables["robustness"] = _robustness(guide, arm, held, settings, rng, proposers)
     return {name: [{"arm": arm, **row} for row in rows] for name, rows in tables.items()}
 
 
@@ -61,8 +58,8 @@ def _ranking(
     guide: RewardModel,
     held: HeldOut,
     settings: EvaluateSettings,
-    wing: Wing,
     rng: np.random.Generator,
+    proposers: Proposers,
     children: Float[np.ndarray, " c"] | None,
 ) -> list[dict[str, Any]]:
     truths = held.successes / held.num_rollouts if held.exact is None else held.exact
@@ -71,7 +68,9 @@ def _ranking(
         chosen = np.flatnonzero(mask)
         if len(chosen):
             of = children if name == "all" else None
-            row = _ranked(guide, held.states.take(chosen), truths[chosen], held.ids, chosen, settings, wing, rng, of)
+            row = _ranked(
+                guide, held.states.take(chosen), truths[chosen], held.ids, chosen, settings, rng, proposers, of
+            )
             rows.append({"states": name, **row})
     return rows
 
@@ -83,16 +82,17 @@ def _ranked(
     ids: list[str],
     chosen: np.ndarray,
     settings: EvaluateSettings,
-    wing: Wing,
     rng: np.random.Generator,
+    proposers: Proposers,
     children: Float[np.ndarray, " c"] | None = None,
 ) -> dict[str, Any]:
     """Ranking of states, and of the children of the first of them where V* of children or its estimates are known."""
     study, family, family_truths = settings.values, None, None
+    wing = proposers.wing
     if wing.exact is not None or children is not None:
         parents = states.take(np.arange(min(study.max_parents, len(states))))
         parent_ids = [ids[row] for row in chosen[: len(parents)]]
-        family = siblings(parents, parent_ids, study.num_children, wing, settings.proposer, settings.seed)
+        family = siblings(parents, parent_ids, study.num_children, proposers(settings.proposer), settings.seed)
         family_truths = children if wing.exact is None else wing.exact(family[1])
     return ranking_row(guide, states, truths, family, family_truths, study, rng, settings.confidence)
 
@@ -119,14 +119,19 @@ def _calibration(
 
 
 def _robustness(
-    guide: RewardModel, arm: str, held: HeldOut, settings: EvaluateSettings, wing: Wing, rng: np.random.Generator
+    guide: RewardModel,
+    arm: str,
+    held: HeldOut,
+    settings: EvaluateSettings,
+    rng: np.random.Generator,
+    proposers: Proposers,
 ) -> list[dict[str, Any]]:
     """The same states with fewer or more steps left, against V* of that many; the guide was trained on factor 1."""
-    rows = []
+    wing, rows = proposers.wing, []
     for factor in settings.values.budget_factors:
         states = wing.rebudget(held.states, factor)  # type: ignore[misc]
         truths = np.asarray(wing.exact(states), np.float64)  # type: ignore[misc]
-        row = _ranked(guide, states, truths, held.ids, np.arange(len(held)), settings, wing, rng)
+        row = _ranked(guide, states, truths, held.ids, np.arange(len(held)), settings, rng, proposers)
         if says_probabilities(settings.guides[arm], settings.guides):
             predictions = np.clip(guide.score(states, states), 0.0, 1.0)
             bins: dict[str, Any] = {"num_bins": settings.values.num_bins, "confidence": settings.confidence}
@@ -135,8 +140,3 @@ def _robustness(
             row |= {"ece": error.debiased, "ece_low": error.low, "ece_high": error.high}
         rows.append({"step_factor": factor, "mean_exact": float(truths.mean()), **row})
     return rows
-
-
-def build_policy(settings: dict[str, Any], wing: Wing) -> Proposer:
-    """The policy the labels are about, from its settings in their manifest."""
-    return validate(wing.proposers[settings["kind"]], settings).build()  # type: ignore[attr-defined]

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stepward.core.cost import KINDS
-from stepward.core.interfaces import RewardModel
-from stepward.core.registry import lookup
+from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
 from stepward.evaluate.samples.voting import right_at, weighted_vote
@@ -29,7 +28,7 @@ MEASURED = ("seconds",)  # columns that differ from run to run: no part of an ar
 
 
 def search_outcomes(
-    problems: pa.Table, plan: SearchPlan, *, guide: RewardModel, proposer: str, wing: Wing, seed: int
+    problems: pa.Table, plan: SearchPlan, *, guide: RewardModel, proposer: Proposer, wing: Wing, seed: int
 ) -> pa.Table:
     """Run one search under one guide; one row a problem, in the order of `problems`.
 
@@ -48,7 +47,7 @@ def search_outcomes(
     result = build_search(plan.search)(
         states,
         domain=wing.domain,
-        proposer=lookup(wing.proposers, proposer, kind="proposer")().build(),  # type: ignore[attr-defined]
+        proposer=proposer,
         reward=guide,
         budget=plan.cost_limit,
         rng=Rng.from_ids(seed, ids, "search"),

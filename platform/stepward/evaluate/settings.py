@@ -12,6 +12,7 @@ from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import CompositeGuide, EnsembleGuide, LookaheadGuide, TrainedGuide
+from stepward.evaluate.proposers import settings_of
 from stepward.evaluate.samples.settings import SampleStudy
 from stepward.search.registry import build_search
 
@@ -26,9 +27,7 @@ class SearchPlan(Config):
 
     search: dict[str, Any] = Field(description="kind of the search and its settings")
     budget: int = Field(ge=1, description="expansions a problem may spend")
-    proposer: str | None = Field(
-        None, description="kind of proposer, with its default settings; none: that of the evaluation"
-    )
+    proposer: str | None = Field(None, description="kind of proposer; none: that of the evaluation")
     guides: tuple[str, ...] = Field((), description="guides to compare in it; none named: all")
     step_factor: float = Field(1.0, gt=0, description="problems are given this many times their step budget")
     limits: dict[str, float] = Field(
@@ -95,7 +94,12 @@ class EvaluateSettings(StageSettings):
     labels: str = Field("default", description="label artifact whose problems and labels are used")
     split: Literal["validation", "test"] = Field("test", description="choose on validation, report once on test")
     num_problems: int | None = Field(None, ge=1, description="search only the first so many problems; none: all")
-    proposer: str = Field(description="kind of proposer that searches use, with its default settings")
+    proposer: str = Field(description="kind of proposer that searches use")
+    proposers: dict[str, dict[str, Any]] = Field(
+        {},
+        description="kind -> settings that differ: for the kind that was labelled from those of the labels, for others "
+        "from their defaults",
+    )
     guides: dict[str, Any]
     references: tuple[str, ...] = Field((), description="guides that all others are compared with, pair by pair")
     searches: dict[str, SearchPlan] = Field(
@@ -140,6 +144,8 @@ class EvaluateSettings(StageSettings):
         if unknown:
             shown = ", ".join(f"{field}: {name!r}" for field, name in unknown)
             raise ValueError(f"expected names among the guides {sorted(self.guides)}, got {shown}")
+        for kind, changes in self.proposers.items():
+            settings_of(kind, self.wing, {}, {kind: changes})
         if not self.searches or not self.budgets:
             raise ValueError("expected at least one search and one budget")
         return self
@@ -173,7 +179,7 @@ def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSetting
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
         "guides": (dict[str, guide], Field(guides, min_length=1, description=f"name -> reward model, of kind {known}")),
-        "proposer": (str, Field(proposer, description="kind of proposer that searches use, with its default settings")),
+        "proposer": (str, Field(proposer, description="kind of proposer that searches use")),
         "references": (tuple[str, ...], Field(references, description="guides that all others are compared with")),
         "searches": (dict[str, SearchPlan], Field(searches, description="searches; the first gives the frontier")),
         **studies,

@@ -15,9 +15,8 @@ from jaxtyping import Float, Int
 from scipy.special import ndtri
 
 from stepward.core.batch import repeat
-from stepward.core.interfaces import RewardModel
+from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.seeding import Rng
-from stepward.core.wing import Wing
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.settings import ValueStudy
 from stepward.evaluate.statistics.calibration import (
@@ -32,11 +31,10 @@ from stepward.rewards.calibration import Calibrator
 Row = dict[str, Any]
 
 
-def siblings(parents: Any, ids: list[str], num_children: int, wing: Wing, proposer: str, seed: int) -> tuple[Any, Any]:
+def siblings(parents: Any, ids: list[str], num_children: int, proposer: Proposer, seed: int) -> tuple[Any, Any]:
     """`num_children` children of every state, and the parent of each child, row-major."""
     rng = Rng.from_ids(seed, ids, "siblings")
-    children = wing.proposers[proposer]().build().propose(parents, num_candidates=num_children, rng=rng)  # type: ignore[attr-defined]
-    return repeat(parents, num_children), children
+    return repeat(parents, num_children), proposer.propose(parents, num_candidates=num_children, rng=rng)
 
 
 def ranking_row(

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stepward.core.artifacts import Artifact
-from stepward.core.interfaces import RewardModel
-from stepward.core.registry import lookup
+from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import LOG_PROBABILITIES, Loader, build_guide, says_probabilities, trained_artifacts
-from stepward.evaluate.guide_study import Tables, build_policy, study_guide
+from stepward.evaluate.guide_study import Tables, study_guide
 from stepward.evaluate.held_out import HeldOut, held_out, held_out_rows
+from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.samples.drawing import Samples, draw, solution_table, spending_table
 from stepward.evaluate.samples.siblings import label_siblings, num_families
 from stepward.evaluate.samples.study import SampleOutcomes
@@ -172,22 +172,22 @@ class EvaluateWork:
             self._rows(rows),
             self.settings.searches[plan],
             guide=self._guide(arm),
-            proposer=self.settings.proposer_kind(plan),
+            proposer=self._proposers(self.settings.proposer_kind(plan)),
             wing=self.wing,
             seed=self.settings.seed,
         )
 
     def _study(self, arm: str) -> dict[str, Any]:
-        policy = self.labels.manifest().identity["proposer"]
         children = self._sibling_values() if self.siblings() else None
-        tables = study_guide(arm, self._held, self.settings, policy=policy, wing=self.wing, children=children)
+        tables = study_guide(arm, self._held, self.settings, proposers=self._proposers, children=children)
         return {name: [_plain(row) for row in rows] for name, rows in tables.items()}
 
     def _sample(self, rows: str) -> None:
         """Solutions and their cost; the file of the solutions is written last, and says that the item is done."""
         study, problems = self.settings.samples, self._rows(rows)
         assert study is not None, "items of samples are made where there is a study of them"
-        samples, ids = draw_samples(problems, self.settings, self.wing), problems["id"].to_pylist()
+        proposer, ids = self._proposers(self.settings.proposer), problems["id"].to_pylist()
+        samples = draw_samples(problems, self.settings, self.wing, proposer)
         guides = {arm: self._guide(arm) for arm in self.settings.guides}
         spent = spending_table(samples, ids, study.sizes, guides, self.wing.domain)
         judged = {arm: (guide, self._aggregations(arm, guide)) for arm, guide in guides.items()}
@@ -212,8 +212,8 @@ class EvaluateWork:
             first,
             min(end, num_families(len(self._held), self.settings.values)),
             self.settings.values,
-            policy=build_policy(self.labels.manifest().identity["proposer"], self.wing),
-            proposer=self.settings.proposer,
+            policy=self._proposers.policy,
+            proposer=self._proposers(self.settings.proposer),
             wing=self.wing,
             seed=self.settings.seed,
         )
@@ -237,16 +237,31 @@ class EvaluateWork:
 
     @lru_cache(maxsize=32)  # noqa: B019  one work object lives as long as its process
     def _guide(self, arm: str) -> RewardModel:
-        return build_guide(arm, self.settings.guides, store=self.settings.store, wing=self.wing, load=self._load)
+        return build_guide(
+            arm,
+            self.settings.guides,
+            store=self.settings.store,
+            wing=self.wing,
+            load=self._load,
+            proposers=self._proposers,
+        )
+
+    @cached_property
+    def _proposers(self) -> Proposers:
+        return proposers_of(self.settings, self.labels)
 
 
-def draw_samples(problems: pa.Table, settings: EvaluateSettings, wing: Wing) -> Samples:
+def proposers_of(settings: EvaluateSettings, labels: Artifact) -> Proposers:
+    """The proposers of an evaluation of a policy that was labelled."""
+    return Proposers(settings.wing, labels.manifest().identity["proposer"], settings.proposers)
+
+
+def draw_samples(problems: pa.Table, settings: EvaluateSettings, wing: Wing, proposer: Proposer) -> Samples:
     """The solutions that all guides choose among, as many as the largest size."""
     assert settings.samples is not None, "the caller has checked that there is a study of samples"
-    proposer: Any = lookup(wing.proposers, settings.proposer, kind="proposer")
     ids = problems["id"].to_pylist()
     num = max(settings.samples.sizes)
-    return draw(wing.states(problems), ids, num, domain=wing.domain, proposer=proposer().build(), seed=settings.seed)
+    return draw(wing.states(problems), ids, num, domain=wing.domain, proposer=proposer, seed=settings.seed)
 
 
 def _spent(item: str) -> str:

@@ -21,6 +21,7 @@ from stepward.core.seeding import Rng
 from stepward.core.stage import FOLDERS, StageSettings
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import build_guide
+from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
 from stepward.evaluate.studies import study_of
 from stepward.label import label_settings
@@ -160,11 +161,12 @@ def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:
     row = problems.filter(pc.is_in(problems["id"], pa.array(chosen[:1], pa.string()))).slice(0, 1)
     if not len(row):
         return None
+    proposers = Proposers(wing, sources.label.manifest.identity["proposer"], evaluation.proposers)
     result = build_search(plan.search)(
         wing.states(row.combine_chunks()),
         domain=wing.domain,
-        proposer=wing.proposers[evaluation.proposer_kind(search)]().build(),  # type: ignore[attr-defined]
-        reward=build_guide(arm, evaluation.guides, store=settings.store, wing=wing),
+        proposer=proposers(evaluation.proposer_kind(search)),
+        reward=build_guide(arm, evaluation.guides, store=settings.store, wing=wing, proposers=proposers),
         budget=plan.cost_limit,
         rng=Rng.from_ids(evaluation.seed, row["id"].to_pylist(), "search"),
         keep_tree=True,

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from stepward.core.seeding import Rng
 from stepward.core.wing import find_wing
 from stepward.evaluate.arms import build_guide, says_probabilities
+from stepward.evaluate.proposers import Proposers, settings_of
 from stepward.evaluate.settings import SearchPlan, evaluate_settings
 
 WING = find_wing("walk")
@@ -67,3 +69,31 @@ def test_an_ensemble_of_itself_is_no_ensemble():
     ).guides  # fmt: skip
     with pytest.raises(ValueError, match="'a'"):
         build_guide("a", made, store="", wing=WING)
+
+
+def test_searches_propose_with_the_policy_that_was_labelled():
+    labelled = {"kind": "softmax", "temperature": 0.25}
+    proposers = Proposers(WING, labelled)
+    assert proposers("softmax") is proposers() is proposers("softmax")
+    assert settings_of("softmax", WING, labelled, {}).temperature == 0.25
+    assert settings_of("softmax", WING, labelled, {"softmax": {"temperature": 2.0}}).temperature == 2.0
+    assert settings_of("enumerate", WING, labelled, {"softmax": {"temperature": 2.0}}).kind == "enumerate"
+    changed = Proposers(WING, labelled, {"softmax": {"temperature": 1e9}})
+    states = WING.states(WING.problems(num_test=50).problems("test", 0)[0])
+    drawn = [
+        proposer.propose(states, num_candidates=8, rng=Rng.from_ids(0, range(50), "test")).current
+        for proposer in (proposers(), changed(), changed.policy)
+    ]
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert np.array_equal(drawn[0], drawn[2])
+    with pytest.raises(ValueError, match="temprature"):
+        settings_with(proposers={"softmax": {"temprature": 1.0}})
+    with pytest.raises(ValueError, match="soft_max"):
+        settings_with(proposers={"soft_max": {}})
+
+
+def settings_with(**changes):
+    return evaluate_settings(WING)(
+        guides={"exact": {"kind": "exact"}}, searches={"main": {"search": {"kind": "best_first"}, "budget": 10}},
+        budgets=(10,), **changes,
+    )  # fmt: skip

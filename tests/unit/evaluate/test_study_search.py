@@ -22,7 +22,7 @@ GUIDES = {"exact": {"kind": "exact"}, "distance": {"kind": "distance"}, "random"
 
 def run(problems, plan, guide="exact", proposer="enumerate"):
     reward = WING.rewards[guide]().build(WING.domain)
-    return search_outcomes(problems, plan, guide=reward, proposer=proposer, wing=WING, seed=3)
+    return search_outcomes(problems, plan, guide=reward, proposer=WING.proposers[proposer]().build(), wing=WING, seed=3)
 
 
 def problems_of(pairs, max_steps=10):

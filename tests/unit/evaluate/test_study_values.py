@@ -15,6 +15,7 @@ from stepward.domains.walk.states import act, roots
 from stepward.evaluate.arms import build_guide, load_trained
 from stepward.evaluate.guide_study import study_guide
 from stepward.evaluate.held_out import SEEN, complete, held_out, held_out_rows, label_rows
+from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import DividendStudy, ValueStudy, evaluate_settings
 from stepward.evaluate.stage import coverage_table
 from stepward.evaluate.value_study import spearman_interval, top1_accuracy
@@ -71,7 +72,7 @@ def test_a_split_without_labels_is_an_error(labels):
 
 
 def test_the_truth_is_a_perfect_guide_and_distance_is_not(held, settings):
-    tables = {arm: study_guide(arm, held, settings, policy=POLICY, wing=WING) for arm in ("exact", "distance")}
+    tables = {arm: study_guide(arm, held, settings, proposers=Proposers(WING, POLICY)) for arm in ("exact", "distance")}
     exact, distance = (tables[arm]["ranking"][0] for arm in ("exact", "distance"))
     assert exact["spearman"] == exact["sibling_spearman"] == exact["top1_accuracy"] == pytest.approx(1.0)
     assert exact["top1_regret"] == pytest.approx(0.0)
@@ -115,7 +116,7 @@ def test_trained_guides_are_judged_before_and_after_calibration(labels, held, se
         "after": {"kind": "trained", "artifact": "prm", "calibration": "isotonic"},
     }
     chosen = evaluate_settings(WING)(**settings.model_dump(exclude={"guides", "searches", "references"}), guides=guides)
-    tables = study_guide("prm", held, chosen, policy=POLICY, wing=WING)
+    tables = study_guide("prm", held, chosen, proposers=Proposers(WING, POLICY))
     brier = {row["calibration"]: row["brier_exact"] for row in tables["calibration"] if row["states"] == "all"}
     assert set(brier) == {"none", "temperature", "isotonic"}
     assert brier["isotonic"] < brier["none"]  # random weights: anything fitted is better
@@ -124,7 +125,7 @@ def test_trained_guides_are_judged_before_and_after_calibration(labels, held, se
     assert (np.diff(after.score(held.states, held.states)[order]) >= 0).all()
     [own] = [
         row
-        for row in study_guide("after", held, chosen, policy=POLICY, wing=WING)["calibration"]
+        for row in study_guide("after", held, chosen, proposers=Proposers(WING, POLICY))["calibration"]
         if row["states"] == "all"
     ]
     assert own["brier_exact"] == pytest.approx(brier["isotonic"])  # a calibration is not applied twice
@@ -134,7 +135,7 @@ def test_trained_guides_are_judged_before_and_after_calibration(labels, held, se
 
 
 def test_the_dividend_of_true_values_is_what_was_promised(held, settings):
-    rows = study_guide("exact", held, settings, policy=POLICY, wing=WING)["dividend"]
+    rows = study_guide("exact", held, settings, proposers=Proposers(WING, POLICY))["dividend"]
     assert {(row["num_candidates"], row["values_of"]) for row in rows} == {
         (k, source) for k in (2, 4) for source in ("children", "parent")
     }
@@ -146,7 +147,7 @@ def test_the_dividend_of_true_values_is_what_was_promised(held, settings):
 
 
 def test_robustness_is_judged_against_the_values_of_each_budget(held, settings):
-    rows = study_guide("exact", held, settings, policy=POLICY, wing=WING)["robustness"]
+    rows = study_guide("exact", held, settings, proposers=Proposers(WING, POLICY))["robustness"]
     assert [row["step_factor"] for row in rows] == [0.5, 1.0, 2.0]
     means = [row["mean_exact"] for row in rows]
     assert means[0] < means[1] < means[2]

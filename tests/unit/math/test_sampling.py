@@ -1,11 +1,8 @@
 """Sampled solutions and their readings, with a small language model: independence, values, and costs."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from stepward.core.config import Config
 from stepward.core.cost import Ledger, metered_reward
 from stepward.core.wing import find_wing
 from stepward.domains.math.rewards.simple import RandomReward
@@ -104,8 +101,7 @@ def test_sibling_labels_do_not_depend_on_pieces(whole):
     held = HeldOut(IDS, problems(), np.zeros(3, int), np.ones(3, int), None, None)
     study = ValueStudy(num_children=2, sibling_rollouts=6)
     policy = small_proposer() if whole else LineByLine()
-    wing = _with_small_proposer()
-    rest = {"policy": policy, "proposer": "lm", "wing": wing, "seed": 0}
+    rest = {"policy": policy, "proposer": small_proposer(), "wing": WING, "seed": 0}
     table = label_siblings(held, 0, 3, study, **rest)
     parts = [label_siblings(held, i, i + 1, study, **rest) for i in range(3)]
     assert table["successes"].to_pylist() == [n for part in parts for n in part["successes"].to_pylist()]
@@ -117,25 +113,13 @@ def test_sibling_labels_do_not_depend_on_pieces(whole):
 def test_equal_siblings_share_their_rollouts():
     """Greedy children of one parent are one text: one value, of all of their rollouts together."""
 
-    class Greedy(Config):
-        def build(self):
-            return small_proposer(temperatures=(0.0,))
-
     held = HeldOut(IDS, problems(), np.zeros(3, int), np.ones(3, int), None, None)
     study = ValueStudy(num_children=3, sibling_rollouts=4)
-    wing = replace(WING, proposers={"lm": Greedy})
-    table = label_siblings(held, 0, 3, study, policy=small_proposer(), proposer="lm", wing=wing, seed=0)
+    greedy = small_proposer(temperatures=(0.0,))
+    table = label_siblings(held, 0, 3, study, policy=small_proposer(), proposer=greedy, wing=WING, seed=0)
     assert table["num_rollouts"].to_pylist() == [12] * 9
     for parent in range(3):
         assert len(set(table["successes"].to_pylist()[3 * parent : 3 * parent + 3])) == 1
-
-
-def _with_small_proposer():
-    class Small(Config):
-        def build(self):
-            return small_proposer()
-
-    return replace(WING, proposers={"lm": Small})
 
 
 def test_defaults_of_the_wing_hold_for_what_is_left_out_of_a_block():

@@ -27,13 +27,21 @@ def num_families(held: int, study: ValueStudy) -> int:
 
 
 def label_siblings(
-    held: HeldOut, first: int, end: int, study: ValueStudy, *, policy: Proposer, proposer: str, wing: Wing, seed: int
+    held: HeldOut,
+    first: int,
+    end: int,
+    study: ValueStudy,
+    *,
+    policy: Proposer,
+    proposer: Proposer,
+    wing: Wing,
+    seed: int,
 ) -> pa.Table:
     """Successes among `study.sibling_rollouts` continuations, by the labels' policy, of the children of states
     `first` to `end`; one row a child: parent (position among the held-out states), child, successes, num_rollouts.
     """
     parents, ids = held.states.take(np.arange(first, end)), held.ids[first:end]
-    _, children = siblings(parents, ids, study.num_children, wing, proposer, seed)
+    _, children = siblings(parents, ids, study.num_children, proposer, seed)
     names = [f"{name}/{j}" for name in ids for j in range(study.num_children)]
     rng, times = Rng.from_ids(seed, names, "sibling labels"), study.sibling_rollouts
     size = max(1, IN_FLIGHT // times)

@@ -42,6 +42,7 @@ from stepward.domains.pde.states import PDE, PDEStates
 from stepward.domains.pde.surrogates import (
     SurrogateFit,
     UNetSettings,
+    ViT,
     build_surrogate,
     fit_surrogate,
     load_surrogate,
@@ -183,9 +184,8 @@ def rankings(
 def _fitted(network: Any, folder: Path, regime: Regime, seed: int, epochs: int) -> Any:
     table = problems(folder, "train", seed).slice(0, regime.num_train)
     start = time.process_time()
-    fit_surrogate(
-        network, np.stack(trajectories(table["reference"].to_pylist())), SurrogateFit(epochs=epochs), seed=seed
-    )
+    fit = SurrogateFit(epochs=epochs, learning_rate=5e-4 if isinstance(network, ViT) else 1e-3)
+    fit_surrogate(network, np.stack(trajectories(table["reference"].to_pylist())), fit, seed=seed)
     say(f"{regime.name}-{seed}: {type(network).__name__} trained in {time.process_time() - start:.0f} CPU-seconds")
     return network
 

@@ -41,8 +41,8 @@ def environment() -> dict[str, str]:
     return inherited | {"PYTHONPATH": str(FAULTY), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def command(root: Path, *settings: str) -> list[str]:
-    return [sys.executable, str(root / "jobs" / "label.py"), *COMMON, *settings]
+def command(root: Path, *settings: str, job: str = "label.py") -> list[str]:
+    return [sys.executable, str(root / "jobs" / job), *COMMON, *settings]
 
 
 def run(root: Path, cwd: Path, *settings: str) -> subprocess.CompletedProcess[str]:
@@ -52,10 +52,10 @@ def run(root: Path, cwd: Path, *settings: str) -> subprocess.CompletedProcess[st
 
 
 @contextlib.contextmanager
-def started(root: Path, cwd: Path, *settings: str) -> Iterator[psutil.Process]:
+def started(root: Path, cwd: Path, *settings: str, job: str = "label.py") -> Iterator[psutil.Process]:
     """The job in the background; whatever it started is ended, by process id, at the end."""
     with (cwd / "driver.log").open("w") as log:
-        process = psutil.Popen(command(root, *settings), cwd=cwd, env=environment(), stdout=log, stderr=log)
+        process = psutil.Popen(command(root, *settings, job=job), cwd=cwd, env=environment(), stdout=log, stderr=log)
     family: list[psutil.Process] = []
     try:
         yield process

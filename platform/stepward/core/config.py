@@ -263,17 +263,29 @@ def _field_text(field: FieldInfo, nested: bool) -> str:
 
 
 def _show(value: Any) -> str:
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+    """A default as it would be written on the command line; of named blocks the names."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_show, value))}]"
+    if isinstance(value, Mapping):
+        blocks = any(isinstance(inner, Config | Mapping) for inner in value.values())
+        return f"{{{', '.join(map(str, value) if blocks else (f'{k}: {_show(v)}' for k, v in value.items()))}}}"
+    return str(value)
 
 
 def _type_name(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return "|".join(map(str, get_args(annotation)))
-    if get_origin(annotation) in (Union, types.UnionType):
-        return "|".join(_type_name(part) for part in get_args(annotation))
-    if annotation is type(None):
-        return "none"
-    return getattr(annotation, "__name__", str(annotation)) if not get_args(annotation) else str(annotation)
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if hasattr(annotation, "__metadata__"):
+        return _type_name(parts[0])
+    if origin is Literal:
+        return "|".join(map(str, parts))
+    if origin in (Union, types.UnionType):
+        return "|".join(_type_name(part) for part in parts)
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join('...' if part is ... else _type_name(part) for part in parts)}]"
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        kind = annotation.model_fields.get("kind")
+        return str(kind.default) if kind and kind.default else "settings"
+    return {type(None): "none", Any: "any"}.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
 def _inner_configs(annotation: Any) -> list[type[Config]]:

@@ -106,3 +106,29 @@ def test_peek_reads_one_setting_without_judging_the_rest(tmp_path):
     assert peek([str(file)], "domain", "walk") == "math"
     assert peek([str(file), "--domain", "pde"], "domain", "walk") == "pde"
     assert peek(["--help"], "domain", "walk") == "walk"
+
+
+def test_help_shows_blocks_by_name_and_types_as_people_write_them():
+    class Left(Config):
+        kind: Literal["left"] = "left"
+
+    class Right(Config):
+        kind: Literal["right"] = "right"
+
+    side = Annotated[Left | Right, Field(discriminator="kind")]
+    example = {"best": Left(), "other": Right()}
+
+    class Sides(Config):
+        sides: dict[str, side] = Field(example, description="where to go")
+        sizes: tuple[int, ...] = Field((1, 2), description="how far")
+        limits: dict[str, float] = Field({"steps": 2.5}, description="and no further")
+        nets: dict[str, Job] = Field({}, description="with what")
+
+    text = describe(Sides)
+    for piece in (
+        "where to go [dict[str, left|right]; default {best, other}]",
+        "how far [tuple[int, ...]; default [1, 2]]",
+        "and no further [dict[str, float]; default {steps: 2.5}]",
+        "with what [dict[str, settings]; default {}]",
+    ):
+        assert piece in text

@@ -7,7 +7,7 @@ Every variant differs from the first in what its name says, and all take the sam
 the same eight sampled solutions of 500 validation problems: the share solved by a vote weighted by the product of step
 scores, and by the best solution, with paired intervals to the first variant (BCa; Holm over the rows for the vote); and
 by Spearman's correlation with the M = 64 labels of validation beginnings. What is trained stays in the folder, with
-what it was judged four times on the way: a stopped study goes on with the variant it was stopped in. About 300 seconds
+what it was judged on the way: a stopped study goes on with the variant it was stopped in. About 300 seconds
 of one core a variant.
 
 Labels of the label artifact have M = 8 continuations; fewer are drawn from these, more and adaptive ones are rolled out
@@ -32,7 +32,7 @@ from stepward.core.seeding import Rng
 from stepward.core.storage import Folder
 from stepward.domains.math import MathStates
 from stepward.domains.math.rewards.text import TextPRM
-from stepward.evaluate import compare_arms, spearman
+from stepward.evaluate import holm_adjusted, paired_comparison, spearman
 from stepward.label import count_successes
 from stepward.label.methods import Adaptive, Fixed
 from stepward.train import (
@@ -50,7 +50,7 @@ from stepward.train import (
 )
 
 ANY = HardBCE()
-BATCH, LOOKS = 128, 4
+BATCH, LOOKS = 64, 6  # beginnings a step, half of the default; times that a training is judged
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,17 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), help="variants to train; none: all")
     parser.add_argument("--problems", type=int, default=500, help="validation problems, eight solutions each")
-    parser.add_argument("--steps", type=int, default=760, help="steps of every training")
+    parser.add_argument("--steps", type=int, default=1140, help="steps of every training")
+    parser.add_argument("--until", type=int, default=10**9, help="step at which to stop all alike, before the last")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    options.until = min(options.until, options.steps)
     torch.set_num_threads(1)
     options.folder.mkdir(parents=True, exist_ok=True)
     labels = {split: read_labels(Folder(options.labels), WING, split) for split in ("train", "validation")}
     judge = Judge(options.problems, labels["validation"])
     for name in options.only or VARIANTS:
-        if not _judged(options.folder, name).exists():
+        if wanted(name, options):
             train(name, labels["train"], judge, options)
     report(options.folder, judge)
 
@@ -190,29 +192,35 @@ def train(name: str, labels: LabelledStates, judge: Judge, options: argparse.Nam
     found: dict[str, Any] = {"rows": len(states), "rollouts": float(num_rollouts.sum()), "looks": {}}
     module = seeded_module(learner.module, options.seed)
     for checkpoint in epochs(module, examples, few, variant.objective, settings, seed=options.seed):
-        done, loss = checkpoint.progress.epochs_done, checkpoint.progress.history[-1]["train_loss"]
-        if done in looks:
-            weights = state_arrays(checkpoint.weights)
-            found["looks"][done * per_epoch] = judge(learner.reward(weights)) | {"train_loss": loss}
-            print(
-                f"{name}: step {done * per_epoch}, loss {loss:.3f}, {_short(found['looks'][done * per_epoch])}",
-                flush=True,
-            )
-    Folder(options.folder).write_weights(f"{_slug(name)}.safetensors", weights)
-    _judged(options.folder, name).write_text(json.dumps(found))
+        step, loss = checkpoint.progress.epochs_done * per_epoch, checkpoint.progress.history[-1]["train_loss"]
+        if checkpoint.progress.epochs_done not in looks:
+            continue
+        weights = state_arrays(checkpoint.weights)
+        look = judge(learner.reward(weights)) | {"train_loss": loss}
+        found["looks"][step] = look
+        _judged(options.folder, name).write_text(json.dumps(found))
+        print(f"{name}: step {step}, loss {loss:.3f}, {_short(look)}", flush=True)
+        if step >= options.until:
+            break
+
+
+def wanted(name: str, options: argparse.Namespace) -> bool:
+    """Whether a variant has not been trained as far as asked for, up to one part of an epoch."""
+    path = _judged(options.folder, name)
+    return not path.exists() or max(map(int, json.loads(path.read_text())["looks"])) < 0.95 * options.until
 
 
 def report(folder: Path, judge: Judge) -> None:
     """The tables: bounds, variants at their last step, and what they were judged on the way."""
     print({name: round(float(solved.mean()), 3) for name, solved in judge.solutions.bounds(8).items()})
     found = {name: json.loads(_judged(folder, name).read_text()) for name in VARIANTS if _judged(folder, name).exists()}
-    last = {name: list(variant["looks"].values())[-1] for name, variant in found.items()}
-    against = {choice: _against_first(last, f"{choice} product") for choice in ("vote", "best")}
+    against = {choice: _against_first(found, f"{choice} product") for choice in ("vote", "best")}
     names = "product, min, mean, last | against the first"
-    print(f"| variant | labels | rollouts | vote by {names} | Holm p | best by {names} | Holm p | Spearman |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    for name, look in last.items():
-        cells = [name, f"{found[name]['rows']:,}", f"{found[name]['rollouts']:,.0f}"]
+    print(f"| variant | labels | rollouts | steps | vote by {names} | Holm p | best by {names} | Holm p | Spearman |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for name, variant in found.items():
+        step, look = list(variant["looks"].items())[-1]
+        cells = [name, f"{variant['rows']:,}", f"{variant['rollouts']:,.0f}", step]
         for choice, others in against.items():
             rates = ", ".join(f"{np.mean(look[f'{choice} {how}']):.3f}" for how in AGGREGATIONS)
             cells += [rates, *others.get(name, ("–", "–"))]
@@ -222,15 +230,19 @@ def report(folder: Path, judge: Judge) -> None:
         print(f"| {name} | " + "; ".join(f"{step}: {_short(look)}" for step, look in variant["looks"].items()) + " |")
 
 
-def _against_first(looks: dict[str, Any], choice: str) -> dict[str, tuple[str, str]]:
-    """Variant -> its difference to the first with the interval, and Holm's p."""
+def _against_first(found: dict[str, Any], choice: str) -> dict[str, tuple[str, str]]:
+    """Variant -> its difference to the first at the nearest step, with the interval, and Holm's p."""
     first = next(iter(VARIANTS))
-    if first not in looks or len(looks) < 2:
-        return {}
-    solved = {name: np.array(look[choice], float) for name, look in looks.items()}
+    rows = []
+    for name in found if first in found else ():
+        step, look = list(found[name]["looks"].items())[-1]
+        reference = found[first]["looks"][min(found[first]["looks"], key=lambda other: abs(int(other) - int(step)))]
+        pair = (np.array(each[choice], float) for each in (look, reference))
+        if name != first:
+            rows.append(paired_comparison(*pair, names=(name, first), rng=np.random.default_rng(0)))
     return {
         row.arm: (f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]", f"{row.holm_p_value:.3f}")
-        for row in compare_arms(solved, first, rng=np.random.default_rng(0))
+        for row in holm_adjusted(rows)
     }
 
 

@@ -148,7 +148,7 @@ def cost_of_rollouts_section(sources: Sources) -> Section:
     caption = (
         "How to read it: costs of one rollout on a logarithmic scale; further left is cheaper, further down is better. "
         "Arms without a network (the classical solver) have no forward passes and stand at the left edge; their time "
-        "is in the ablation table."
+        "is in the ablation table. ↑: far above the others; drawn at the upper edge."
     )
     return Section("Error against computation", [Picture("error_cost", png(figure), "Error by cost.", caption)])
 

@@ -144,3 +144,14 @@ def test_a_choice_that_was_not_tabulated_is_an_error():
 def test_settings_that_cannot_be_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         SampleStudy(**wrong)
+
+
+def test_searches_meet_every_rival_there_is():
+    """Named rivals that are no arms of this evaluation are passed over; the champion comes first."""
+    study = STUDY.model_copy(update={"rivals": ("likelihood", MAJORITY, "absent")})
+    found = {"solved": np.array([True, True]), "flops": np.array([40.0, 40.0])}
+    rows = list(
+        steering_rows(outcomes(study), {("beam", "prm", "best"): found}, np.random.default_rng(0),
+                      confidence=0.95, num_resamples=200)
+    )  # fmt: skip
+    assert [(row["reference"], row["reference_size"]) for row in rows] == [("prm", 2), ("likelihood", 4), (MAJORITY, 4)]

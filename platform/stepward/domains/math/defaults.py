@@ -18,6 +18,14 @@ _PRODUCT, _SUM = {"aggregation": "product"}, {"aggregation": "sum"}
 # log PRM + α log p of every step. The proposer knows its rare slips and not its wrong readings, the reward model the
 # other way round; α from .05 to 1 made no difference on validation problems, where all choices below were made too.
 _AND_P = {"log_scale": True, "parts": {"step_likelihood": {"weight": 0.2}, "prm": {"transform": "log"}}}
+
+
+def _best_first(num_candidates: int, guide: str) -> dict[str, Any]:
+    """Best-first search that ends at its first solution: more candidates cost more and choose better."""
+    search = {"kind": "best_first", "num_candidates": num_candidates}
+    return {"search": search, "budget": 12, "guides": (guide,)}
+
+
 EVALUATION: dict[str, Any] = {
     "guides": {
         "step_likelihood": {"kind": "likelihood", "of": "step"},
@@ -25,6 +33,7 @@ EVALUATION: dict[str, Any] = {
     },
     "samples": {
         "champions": ("prm_and_p", "prm"),
+        "rivals": ("majority", "likelihood", "orm", "hmm"),
         "choices": {
             "prm": {"rule": "vote", "aggregation": "min"},
             "prm_and_p": {"rule": "vote", "aggregation": "sum"},
@@ -34,16 +43,8 @@ EVALUATION: dict[str, Any] = {
         },
     },
     "searches": {
-        "best_first_4": {
-            "search": {"kind": "best_first", "num_candidates": 4},
-            "budget": 12,
-            "guides": ("prm",),
-        },
-        "best_first_4_and_p": {
-            "search": {"kind": "best_first", "num_candidates": 4},
-            "budget": 12,
-            "guides": ("prm_and_p",),
-        },
+        "best_first_4": _best_first(4, "prm"),
+        **{f"best_first_{k}_and_p": _best_first(k, "prm_and_p") for k in (2, 3, 4, 5, 6, 8)},
         "beam_4x4": {
             "search": {"kind": "beam", "width": 4, "num_candidates": 4, "num_solutions": 4, "scoring": _PRODUCT},
             "budget": 64,

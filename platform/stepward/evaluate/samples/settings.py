@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from stepward.core.config import Config
 from stepward.rewards.aggregation import aggregation_named
 
+MAJORITY = "majority"  # the arm that counts answers alike
+
 
 class Choice(Config):
     """How one solution is chosen among several that a guide has scored."""
@@ -45,6 +47,9 @@ class SampleStudy(Config):
     )
     champions: tuple[str, ...] = Field(
         ("prm",), min_length=1, description="guides that the other arms are compared with; the first answers the report"
+    )
+    rivals: tuple[str, ...] = Field(
+        (MAJORITY,), description="further arms that searches are compared with at equal FLOPs; those that there are"
     )
     budgets: tuple[int, ...] = Field(
         (4, 6, 8, 12, 16), description="budgets of comparisons: the FLOPs of so many samples, without a guide"

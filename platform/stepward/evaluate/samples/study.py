@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
 from stepward.evaluate.samples.drawing import POLICY, SPENT
-from stepward.evaluate.samples.settings import Choice, SampleStudy
+from stepward.evaluate.samples.settings import MAJORITY, Choice, SampleStudy
 from stepward.evaluate.samples.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
 from stepward.evaluate.statistics.binomial import binomial_interval
 from stepward.evaluate.statistics.paired import holm_adjusted, paired_comparison
 
-MAJORITY, ORACLE = "majority", "oracle"
+ORACLE = "oracle"
 Row = dict[str, Any]
 
 
@@ -220,7 +220,7 @@ def steering_rows(
     facts, pairs = [], []
     for (search, guide, rule), found in searches.items():
         flops = float(found["flops"].mean())
-        for arm in (name for name in dict.fromkeys((*outcomes.study.champions, MAJORITY)) if name in outcomes.arms):
+        for arm in _rivals(outcomes):
             size = outcomes.affordable(arm, flops)
             if size is None:
                 continue
@@ -240,6 +240,12 @@ def steering_rows(
     for fact, pair in zip(facts, holm_adjusted(pairs) if pairs else [], strict=True):
         row = asdict(pair)
         yield {"search": row.pop("arm")} | fact | row
+
+
+def _rivals(outcomes: SampleOutcomes) -> list[str]:
+    """Arms that searches are compared with."""
+    study = outcomes.study
+    return [name for name in dict.fromkeys((*study.champions, *study.rivals)) if name in outcomes.arms]
 
 
 def _at_least(study: SampleStudy, budget: int) -> int:

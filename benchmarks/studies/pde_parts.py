@@ -81,7 +81,7 @@ class Models:
 
     surrogate: Any
     corrected: Any
-    wide: Any
+    wide: Any  # None where it was not asked for: its training takes as long as all else
     prm: Any
     critic: Any
     arm_unit: float
@@ -117,16 +117,17 @@ def problems(folder: Path, split: str, seed: int) -> pa.Table:
     return settings.problems(split, seed)[0]
 
 
-def train(folder: Path, regime: Regime, seed: int, *, extras: bool) -> Models:
-    """Everything of one regime and seed, from the folder where it is there already; critic, corrector and the wide
-    surrogate as extras.
-    """
+def train(folder: Path, regime: Regime, seed: int, *, wide: bool = False) -> Models:
+    """Everything of one regime and seed, from the folder where it is there already; the wide surrogate if asked for."""
     place = folder / f"{regime.name}-{seed}"
     surrogate = train_surrogate(folder, regime, seed)
-    rewards: dict[str, Any] = {"critic": None}
+    rewards: dict[str, Any] = {}
     critic_fit = FIT.model_copy(update={"patch_weight": 0.0, "epochs": 30})
-    wanted: list[tuple[str, Any, RewardFit]] = [("prm", CNNSettings(), FIT)]
-    for name, learner, fit in wanted + [("critic", FeatureCriticSettings(), critic_fit)] * extras:
+    wanted: list[tuple[str, Any, RewardFit]] = [
+        ("prm", CNNSettings(), FIT),
+        ("critic", FeatureCriticSettings(), critic_fit),
+    ]
+    for name, learner, fit in wanted:
         if not (place / name / "reward.json").exists():
             ranked, held_out = (
                 rankings(folder, surrogate, regime, split, seed)[0] for split in ("train", "validation")
@@ -137,9 +138,9 @@ def train(folder: Path, regime: Regime, seed: int, *, extras: bool) -> Models:
             save_reward(Folder(str(place / name)), learner, found)
             say(f"{place.name}: {name} trained in {time.process_time() - start:.0f} CPU-seconds")
         rewards[name] = load_reward(str(place / name))
-    corrected = _corrected(folder, surrogate, regime, seed) if extras else None
-    wide = train_surrogate(folder, regime, seed, WIDE, "wide") if extras else None
-    models = Models(surrogate, corrected, wide, **rewards, arm_unit=1.0)
+    corrected = _corrected(folder, surrogate, regime, seed)
+    costly = train_surrogate(folder, regime, seed, WIDE, "wide") if wide else None
+    models = Models(surrogate, corrected, costly, **rewards, arm_unit=1.0)
     return replace(models, arm_unit=_arm_unit(folder, models, seed))
 
 

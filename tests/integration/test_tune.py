@@ -169,6 +169,17 @@ def test_optuna_suggests_and_asha_stops(ray_cluster: str, store: Path) -> None:
     assert best["validation_loss"] == min(row["validation_loss"] for row in rows)
 
 
+def test_searches_are_swept_without_training(ray_cluster: str, store: Path) -> None:
+    """Against exact values all six actions solve more than a random one of them."""
+    space = {"weights.prm": 0.0, "weights.exact": 1.0, "expansions": 20, "search.num_candidates": {"grid": [1, 6]}}
+    job = settings(store, space, "of=searches", "name=searches", "scheduler.kind=none")
+    made = run_tune(job)
+    losses = {row["config/search.num_candidates"]: row["validation_loss"] for row in rows_of(job)}
+    assert losses[6] < losses[1] and made.manifest.facts["unit"] == "share of problems not solved"
+    assert all(row["mean_expansions"] <= 20 and row["num_rows"] == 10 for row in rows_of(job))
+    assert yaml.safe_load(Path(made.best).read_text())["search"]["num_candidates"] == 6
+
+
 def test_optuna_that_is_not_there(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     space = {"learner.depth": {"integers": [1, 2]}, "optimisation.num_epochs": 4}

@@ -32,7 +32,7 @@ from stepward.train import (
     read_labels,
     train_settings,
 )
-from stepward.tune import Space, problem_losses
+from stepward.tune import Space, problem_losses, untrained
 
 OUTCOME, LOSSES = "outcome.json", "losses.npy"
 
@@ -44,7 +44,7 @@ class Standing:
     Attributes:
         progress: history and best epoch.
         losses: share of each validation problem in the loss of the best epoch; empty if no loss was finite.
-        facts: num_parameters, num_rollouts, num_rows, patience_out.
+        facts: fields of a `Trial`, and patience_out.
     """
 
     progress: Progress
@@ -77,8 +77,8 @@ def run_trial(
 
     torch.set_num_threads(threads)
     wing = find_wing(base["domain"])
-    if of == "rollouts":
-        _report_rollouts(wing, base, space, trial_values(config, space))
+    if of != "train":
+        _report_untrained(of, wing, base, space, trial_values(config, space))
         return
     settings = space.settings(train_settings(wing), base, trial_values(config, space))
     found = tune.get_checkpoint()
@@ -92,17 +92,15 @@ def run_trial(
                 tune.report(standing.progress.history[-1], checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-def _report_rollouts(wing: Wing, base: dict[str, Any], space: Space, values: dict[str, Any]) -> None:
-    """A trial of rollouts: a history of one row."""
+def _report_untrained(of: str, wing: Wing, base: dict[str, Any], space: Space, values: dict[str, Any]) -> None:
+    """A trial of searches or rollouts: a history of one row."""
     from ray import tune
 
-    from stepward.evaluate.rollouts.trial import roll_out_trial, rollout_trial_settings
-
-    settings: Any = space.settings(rollout_trial_settings(wing), base, values)
-    losses, cost = roll_out_trial(settings)
+    kind = untrained(of, wing)
+    losses, cost = kind.judge(space.settings(kind.settings, base, values))
     progress = Progress()
     progress.note({"validation_loss": float(losses.mean()), **cost})
-    standing = Standing(progress, losses, {"num_parameters": 0, "num_rollouts": 0.0, "num_rows": len(losses)})
+    standing = Standing(progress, losses, {"num_rows": len(losses), "flops": cost["mean_flops"]})
     with tempfile.TemporaryDirectory() as folder:
         standing.save(folder)
         tune.report(progress.history[-1], checkpoint=tune.Checkpoint.from_directory(folder))

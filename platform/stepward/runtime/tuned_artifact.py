@@ -19,6 +19,7 @@ from stepward.tune import (
     pick_winner,
     runner_up,
     trials_table,
+    untrained,
 )
 
 NOT_CONTENT = ["seconds"]  # columns that differ from run to run
@@ -72,17 +73,17 @@ def finish(settings: TuneSettings, plan: Plan, trials: Sequence[Trial], started:
 
 def unit_of(settings: TuneSettings) -> str:
     """What the validation loss is a number of."""
-    return str(learning_of(settings.wing).LOSS) if settings.of == "train" else "mean error of a rollout"
+    if settings.of == "train":
+        return str(learning_of(settings.wing).LOSS)
+    return untrained(settings.of, settings.wing).unit
 
 
 def _further_inputs(settings: TuneSettings, plan: Plan, winner: Trial) -> dict[str, Artifact]:
-    """What rollouts read beside the problems: the surrogate and the guides of the winner."""
+    """What searches and rollouts read beside the problems: the guides of the winner, the surrogate."""
     if settings.of == "train":
         return {}
-    from stepward.evaluate.rollouts.trial import trial_inputs
-
-    chosen: Any = plan.space.settings(settings.train_class, settings.base(), winner.settings)
-    return trial_inputs(chosen)
+    kind = untrained(settings.of, settings.wing)
+    return kind.inputs(plan.space.settings(kind.settings, settings.base(), winner.settings))
 
 
 def best_yaml(settings: TuneSettings, plan: Plan, winner: Trial) -> str:

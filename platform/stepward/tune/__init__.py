@@ -14,6 +14,7 @@ from stepward.tune.settings import (
 )
 from stepward.tune.space import Space, read_space
 from stepward.tune.trials import Trial, history_table, problem_losses, trials_table
+from stepward.tune.untrained import untrained
 from stepward.tune.winner import behind, pick_winner, runner_up
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "problem_losses",
     "trials_table",
     "history_table",
+    "untrained",
     "pick_winner",
     "runner_up",
     "behind",

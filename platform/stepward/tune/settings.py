@@ -12,6 +12,7 @@ from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.train import train_settings
 from stepward.tune.space import Space, read_space
+from stepward.tune.untrained import untrained
 
 EPOCHS = "optimisation.num_epochs"
 
@@ -59,9 +60,10 @@ class TuneSettings(StageSettings):
     """What is swept and how the winner is chosen. `tune_settings` sets the defaults of a domain."""
 
     label: str = Field("default", description="name of the label artifact that all trials learn from")
-    of: Literal["train", "rollouts"] = Field(
+    of: Literal["train", "searches", "rollouts"] = Field(
         "train",
-        description="what a trial is: a training; or rollouts of the validation problems, where outcomes are errors",
+        description="what a trial is: a training; or, with what is trained already, searches of the validation "
+        "problems; or rollouts of them, where outcomes are errors",
     )
     space: str = Field("tune_spaces/walk_prm.yaml", description="YAML file with the settings to try")
     search: one_of({"random": RandomSearch, "optuna": OptunaSearch}) = Field(  # type: ignore[valid-type]
@@ -76,14 +78,8 @@ class TuneSettings(StageSettings):
 
     @property
     def train_class(self) -> type[StageSettings]:
-        """Settings of a trial: of a train job of the domain, or of a rollout."""
-        if self.of == "train":
-            return train_settings(self.wing)
-        if self.wing.outcome != "error":
-            raise ValueError(f"of=rollouts: expected a domain whose outcomes are errors, not {self.wing.name!r}.")
-        from stepward.evaluate.rollouts.trial import rollout_trial_settings  # needs the domain's networks
-
-        return rollout_trial_settings(self.wing)
+        """Settings of a trial: of a train job of the domain, of a search, or of a rollout."""
+        return train_settings(self.wing) if self.of == "train" else untrained(self.of, self.wing).settings
 
     def base(self) -> dict[str, Any]:
         """Settings of the train job that are of the sweep, and not of its space."""

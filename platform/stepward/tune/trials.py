@@ -30,6 +30,7 @@ class Trial:
         best_epoch: epoch of the lowest validation loss; 0 if there is none.
         problem_losses: share of each validation problem in that loss; its mean is the loss. None if there is none.
         num_parameters: of the model. num_rollouts: mean M of its training rows. num_rows: training rows.
+        flops: mean operations of a search or rollout, where a trial is one.
         seconds: wall time.
     """
 
@@ -43,6 +44,7 @@ class Trial:
     num_parameters: int = 0
     num_rollouts: float = 0.0
     num_rows: int = 0
+    flops: float = 0.0
     seconds: float = 0.0
 
     @property

@@ -22,8 +22,8 @@ NUM_RESAMPLES = 2000
 def pick_winner(trials: Sequence[Trial], rule: Rule = "lowest") -> Trial:
     """The trial to go on with.
 
-    "lowest": the lowest validation loss. Of equal ones the cheapest: fewer rollouts a row, then fewer parameters; then
-    the one begun first.
+    "lowest": the lowest validation loss. Of equal ones the cheapest: fewer rollouts a row, then fewer parameters, then
+    fewer operations of a search or rollout; then the one begun first.
 
     "one_standard_error": the cheapest trial, in the same sense, whose loss exceeds the lowest by no more than one
     standard error of that difference over problems (Breiman et al. 1984, "Classification and regression trees", section
@@ -39,7 +39,7 @@ def pick_winner(trials: Sequence[Trial], rule: Rule = "lowest") -> Trial:
     if rule == "lowest":
         return lowest
     near = [trial for trial in judged if trial.loss - lowest.loss <= _standard_error(trial, lowest)]
-    return min(near, key=lambda trial: (*_price(trial)[:2], trial.loss, trial.id))
+    return min(near, key=lambda trial: (*_price(trial)[:-1], trial.loss, trial.id))
 
 
 def behind(trials: Sequence[Trial], winner: Trial, seed: int) -> list[Estimate | None]:
@@ -63,7 +63,7 @@ def runner_up(trials: Sequence[Trial], winner: Trial) -> Trial | None:
 
 
 def _price(trial: Trial) -> tuple[Any, ...]:
-    return trial.num_rollouts, trial.num_parameters, trial.id
+    return trial.num_rollouts, trial.num_parameters, trial.flops, trial.id
 
 
 def _standard_error(trial: Trial, best: Trial) -> float:

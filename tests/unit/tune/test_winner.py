@@ -27,6 +27,7 @@ def test_ties_go_to_fewer_rollouts_then_fewer_parameters_then_the_first() -> Non
     assert pick_winner([trial("0000"), trial("0001", num_rollouts=4.0)]).id == "0001"
     assert pick_winner([trial("0000"), trial("0001", num_parameters=9)]).id == "0001"
     assert pick_winner([trial("0000", num_parameters=9), trial("0001", num_rollouts=4.0)]).id == "0001"
+    assert pick_winner([trial("0000", flops=2.0), trial("0001", flops=1.0)]).id == "0001"
     assert pick_winner([trial("0001"), trial("0000")]).id == "0000"
 
 

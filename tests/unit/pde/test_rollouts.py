@@ -82,6 +82,10 @@ def test_the_step_log_names_every_candidate_with_its_components():
     arm, near = ARMSettings().build(PDE()), NearDeterministicSettings().build(PDE())
     log = step_log(result, {"arm": arm, "near": near}).to_pandas()
     assert len(log) == 4 * 3 * PROBLEMS.horizon and np.array_equal(log.near, log.score)
+    weighted = sum(
+        getattr(ARMSettings(), term) * log[f"arm/{term}"] for term in ("mass", "momentum", "energy", "negativity")
+    )
+    assert np.allclose(log.arm, -weighted, rtol=1e-5)
     chosen = log[log.chosen]
     assert len(chosen) == 4 * PROBLEMS.horizon
     best = log.groupby(["problem", "step"]).score.max().reset_index()

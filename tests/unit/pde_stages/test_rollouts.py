@@ -126,6 +126,18 @@ def test_pictures_show_the_choice_among_the_candidates(done: RolloutWork) -> Non
     assert np.allclose(errors, own["nrmse"].to_pylist()[0], rtol=1e-4), "the rollout that was evaluated"
 
 
+def test_the_log_of_steps_has_every_candidate_and_the_parts_of_its_score(done: RolloutWork) -> None:
+    log = done.steps().to_pandas()
+    assert set(log.arm) == {"random", "prm", "both", "ahead", "oracle"}, "arms that have a guide"
+    assert log.groupby(["arm", "problem_id"]).size().eq(4 * HORIZON).all() and log.problem_id.nunique() == 2
+    both = log[log.arm == "both"]
+    assert both[["prm", "near_deterministic"]].notna().all().all() and both.random.isna().all()
+    chosen = log[log.chosen].groupby(["arm", "problem_id", "step"]).size()
+    assert chosen.eq(1).all() and len(chosen) == 5 * 2 * HORIZON
+    alone = log[log.arm == "prm"]
+    assert np.allclose(alone.prm, alone.score, rtol=1e-4)
+
+
 def test_a_missing_reward_model_is_named_before_anything_runs(store: Path) -> None:
     arms = {"critic": {"guide": "critic"}}
     guides = {"critic": {"kind": "trained", "artifact": "critic"}}

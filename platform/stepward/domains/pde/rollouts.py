@@ -73,7 +73,8 @@ def errors_over_time(
 
 def step_log(result: SearchResult, components: dict[str, RewardModel]) -> pa.Table:
     """Every candidate that was considered: problem, step, node, parent, score, value, on the chosen path or not, and
-    its score by each of `components`, for example the parts of a composite.
+    its score by each of `components`, for example the parts of a composite; of rewards that are sums of terms, such as
+    an analytical one, the terms, too, as ``<name>/<term>``.
     """
     tree, rollouts = result.tree, read_rollouts(result)
     assert tree is not None, "checked by read_rollouts"
@@ -88,7 +89,11 @@ def step_log(result: SearchResult, components: dict[str, RewardModel]) -> pa.Tab
         "chosen": np.isin(nodes, rollouts.node),
     }
     parents, children = tree.states(tree.parent[nodes]), tree.states(nodes)
-    return pa.table(columns | {name: reward.score(parents, children) for name, reward in components.items()})
+    for name, reward in components.items():
+        columns[name] = reward.score(parents, children)
+        terms = getattr(reward, "components", None)
+        columns |= {f"{name}/{term}": values for term, values in terms(parents, children).items()} if terms else {}
+    return pa.table(columns)
 
 
 def _end(tree: Any, problem: int) -> int:

@@ -74,6 +74,21 @@ def _build(name: str, guides: Mapping[str, Any], settings: RolloutSettings, wing
     return built
 
 
+def guide_parts(name: str, settings: RolloutSettings, wing: Wing) -> dict[str, RewardModel]:
+    """The guides that a guide is made of, by name; one that is made of no others is its only part."""
+    guide = settings.guides[name]
+    inner: list[str] = []
+    if isinstance(guide, EnsembleGuide):
+        inner = list(guide.members)
+    elif isinstance(guide, WeightedGuide):
+        inner = [part for part, weight in guide.weights.items() if weight]
+    elif isinstance(guide, AheadGuide):
+        inner = [guide.guide]
+    if not inner:
+        return {name: build_rollout_guide(name, settings, wing)}
+    return {part: reward for other in inner for part, reward in guide_parts(other, settings, wing).items()}
+
+
 def arm_inputs(settings: RolloutSettings) -> dict[str, Artifact]:
     """Every artifact that arms read, by role; they need not be finished."""
     used = {arm.guide for arm in settings.arms.values()} | set(settings.ranking_guides())

@@ -102,6 +102,11 @@ class RolloutSettings(StageSettings):
     )
     pictured: str | None = Field("prm", description="arm whose candidates are drawn; none: no pictures")
     num_pictures: int = Field(2, ge=0, description="problems that are drawn")
+    num_logged: int = Field(
+        2,
+        ge=0,
+        description="problems of which tables/steps.parquet lists every candidate that a guide of an arm scored",
+    )
     confidence: float = Field(0.95, gt=0, lt=1, description="mass of every interval")
     num_resamples: int = Field(10_000, ge=100, description="bootstrap resamples of a paired comparison")
 

@@ -33,10 +33,10 @@ NOT_METRICS = ("arm", "guide", "num_pairs")
 def finish(work: RolloutWork, seconds: float) -> Manifest:
     """From the items of work to tables, metrics, one run an arm for tracking, and the manifest."""
     settings, folder = work.settings, work.folder
-    rollouts, rankings, pictures = work.rollouts(), work.rankings(), work.pictures()
+    rollouts, rankings, pictures, steps = work.rollouts(), work.rankings(), work.pictures(), work.steps()
     tables = result_tables(rollouts, rankings, work)
     further = {"rollouts": rollouts, "ranking_states": rankings}
-    further |= {} if pictures is None else {"pictures": pictures}
+    further |= {name: table for name, table in (("pictures", pictures), ("steps", steps)) if table is not None}
     for name, table in (tables | further).items():
         folder.write_table(f"tables/{name}.parquet", table)
     folder.write_json("metrics.json", metrics_of(tables))

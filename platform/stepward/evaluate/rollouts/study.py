@@ -18,10 +18,10 @@ from stepward.core.wing import Wing
 from stepward.domains.pde.data import fields_of, tensor_column
 from stepward.domains.pde.metrics import CONVENTIONS, per_frame
 from stepward.domains.pde.references import trajectories
-from stepward.domains.pde.rollouts import Rollouts, read_rollouts
+from stepward.domains.pde.rollouts import Rollouts, read_rollouts, step_log
 from stepward.domains.pde.states import PDEStates
 from stepward.domains.pde.verifier import as_numpy
-from stepward.evaluate.rollouts.arms import build_arm_search, build_proposer, build_rollout_guide
+from stepward.evaluate.rollouts.arms import build_arm_search, build_proposer, build_rollout_guide, guide_parts
 from stepward.evaluate.rollouts.settings import RolloutSettings
 from stepward.search.loop import SearchResult
 
@@ -101,6 +101,14 @@ def cut_where_blown_up(
         else:
             blew_up_at.append(int(steps[row]) + 1 if rollouts.blew_up[row] else None)
     return steps, blew_up_at
+
+
+def step_table(problems: pa.Table, arm: str, settings: RolloutSettings, wing: Wing) -> pa.Table:
+    """Every candidate that the guide of an arm scored, with its score by each part of that guide: see `step_log`."""
+    _, result = roll_out(problems, arm, settings, wing)
+    log = step_log(result, guide_parts(settings.arms[arm].guide, settings, wing))
+    ids = problems["id"].take(log["problem"])
+    return log.set_column(log.column_names.index("problem"), "problem_id", ids)
 
 
 def picture_table(problems: pa.Table, arm: str, settings: RolloutSettings, wing: Wing, channel: int = 0) -> pa.Table:

@@ -3,6 +3,7 @@
     shards/rollout/<arm>/0-16.parquet    rollouts of one arm of problems 0 to 15
     shards/ranking/<guide>.parquet       how one guide orders the candidates of held-out states
     shards/pictures/<arm>.parquet        what an arm saw, for drawing
+    shards/steps/<arm>.parquet           every candidate that the guide of an arm scored, part by part
 
 A file of `shards/` is an item that is done. What an item holds does not depend on the other items or on their sizes.
 """
@@ -21,8 +22,8 @@ from stepward.core.registry import lookup
 from stepward.core.wing import Wing
 from stepward.evaluate.rollouts.arms import arm_inputs, build_rollout_guide
 from stepward.evaluate.rollouts.ranking import held_out_rankings, ranking_table
-from stepward.evaluate.rollouts.settings import RolloutSettings
-from stepward.evaluate.rollouts.study import picture_table, rollout_table
+from stepward.evaluate.rollouts.settings import NO_GUIDE, RolloutSettings
+from stepward.evaluate.rollouts.study import picture_table, rollout_table, step_table
 
 MAX_ROWS = 16  # rollouts that advance together: their trees hold every candidate
 
@@ -64,7 +65,9 @@ class RolloutWork:
         rollouts = [f"rollout/{arm}/{piece}" for arm in reversed(self.settings.arms) for piece in rows]
         pictured = self.settings.pictured if self.settings.num_pictures else None
         pictures = [f"pictures/{pictured}"] if pictured else []
-        return pictures + rollouts + [f"ranking/{guide}" for guide in self.settings.ranking_guides()]
+        logs = [f"steps/{arm}" for arm, plan in self.settings.arms.items() if plan.guide != NO_GUIDE]
+        rankings = [f"ranking/{guide}" for guide in self.settings.ranking_guides()]
+        return pictures + rollouts + rankings + (logs if self.settings.num_logged else [])
 
     def left(self) -> list[str]:
         """Items that are not done."""
@@ -83,6 +86,9 @@ class RolloutWork:
         elif kind == "pictures":
             problems = self.problems.slice(0, self.settings.num_pictures).combine_chunks()
             table = picture_table(problems, name, self.settings, self.wing)
+        elif kind == "steps":
+            problems = self.problems.slice(0, self.settings.num_logged).combine_chunks()
+            table = step_table(problems, name, self.settings, self.wing)
         else:
             guide = build_rollout_guide(name, self.settings, self.wing)
             made = self.labels.manifest()
@@ -101,6 +107,10 @@ class RolloutWork:
         """What the pictured arm saw; None where nothing is drawn."""
         name = f"shards/pictures/{self.settings.pictured}.parquet"
         return self.folder.read_table(name) if self.folder.exists(name) else None
+
+    def steps(self) -> pa.Table | None:
+        """The step logs of all arms, with the column `arm` in front; a score is null where an arm has no such part."""
+        return self._joined("steps", "arm", "problem_id") if self.settings.num_logged else None
 
     @cached_property
     def problems(self) -> pa.Table:
@@ -130,4 +140,6 @@ class RolloutWork:
             table = self.folder.read_table(f"shards/{item}.parquet")
             names = pa.array([item.split("/")[1]] * len(table), pa.string())
             parts.append(table.add_column(0, column, names))
-        return pa.concat_tables(parts).sort_by([(column, "ascending"), (row, "ascending")])
+        if not parts:
+            return pa.table({column: pa.array([], pa.string())})
+        return pa.concat_tables(parts, promote_options="default").sort_by([(column, "ascending"), (row, "ascending")])

@@ -7,8 +7,8 @@
 
 Needs <store>/<domain>/label/default and the train artifacts of the guides. Makes <store>/<domain>/evaluate/<name>:
 tables/*.parquet (outcomes, frontier, comparisons, searches, costs, ranking, calibration, reliability, robustness,
-dividend, coverage; of rollouts: ablation, comparisons, errors, ranking, rollouts, pictures), metrics.json, runs/<guide
-or arm>/ and manifest.json. After a kill, the same command goes on.
+dividend, coverage; of rollouts: ablation, comparisons, errors, ranking, rollouts, pictures, steps), metrics.json,
+runs/<guide or arm>/ and manifest.json. After a kill, the same command goes on.
 """
 
 import _platform  # noqa: F401

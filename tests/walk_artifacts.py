@@ -8,7 +8,7 @@ import torch
 
 from stepward.core.artifacts import Artifact, content_digest
 from stepward.core.wing import find_wing
-from stepward.rewards.calibration import CALIBRATORS
+from stepward.rewards.calibrators import fit_calibrators
 
 POLICY = {"kind": "softmax", "temperature": 1.0}
 
@@ -54,7 +54,7 @@ def make_trained(root: Path, labels: Artifact, name: str = "prm") -> Artifact:
     states = wing.states(rows)
     counts = rows["successes"].to_numpy(), rows["num_rollouts"].to_numpy()
     scores = learner.reward(weights).score(states, states)
-    fitted = {kind: fit.fit(scores, *counts).to_dict() for kind, fit in CALIBRATORS.items()}
+    fitted = {kind: c.to_dict() for kind, c in fit_calibrators(scores, *counts, states.steps_left).items()}
     artifact.folder.write_weights("weights.safetensors", weights)
     described = {"kind": "mlp", "settings": learner.model_dump(mode="json"), "domain": "walk"}
     artifact.folder.write_json("reward.json", described)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from stepward.core.batch import Batch
 from stepward.core.config import Config
@@ -131,6 +131,8 @@ class Wing:
             held-out problems can be told from held-out states; None where that is not known.
         rebudget: ``(states, factor) -> states`` with the steps they have left multiplied, rounded down, at least 1;
             None where solutions have no step budget.
+        budgets: ``(states) -> [n]`` integers that grow with the steps a state has left, for a calibration by budget;
+            None where it is not offered.
         texts: ``(states) -> texts`` of a few characters that stand for each state in a drawing; None: not drawn.
         answers: ``(states) -> texts``, what each finished solution says, equal where two say the same and "" where it
             says nothing: what a vote counts. None where anybody can see whether a solution is right.
@@ -156,6 +158,7 @@ class Wing:
     exact: Callable[[Any], Float[np.ndarray, " n"]] | None = field(default=None)
     situations: Callable[[Any], np.ndarray] | None = field(default=None)
     rebudget: Callable[[Any, float], Any] | None = field(default=None)
+    budgets: Callable[[Any], Int[np.ndarray, " n"]] | None = field(default=None)
     texts: Callable[[Any], list[str]] | None = field(default=None)
     answers: Callable[[Any], list[str]] | None = field(default=None)
     labels: str = field(default="continuations")

@@ -25,11 +25,11 @@ from stepward.core.storage import Folder
 from stepward.core.wing import Wing
 from stepward.evaluate.proposers import Proposers
 from stepward.rewards import Calibrated, Composite, Ensemble, Lookahead, Part
-from stepward.rewards.calibration import Calibrator, calibrator_from_dict
+from stepward.rewards.calibrators import Calibrator, calibrator_from_dict
 from stepward.rewards.composite import TRANSFORMS
 
 Loader = Callable[[Folder, Wing], RewardModel]
-Calibration = Literal["none", "temperature", "isotonic"]
+Calibration = Literal["none", "temperature", "isotonic", "budget"]
 PROBABILITIES = frozenset({"trained", "exact"})  # kinds whose scores are success probabilities; others only rank
 LOG_PROBABILITIES = frozenset({"likelihood"})  # kinds whose scores are the log of one
 
@@ -172,7 +172,8 @@ def load_trained(
     reward = (load or load_reward)(folder, wing)
     if calibration == "none":
         return reward
-    return Calibrated(reward, lookup(load_calibrators(folder), calibration, kind="fitted calibration"), wing.domain)
+    fitted = lookup(load_calibrators(folder), calibration, kind="fitted calibration")
+    return Calibrated(reward, fitted, wing.domain, wing.budgets)
 
 
 def load_reward(folder: Folder, wing: Wing) -> RewardModel:

@@ -16,7 +16,7 @@ from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.statistics.calibration import brier_score, expected_calibration_error
 from stepward.evaluate.value_study import calibrated, calibration_row, ranking_row, reliability_rows, siblings
-from stepward.rewards.calibration import Calibrator
+from stepward.rewards.calibrators import Calibrator
 
 Tables = dict[str, list[dict[str, Any]]]
 
@@ -107,7 +107,8 @@ def _calibration(
         fitted = load_calibrators(trained[arm].folder)
     predictions = np.clip(guide.score(held.states, held.states), 0.0, 1.0)
     calibration, reliability = [], []
-    for name, values in calibrated(predictions, fitted).items():
+    budgets = None if settings.wing.budgets is None else settings.wing.budgets(held.states)
+    for name, values in calibrated(predictions, fitted, budgets).items():
         for subset, mask in held.subsets().items():
             if mask.any():
                 part = held.take(np.flatnonzero(mask))

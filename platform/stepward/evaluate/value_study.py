@@ -26,7 +26,7 @@ from stepward.evaluate.statistics.calibration import (
     reliability_curve,
 )
 from stepward.evaluate.statistics.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
-from stepward.rewards.calibration import Calibrator
+from stepward.rewards.calibrators import Calibrator, calibrate
 
 Row = dict[str, Any]
 
@@ -116,10 +116,12 @@ def reliability_rows(
 
 
 def calibrated(
-    predictions: Float[np.ndarray, " n"], calibrators: Mapping[str, Calibrator]
+    predictions: Float[np.ndarray, " n"],
+    calibrators: Mapping[str, Calibrator],
+    budgets: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Predictions before calibration ("none") and after each."""
-    return {"none": predictions} | {name: found.apply(predictions) for name, found in calibrators.items()}
+    return {"none": predictions} | {name: calibrate(c, predictions, budgets) for name, c in calibrators.items()}
 
 
 def spearman_interval(rho: float, num_rows: int, confidence: float) -> tuple[float, float]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from stepward.core.cost import Combinator, metered_reward
 from stepward.core.interfaces import Domain, RewardModel
-from stepward.rewards.calibration import Calibrator
+from stepward.rewards.calibrators import Calibrator, calibrate
 
 
 class Calibrated(Combinator):
@@ -17,13 +18,21 @@ class Calibrated(Combinator):
 
     Args:
         inner: the reward model the calibrator was fitted to.
-        calibrator: temperature (for search) or isotonic (for probabilities in reports): see `calibration`.
+        calibrator: temperature (for search), isotonic (for probabilities in reports) or by budget.
         domain: what the inner model is metered in.
+        budgets: states -> steps left, for a calibration by budget.
     """
 
-    def __init__(self, inner: RewardModel, calibrator: Calibrator, domain: Domain) -> None:
-        self._inner, self.calibrator = metered_reward(inner, domain), calibrator
+    def __init__(
+        self,
+        inner: RewardModel,
+        calibrator: Calibrator,
+        domain: Domain,
+        budgets: Callable[[Any], Int[np.ndarray, " n"]] | None = None,
+    ) -> None:
+        self._inner, self.calibrator, self._budgets = metered_reward(inner, domain), calibrator, budgets
 
     def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
         """Calibrated probability of each child."""
-        return self.calibrator.apply(self._inner.score(parents, children))
+        scores = self._inner.score(parents, children)
+        return calibrate(self.calibrator, scores, None if self._budgets is None else self._budgets(children))

@@ -6,7 +6,7 @@ preferably not on the training split (a model is over-confident exactly there).
 Both maps keep the order of single scores, so a search that ranks by the last score alone gains nothing from them;
 products, means and thresholds do. `TemperatureScaling` keeps it strictly. `IsotonicCalibration` is a staircase: scores
 on one step become *ties*, which a search then breaks blindly. Use isotonic to report probabilities, temperature to
-search; or rank by the raw score and gate by the isotonic one.
+search; or rank by the raw score and gate by the isotonic one. A map for every budget is in `budget_calibration`.
 
 Sources: Guo et al. 2017, "On calibration of modern neural networks", section 4.2; Zadrozny and Elkan 2002,
 "Transforming classifier scores into accurate multiclass probability estimates".
@@ -22,8 +22,6 @@ import numpy as np
 from jaxtyping import Float, Real
 from scipy.optimize import brentq, isotonic_regression
 from scipy.special import expit, logit
-
-from stepward.core.registry import lookup
 
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1 before their logit is taken
 LOG_TEMPERATURE_RANGE = (np.log(0.01), np.log(100.0))
@@ -61,8 +59,8 @@ class TemperatureScaling:
         The likelihood is concave in 1 / T, so T is the root of its slope. It ends at 0.01 if the labels are separable,
         and at 100 (p near 1/2) if the scores say nothing, or order the outcomes the wrong way round.
         """
-        s, m = _counts(scores, successes, num_rollouts)
-        z = _logits(np.asarray(scores, np.float64), scores_are)
+        s, m = checked_counts(scores, successes, num_rollouts)
+        z = logits_of(np.asarray(scores, np.float64), scores_are)
 
         def slope(log_temperature: float) -> float:
             return float(z @ (s - m * expit(z * np.exp(-log_temperature)))) / m.sum()
@@ -76,7 +74,7 @@ class TemperatureScaling:
 
     def apply(self, scores: Real[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """sigmoid(z / T). A probability of 0 or 1 is first taken as 1e-6 away from it."""
-        return expit(_logits(np.asarray(scores, np.float64), self.scores_are) / self.temperature)
+        return expit(logits_of(np.asarray(scores, np.float64), self.scores_are) / self.temperature)
 
     def to_dict(self) -> dict[str, Any]:
         """Kind, temperature and the unit of the scores."""
@@ -118,7 +116,7 @@ class IsotonicCalibration:
 
         Wants about a thousand rows or more; with fewer prefer a temperature.
         """
-        s, m = _counts(scores, successes, num_rollouts)
+        s, m = checked_counts(scores, successes, num_rollouts)
         knots, index = np.unique(np.asarray(scores, np.float64), return_inverse=True)
         weights = np.bincount(index.reshape(-1), m)
         shares = np.bincount(index.reshape(-1), s) / weights
@@ -142,20 +140,8 @@ class IsotonicCalibration:
         return cls(tuple(map(float, data["scores"])), tuple(map(float, data["probabilities"])))
 
 
-Calibrator = TemperatureScaling | IsotonicCalibration
-
-CALIBRATORS: dict[str, type[TemperatureScaling] | type[IsotonicCalibration]] = {
-    "temperature": TemperatureScaling,
-    "isotonic": IsotonicCalibration,
-}
-
-
-def calibrator_from_dict(data: Mapping[str, Any]) -> Calibrator:
-    """The calibrator that `to_dict` described; an unknown kind is an error that lists the known ones."""
-    return lookup(CALIBRATORS, str(data.get("kind")), kind="calibrator").from_dict(data)
-
-
-def _logits(scores: np.ndarray, scores_are: str) -> np.ndarray:
+def logits_of(scores: np.ndarray, scores_are: str) -> np.ndarray:
+    """Logits of scores that are probabilities, kept from 0 and 1, or logits already."""
     _require_no_nan(scores)
     if scores_are == "logits":
         return scores
@@ -167,7 +153,9 @@ def _logits(scores: np.ndarray, scores_are: str) -> np.ndarray:
     return logit(np.clip(scores, EDGE, 1 - EDGE))
 
 
-def _counts(scores: np.ndarray, successes: np.ndarray, num_rollouts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked_counts(
+    scores: np.ndarray, successes: np.ndarray, num_rollouts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """S and M as float arrays, checked against the scores."""
     s, m = np.asarray(successes, np.float64), np.asarray(num_rollouts, np.float64)
     if not (len(scores) == len(s) == len(m) > 0):

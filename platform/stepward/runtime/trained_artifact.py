@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.seeding import stable_hash
 from stepward.evaluate import brier_score, debiased_brier, expected_calibration_error, spearman
-from stepward.rewards.calibration import Calibrator, IsotonicCalibration, TemperatureScaling
+from stepward.rewards.calibrators import Calibrator, calibrate, fit_calibrators
 from stepward.runtime.train_worker import Trained
 from stepward.train import LabelledStates, TrainSettings, read_labels
 
@@ -30,8 +30,9 @@ def finish(settings: TrainSettings, trained: Trained, started: float) -> Manifes
     validation = read_labels(labels_artifact.folder, wing, "validation")
     scores = np.asarray(reward.score(validation.states, validation.states), np.float64)
     fitting = half_of_problems(validation, settings.seed)
-    calibrators = _calibrators(scores, validation, fitting)
-    applied = {"raw": scores} | {name: calibrator.apply(scores) for name, calibrator in calibrators.items()}
+    budgets = None if wing.budgets is None else wing.budgets(validation.states)
+    calibrators = _calibrators(scores, validation, budgets, fitting)
+    applied = {"raw": scores} | {name: calibrate(found, scores, budgets) for name, found in calibrators.items()}
 
     for name in {path.split("/")[0] for path in folder.files() if path.startswith("run-")}:
         folder.delete(name)  # checkpoints of this training; the weights of the best epoch are what stays
@@ -78,13 +79,16 @@ def history_table(trained: Trained) -> pa.Table:
 
 
 def _calibrators(
-    scores: Float[np.ndarray, " n"], labels: LabelledStates, fitting: Bool[np.ndarray, " n"]
+    scores: Float[np.ndarray, " n"],
+    labels: LabelledStates,
+    budgets: Int[np.ndarray, " n"] | None,
+    fitting: Bool[np.ndarray, " n"],
 ) -> dict[str, Calibrator]:
     """Calibrators of the half `fitting`; none where it is empty, or all there is."""
     if fitting.all() or not fitting.any():
         return {}
     counts = scores[fitting], labels.successes[fitting], labels.num_rollouts[fitting]
-    return {"temperature": TemperatureScaling.fit(*counts), "isotonic": IsotonicCalibration.fit(*counts)}
+    return fit_calibrators(*counts, None if budgets is None else budgets[fitting])
 
 
 def _metrics(

@@ -118,7 +118,7 @@ def test_trained_guides_are_judged_before_and_after_calibration(labels, held, se
     chosen = evaluate_settings(WING)(**settings.model_dump(exclude={"guides", "searches", "references"}), guides=guides)
     tables = study_guide("prm", held, chosen, proposers=Proposers(WING, POLICY))
     brier = {row["calibration"]: row["brier_exact"] for row in tables["calibration"] if row["states"] == "all"}
-    assert set(brier) == {"none", "temperature", "isotonic"}
+    assert set(brier) == {"none", "temperature", "isotonic", "budget"}
     assert brier["isotonic"] < brier["none"]  # random weights: anything fitted is better
     raw, after = (build_guide(arm, chosen.guides, store=labels.root, wing=WING) for arm in guides)
     order = np.argsort(raw.score(held.states, held.states), kind="stable")

@@ -8,7 +8,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
-from stepward.rewards.calibration import IsotonicCalibration, TemperatureScaling, calibrator_from_dict
+from stepward.rewards.budget_calibration import BudgetCalibration
+from stepward.rewards.calibration import IsotonicCalibration, TemperatureScaling
+from stepward.rewards.calibrators import calibrate, calibrator_from_dict, fit_calibrators
 
 
 def labels(generator, truths, rollouts):
@@ -85,6 +87,7 @@ def test_isotonic_learns_any_monotone_curve():
         TemperatureScaling(1.7, "logits"),
         TemperatureScaling(0.1 + 0.2),
         IsotonicCalibration((-1.0, 0.1 + 0.2), (0.25, 1 / 3)),
+        BudgetCalibration((-3, 2), (0.1 + 0.2, 2.0), (1 / 3, -1.0)),
     ],
 )
 def test_survives_json(fitted):
@@ -113,3 +116,53 @@ def test_refuses_what_it_cannot_read():
         calibrator_from_dict({"kind": "platt"})
     with pytest.raises(ValueError, match="non-decreasing"):
         calibrator_from_dict({"kind": "isotonic", "scores": [0.0, 1.0], "probabilities": [0.9, 0.1]})
+
+
+def test_every_budget_gets_its_own_slope_and_shift():
+    """Labels of p = σ(a z + c) with a, c of the budget: both are found again, and one map for all is not enough."""
+    generator, num = np.random.default_rng(3), 4000
+    budgets = np.repeat([1, 2, 5], num)
+    slopes, shifts = (np.repeat(values, num) for values in ([0.5, 1.0, 2.0], [1.0, 0.0, -1.0]))
+    z = generator.normal(size=3 * num)
+    truths = expit(slopes * z + shifts)
+    counts = labels(generator, truths, 16)
+    found = fit_calibrators(expit(z), *counts, budgets)
+    made = found["budget"]
+    assert made.budgets == (1, 2, 5)
+    np.testing.assert_allclose(made.slopes, [0.5, 1.0, 2.0], rtol=0.05)
+    np.testing.assert_allclose(made.shifts, [1.0, 0.0, -1.0], atol=0.05)
+    errors = {name: np.abs(calibrate(c, expit(z), budgets) - truths).mean() for name, c in found.items()}
+    assert errors["budget"] < 0.01 < 0.1 < min(errors["temperature"], errors["isotonic"])
+
+
+def test_few_rows_share_a_group_and_unseen_budgets_take_the_nearest():
+    budgets = np.repeat([2, 3, 4, 9], [150, 150, 250, 30])
+    z = np.random.default_rng(0).normal(size=len(budgets))
+    counts = labels(np.random.default_rng(1), expit(z + (budgets >= 4)), 8)
+    made = BudgetCalibration.fit(expit(z), *counts, budgets, min_rows=200)
+    assert made.budgets == (2, 4), "2 and 3 together, 9 with 4"
+    half, seen = np.full(4, 0.5), made.apply(np.array([0.5, 0.5]), np.array([2, 4]))
+    np.testing.assert_array_equal(made.apply(half, np.array([0, 3, 7, 99])), seen[[0, 0, 1, 1]])
+
+
+@given(arrays(float, 30, elements=st.floats(0, 1)), st.integers(0, 5))
+def test_siblings_keep_their_order(scores, budget):
+    made = BudgetCalibration((1, 3), (0.3, 4.0), (2.0, -1.0))
+    ordered = made.apply(np.sort(scores), np.full(30, budget))
+    assert (np.diff(ordered) >= 0).all() and ((ordered >= 0) & (ordered <= 1)).all()
+
+
+def test_separable_labels_end_at_finite_parameters():
+    made = BudgetCalibration.fit(np.array([0.1, 0.9] * 50), np.array([0, 8] * 50), np.full(100, 8), np.ones(100, int))
+    low, high = made.apply(np.array([0.1, 0.9]), np.array([1, 1]))
+    assert np.isfinite([*made.slopes, *made.shifts]).all() and low < 1e-3 and high > 1 - 1e-3
+
+
+def test_budgets_are_asked_for():
+    made = BudgetCalibration((0,), (1.0,), (0.0,))
+    with pytest.raises(ValueError, match="how many steps a state has left"):
+        calibrate(made, np.array([0.5]), None)
+    with pytest.raises(ValueError, match="ascending budgets"):
+        BudgetCalibration((2, 1), (1.0, 1.0), (0.0, 0.0))
+    with pytest.raises(ValueError, match="slopes above 0"):
+        BudgetCalibration((1,), (0.0,), (0.0,))

@@ -42,6 +42,7 @@ wing = Wing(
     rewards={"likelihood": LikelihoodReward, "length": LengthReward, "random": RandomReward},
     learners={"text": TextPRM, "outcome": OutcomeModel, "step_transformer": StepTransformer, "hmm": MathHMM},
     verifier=AnswerVerifier,
+    budgets=lambda states: -states.num_steps,  # one limit of lines holds for all
     texts=short_texts,
     answers=stated_answers,
     pretraining="language_model",

@@ -52,5 +52,6 @@ wing = Wing(
     exact=exact_value,
     situations=situations,
     rebudget=rebudget,
+    budgets=lambda states: states.steps_left,
     texts=lambda states: [str(number) for number in states.current.tolist()],
 )

@@ -21,7 +21,7 @@ from stepward.report.figures import (
     trials,
 )
 from stepward.report.figures.frontier import solve_curve
-from stepward.report.figures.style import COLOURS, name_lines, new_figure
+from stepward.report.figures.style import COLOURS, name_lines, name_points, new_figure
 from stepward.report.figures.tree import layout
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -231,6 +231,19 @@ def test_names_beside_lines_never_overlap_and_stay_below_the_top():
     assert np.diff(heights).min() >= gap * 0.999 and heights[-1] <= 1
     order = sorted(axes.texts, key=lambda text: text.xy[1])
     assert [text.get_text() for text in order] == ["d", "e", "c", "b", "a"]
+
+
+def test_names_beside_points_avoid_one_another_and_stay_inside():
+    """Four points so near to one another that names on one side of all of them would overlap."""
+    figure, axes = new_figure(3.0)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    points = [("first_of_four", 0.9, 0.50), ("second", 0.92, 0.52), ("third_name", 0.9, 0.54), ("fourth", 0.93, 0.56)]
+    name_points(axes, points)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert {text.get_text() for text in axes.texts} == {name for name, _, _ in points}, "each name once"
+    assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
+    assert all(box.x1 <= axes.get_window_extent().x1 for box in boxes)
 
 
 def test_every_arm_looks_different_even_without_colour():

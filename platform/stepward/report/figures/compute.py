@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from stepward.report.figures.style import FAINT, INK, Look, intervals, name_lines, new_figure
+from stepward.report.figures.style import FAINT, INK, Look, intervals, name_lines, name_points, new_figure
 from stepward.report.tables import by_arm
 
 GIGA = 1e9
@@ -34,17 +34,19 @@ def compute_frontier(
         shown = np.isin(rows["size"].to_numpy()[order], DOUBLINGS)
         intervals(axes, flops[shown], rate[shown], low[shown], high[shown], styles[name])
         ends[name] = float(rate[-1])
+    named = []
     for row in [] if searches is None else searches.to_pylist():
         at = row["flops"] / GIGA, row["solve_rate"]
         axes.plot(*at, "x", color=styles[row["guide"]].colour, markersize=7, zorder=5)
-        axes.annotate(row["search"], at, xytext=(4, -9), textcoords="offset points", fontsize=6.5, color=INK)
+        named.append((row["search"], *at))
     for budget in budgets:
         axes.axvline(budget / GIGA, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
     axes.set_xscale("log")
-    axes.set_xticks([budget / GIGA for budget in budgets], [f"{budget / GIGA:.2g}" for budget in budgets])
+    axes.set_xticks([budget / GIGA for budget in budgets], [f"{budget / GIGA:.2g}" for budget in budgets], rotation=45)
     axes.minorticks_off()
     axes.set(ylim=(max(0.0, float(points["low"].to_numpy().min()) - 0.05), 1.02))
     axes.set_xlabel("GFLOP a problem, guide included (log scale; dashed: budgets)", color=INK)
     axes.set_ylabel("share of problems solved", color=INK)
     name_lines(axes, ends, styles)
+    name_points(axes, named)
     return figure

@@ -95,6 +95,63 @@ def name_lines(axes: Axes, ends: dict[str, float], styles: dict[str, Look]) -> N
         )
 
 
+# Where the name of a point may stand: its offset in points, and which of its edges is there.
+SIDES: tuple[dict[str, Any], ...] = (
+    {"xytext": (-7, 0), "ha": "right", "va": "center"},
+    {"xytext": (7, 0), "ha": "left", "va": "center"},
+    {"xytext": (4, -9), "ha": "left", "va": "center"},
+    {"xytext": (-4, 9), "ha": "right", "va": "center"},
+    {"xytext": (4, 9), "ha": "left", "va": "center"},
+    {"xytext": (-4, -9), "ha": "right", "va": "center"},
+)
+
+
+def name_points(axes: Axes, points: list[tuple[str, float, float]]) -> None:
+    """Names beside points, each on the side where it covers the fewest other names, points and lines.
+
+    Call it when everything else is drawn and all limits are set.
+
+    Args:
+        points: name, x and y of each.
+    """
+    figure: Any = axes.figure
+    figure.draw_without_rendering()  # lays it out
+    drawn = [axes.transData.transform(_along(np.asarray(line.get_xydata()))) for line in axes.lines if line.get_gid()]
+    inside = axes.get_window_extent()
+    crowd = [*drawn, axes.transData.transform([(x, y) for _, x, y in points])] if points else []
+    boxes: list[Any] = []
+    for name, x, y in sorted(points, key=lambda point: -point[2]):
+        best: tuple[float, Any, Any] | None = None
+        for side in SIDES:
+            text = axes.annotate(name, (x, y), textcoords="offset points", fontsize=6.5, color=INK, **side)
+            text.set_in_layout(False)
+            box = text.get_window_extent()
+            covered = sum(int(_within(box, at).sum()) for at in crowd)
+            outside = box.x0 < inside.x0 or box.x1 > inside.x1
+            cost = covered + 100 * (sum(box.overlaps(other) for other in boxes) + outside)
+            if best is None or cost < best[0]:
+                if best is not None:
+                    best[1].remove()
+                best = (cost, text, box)
+            else:
+                text.remove()
+        assert best is not None, "there are sides to try"
+        boxes.append(best[2])
+
+
+def _along(line: np.ndarray) -> np.ndarray:
+    """Many points along a line given by its corners."""
+    if len(line) < 2:
+        return line
+    steps = np.linspace(0, len(line) - 1, 40 * len(line))
+    return np.stack([np.interp(steps, np.arange(len(line)), line[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _within(box: Any, points: np.ndarray) -> np.ndarray:
+    x, y = points[:, 0], points[:, 1]
+    return (x > box.x0) & (x < box.x1) & (y > box.y0) & (y < box.y1)
+
+
 def _plain(axes: Axes) -> None:
     """No frame, a faint grid, readable numbers."""
     axes.spines[["top", "right"]].set_visible(False)

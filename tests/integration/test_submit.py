@@ -3,6 +3,7 @@
 The head is a cluster of its own, on free ports and a folder of its own; it is ended by its process id.
 """
 
+import contextlib
 import os
 import re
 import secrets
@@ -93,7 +94,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     _, alive = psutil.wait_procs(family, timeout=15)
     for survivor in alive:
-        survivor.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile
+            survivor.kill()
     process.wait(timeout=15)
 
 

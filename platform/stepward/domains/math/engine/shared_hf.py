@@ -22,13 +22,17 @@ _NAME = "stepward_shared_prefix"
 _ATTEND: ContextVar[Callable[..., Tensor]] = ContextVar("attend")
 
 
+class CannotShareError(Exception):
+    """The attention of a model is not one that prefixes can be shared in; the generic backend serves it."""
+
+
 def _attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: object
 ) -> tuple[Tensor, None]:
     """What the modules call: [b, h, t, d] in, [b, t, h, d] out. The cache has the keys; no mask is ever made for us."""
     unknown = [name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None]
     if unknown:
-        raise NotImplementedError(f"attention options {unknown} of {type(module).__name__}; use backend='generic'")
+        raise CannotShareError(f"attention options {unknown} of {type(module).__name__}; use backend='generic'")
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     return _ATTEND.get()(module.layer_idx, query, key, value, scale), None
 
@@ -64,14 +68,14 @@ class SharedDecoder:
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
             if k.shape != v.shape:
-                raise NotImplementedError(f"keys {tuple(k.shape)} and values {tuple(v.shape)} of different shape")
+                raise CannotShareError(f"keys {tuple(k.shape)} and values {tuple(v.shape)} of different shape")
             keys[layer] = k.shape
             return q.transpose(1, 2)
 
         token = torch.zeros(1, 1, dtype=torch.int64, device=self.model.device)
         self._run(token, token, attend)
         if len(set(keys.values())) != 1:
-            raise NotImplementedError(f"attention layers of {type(self.model).__name__} not seen, or of unequal shape")
+            raise CannotShareError(f"attention layers of {type(self.model).__name__} not seen, or of unequal shape")
         return DecoderShape(len(keys), keys[0][1], keys[0][3])
 
     @contextlib.contextmanager
@@ -149,7 +153,7 @@ def supports_shared(model: PreTrainedModel, *, context: int) -> bool:
             got.append(decoder.decode(store, plan, tokens[0, rows], rows)[1:])
     except torch.OutOfMemoryError:
         raise
-    except (NotImplementedError, AttributeError, TypeError, RuntimeError, ValueError) as error:
+    except (CannotShareError, AttributeError, TypeError, RuntimeError, ValueError) as error:
         _LOG.warning("%s cannot share prefixes and takes the slower path: %s", type(model).__name__, error)
         return False
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,7 +33,7 @@ class GeneratorSettings(Config):
         return load_surrogate(self.surrogate)
 
 
-class Generator:
+class Generator(ABC):
     """Base of proposers over a surrogate: k candidates of every state, in [n, k] at once.
 
     Args:
@@ -76,6 +77,7 @@ class Generator:
             given = [as_given(t, states.fields) for t in (candidates.flatten(0, 1), beside)]
         return advance(repeat(states, k), given[0], given[1], self.tags(streams, k))
 
+    @abstractmethod
     def candidates(
         self,
         fields: Float[Tensor, "n c h w"],
@@ -85,7 +87,6 @@ class Generator:
         k: int,
     ) -> Float[Tensor, "m c h w"]:
         """The n * k candidates, row-major; `plain` is the deterministic output and `noise` holds n * k streams."""
-        raise NotImplementedError
 
     def deterministic(self, fields: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """The surrogate without chance."""
@@ -134,9 +135,9 @@ class SampledGenerator(Generator):
             parts.append(self.forward(piece, self.draws(noise.take(slice(first * k, first * k + len(piece))))))
         return torch.cat(parts)
 
+    @abstractmethod
     def draws(self, noise: RowNoise) -> Draws:
         """The kind of chance of this generator."""
-        raise NotImplementedError
 
     def charged_passes(self, num_candidates: int) -> float:
         return (num_candidates + 1.0) / num_candidates

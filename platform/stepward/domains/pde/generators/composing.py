@@ -6,6 +6,7 @@ so all K proposals and scores are charged; they themselves charge nothing.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from stepward.domains.pde.verifier import as_numpy
 TINY = 1e-12
 
 
-class Composing(Combinator):
+class Composing(Combinator, ABC):
     """Base: K candidates of every state in one batch, then `reduce` to one child each.
 
     Args:
@@ -49,9 +50,9 @@ class Composing(Combinator):
         candidates = self._proposer.propose(parents, num_candidates=self._k, rng=streams)
         return self.reduce(parents, candidates, streams)
 
+    @abstractmethod
     def reduce(self, parents: PDEStates, candidates: PDEStates, streams: Rng) -> PDEStates:
         """N parents and their n * K candidates -> n children."""
-        raise NotImplementedError
 
     def _combined(self, parents: PDEStates, candidates: PDEStates, fields: np.ndarray, streams: Rng) -> PDEStates:
         """Children with combined fields, beside the deterministic output of their candidates."""

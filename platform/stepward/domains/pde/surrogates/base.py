@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,10 +15,8 @@ from stepward.domains.pde.surrogates.draws import Draws
 TINY = 1e-6
 
 
-class Surrogate(nn.Module):
-    """next = fields + step_scale · change((fields − mean) / scale): networks see and give numbers of order 1.
-
-    The three scales are buffers, set by `fit_scales` from data and stored with the weights.
+class Surrogate(nn.Module, ABC):
+    """Fields now -> fields one step later. Its three scales are buffers, set by `fit_scales` and stored with the weights.
 
     Args:
         num_channels: C.
@@ -38,18 +37,13 @@ class Surrogate(nn.Module):
         for name, value in (("mean", 0.0), ("scale", 1.0), ("step_scale", 1.0)):
             self.register_buffer(name, torch.full((num_channels, 1, 1), value))
 
+    @abstractmethod
     def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
         """Fields one step later; without `draws` a function of `fields` alone (in evaluation mode).
 
         Raises:
             ValueError: another number of channels, or a grid that does not divide into patches.
         """
-        self.check(fields)
-        return fields + self.step_scale * self.change((fields - self.mean) / self.scale, draws)
-
-    def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
-        """Normalised fields -> change in one step, in units of `step_scale`."""
-        raise NotImplementedError
 
     def check(self, fields: Tensor) -> None:
         """Raise ValueError for fields of another shape than the network's."""
@@ -88,6 +82,18 @@ class Surrogate(nn.Module):
 
     def ready(self) -> None:
         """Raise ValueError if the network must not be used for rollouts yet. Most have nothing to object."""
+
+
+class NormalisedSurrogate(Surrogate):
+    """next = fields + step_scale · change((fields − mean) / scale): networks see and give numbers of order 1."""
+
+    def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
+        self.check(fields)
+        return fields + self.step_scale * self.change((fields - self.mean) / self.scale, draws)
+
+    @abstractmethod
+    def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
+        """Normalised fields -> change in one step, in units of `step_scale`."""
 
 
 class Wrapped(Surrogate):

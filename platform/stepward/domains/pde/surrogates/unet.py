@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate, pixel_shuffle, pixel_unshuffle
 
 from stepward.core.config import Config
-from stepward.domains.pde.surrogates.base import Surrogate
+from stepward.domains.pde.surrogates.base import NormalisedSurrogate
 from stepward.domains.pde.surrogates.draws import Draws, RowDropout, channel_noise
 
 
@@ -33,7 +33,7 @@ class UNetSettings(Config):
         return UNet(self)
 
 
-class UNet(Surrogate):
+class UNet(NormalisedSurrogate):
     """Two levels, residual blocks, one skip connection; the last convolution starts at 0, which is persistence."""
 
     def __init__(self, settings: UNetSettings) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, pixel_shuffle, scaled_dot_product_attention
 
 from stepward.core.config import Config
-from stepward.domains.pde.surrogates.base import Surrogate
+from stepward.domains.pde.surrogates.base import NormalisedSurrogate
 from stepward.domains.pde.surrogates.draws import Draws, RowDropout, channel_noise
 
 NUM_WAVES = 4  # waves per axis in the position code
@@ -36,7 +36,7 @@ class ViTSettings(Config):
         return ViT(self)
 
 
-class ViT(Surrogate):
+class ViT(NormalisedSurrogate):
     """Pre-norm transformer over all patches of the grid."""
 
     stochastic = frozenset({"dropout", "latent"})

@@ -24,8 +24,11 @@ GUIDES = {
     "near_deterministic": {"kind": "near_deterministic"},
     "random": {"kind": "random"},
     "oracle": {"kind": "oracle"},
-    "both": {"kind": "weighted", "weights": {"prm": 1.0, "near_deterministic": 2.0}},
-    "ahead": {"kind": "ahead", "guide": "prm", "depth": 1},
+    "both": {
+        "kind": "composite",
+        "parts": {"prm": {"transform": "siblings"}, "near_deterministic": {"transform": "siblings", "weight": 2.0}},
+    },
+    "ahead": {"kind": "lookahead", "guide": "prm", "depth": 1, "reading": "sum"},
 }
 ARMS = {
     "deterministic": {"proposer": {"kind": "deterministic"}},

@@ -22,7 +22,7 @@ from math_solutions import WING, Solutions
 
 from stepward.core.storage import Folder
 from stepward.evaluate import paired_comparison
-from stepward.evaluate.arms import load_trained
+from stepward.rewards.factory import load_trained
 
 SETTINGS = {
     "as in training": ("default", 16),

@@ -15,6 +15,8 @@ from jaxtyping import Float, Int, Int8, UInt64
 from stepward.core.batch import Batch
 from stepward.core.seeding import Rng
 
+WORST = -1e6  # score of a step that must not be taken: finite, so that z-scores exist, and below all others
+
 S = TypeVar("S", bound=Batch)
 S_contra = TypeVar("S_contra", bound=Batch, contravariant=True)
 
@@ -60,6 +62,7 @@ class Proposer(Protocol[S]):
 
     # optional: charged_tokens(children) -> [n], where a proposal reads or writes other tokens than its step's
     # optional: charged_passes(num_candidates) -> float, where siblings share forward passes
+    # optional: rollout_policy() -> Proposer, that rolls states on where one future is enough, such as without chance
 
     def propose(self, states: S, *, num_candidates: int, rng: Rng) -> S:
         """`num_candidates` children of every state: n -> n * k. `rng` holds one stream a state."""
@@ -90,6 +93,11 @@ class Verifier(Protocol[S_contra]):
     def outcome(self, states: S_contra) -> Float[np.ndarray, " n"]:
         """1 for solved and 0 for not, or minus the error to the reference; higher is better."""
         ...
+
+
+def rollout_policy(proposer: Any) -> Any:
+    """The policy a lookahead rolls states forward by: what the proposer offers for that, or the proposer itself."""
+    return proposer.rollout_policy() if hasattr(proposer, "rollout_policy") else proposer
 
 
 class Search(Protocol[S_contra]):

@@ -54,11 +54,7 @@ class StageSettings(Config):
         A text such as ``artifacts/pde/pretrain/default`` anywhere in them means the artifact of that stage and name in
         whatever store the stage has. Identities keep the text, so they do not depend on where a store is.
         """
-        prefix = f"{STORE}/{self.domain}/"
-        home = f"{self.store.rstrip('/')}/{self.domain}/"
-        return replace_texts(
-            settings, lambda text: home + text.removeprefix(prefix) if text.startswith(prefix) else text
-        )
+        return in_store(settings, self.store, self.domain)
 
     def named_artifacts(self, *settings: Any, unfinished: bool = False) -> dict[str, Artifact]:
         """``stage/name`` -> every artifact that settings name: what a stage reads beside its main input.
@@ -74,6 +70,15 @@ class StageSettings(Config):
                 if unfinished or artifact.finished:
                     found[f"{parts[2]}/{parts[3]}"] = artifact
         return found
+
+
+def in_store(settings: T, store: str, domain: str) -> T:
+    """Settings of a domain with the artifacts they name, as texts ``artifacts/<domain>/…``, in the store in use."""
+    prefix, home = f"{STORE}/{domain}/", f"{store.rstrip('/')}/{domain}/"
+    changed: T = replace_texts(
+        settings, lambda text: home + text.removeprefix(prefix) if text.startswith(prefix) else text
+    )
+    return changed
 
 
 def replace_texts(value: Any, change: Callable[[str], str]) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ from stepward.core.batch import Batch
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain, RewardModel, Verifier
 from stepward.core.registry import lookup, plugin_points, plugins
+
+Scale = Literal["probability", "log_probability", "rank"]  # of success, its logarithm, or numbers that only rank
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,11 @@ class Wing:
     pretraining: str | None = field(default=None)
     steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)
     defaults: Defaults = field(default_factory=Defaults)
+
+    @property
+    def trained_scale(self) -> Scale:
+        """What reward models say that are trained on this domain's labels."""
+        return "probability" if self.outcome == "solved" else "rank"
 
 
 def wing_names() -> list[str]:

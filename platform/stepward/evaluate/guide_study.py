@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from stepward.core.interfaces import RewardModel
 from stepward.core.seeding import stable_hash
-from stepward.evaluate.arms import build_guide, load_calibrators, says_probabilities, trained_artifacts
 from stepward.evaluate.dividend import dividend_rows
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.proposers import Proposers
@@ -17,6 +16,7 @@ from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.statistics.calibration import brier_score, expected_calibration_error
 from stepward.evaluate.value_study import calibrated, calibration_row, ranking_row, reliability_rows, siblings
 from stepward.rewards.calibrators import Calibrator
+from stepward.rewards.factory import Guides, load_calibrators, scale_of
 
 Tables = dict[str, list[dict[str, Any]]]
 
@@ -42,10 +42,10 @@ def study_guide(
             the domain knows true values.
     """
     wing = proposers.wing
-    guide = build_guide(arm, settings.guides, store=settings.store, wing=wing, proposers=proposers)
+    guide = Guides(settings.guides, store=settings.store, wing=wing, proposers=proposers)[arm]
     rng = np.random.default_rng(stable_hash(settings.seed, "values", arm))
     tables: Tables = {"ranking": _ranking(guide, held, settings, rng, proposers, children)}
-    if says_probabilities(settings.guides[arm], settings.guides):
+    if scale_of(arm, settings.guides, wing) == "probability":
         tables |= _calibration(guide, arm, held, settings, rng)
         study: dict[str, Any] = {"policy": proposers.policy, "wing": wing, "seed": settings.seed, "rng": rng}
         tables["dividend"] = dividend_rows(guide, held, settings.dividend, **study)
@@ -102,7 +102,7 @@ def _calibration(
 ) -> Tables:
     """Calibration before and after every calibration that was fitted; the guide's own, where it has one, is `none`."""
     fitted: dict[str, Calibrator] = {}
-    trained = trained_artifacts(settings.guides, settings.store, settings.domain)
+    trained = Guides(settings.guides, store=settings.store, wing=settings.wing).artifacts()
     if arm in trained and settings.guides[arm].calibration == "none":
         fitted = load_calibrators(trained[arm].folder)
     predictions = np.clip(guide.score(held.states, held.states), 0.0, 1.0)
@@ -133,7 +133,7 @@ def _robustness(
         states = wing.rebudget(held.states, factor)  # type: ignore[misc]
         truths = np.asarray(wing.exact(states), np.float64)  # type: ignore[misc]
         row = _ranked(guide, states, truths, held.ids, np.arange(len(held)), settings, rng, proposers)
-        if says_probabilities(settings.guides[arm], settings.guides):
+        if scale_of(arm, settings.guides, wing) == "probability":
             predictions = np.clip(guide.score(states, states), 0.0, 1.0)
             bins: dict[str, Any] = {"num_bins": settings.values.num_bins, "confidence": settings.confidence}
             error = expected_calibration_error(predictions, truths, rng=rng, **bins)

@@ -19,18 +19,11 @@ from stepward.core.interfaces import RewardModel
 from stepward.core.registry import plugins
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import (
-    CompositeGuide,
-    EnsembleGuide,
-    GuidePart,
-    LookaheadGuide,
-    build_guide,
-    says_probabilities,
-    trained_artifacts,
-)
 from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.search_study import search_outcomes
 from stepward.evaluate.settings import SearchPlan, evaluate_settings
+from stepward.rewards.factory import Guides, scale_of
+from stepward.rewards.guides import COMBINED, CompositeGuide, GuidePart
 from stepward.search.registry import SEARCHES
 
 COSTS = ("expansions", "generated_tokens", "scored_tokens", "flops")
@@ -94,7 +87,7 @@ class SearchTrial(StageSettings):
         parts = {
             name: GuidePart(
                 weight=weight,
-                transform="log" if self.log_scale and says_probabilities(single[name], single) else "none",
+                transform="log" if self.log_scale and scale_of(name, single, self.wing) == "probability" else "none",
             )
             for name, weight in used.items()
         }
@@ -120,7 +113,7 @@ def search_trial_settings(wing: Wing) -> type[SearchTrial]:
 
 def search_trial_inputs(trial: SearchTrial) -> dict[str, Artifact]:
     """Artifacts that a trial reads beside the labels."""
-    return trained_artifacts(trial.guides(), trial.store, trial.domain)
+    return Guides(trial.guides(), store=trial.store, wing=trial.wing).artifacts()
 
 
 def judge_search(trial: SearchTrial) -> tuple[Float[np.ndarray, " p"], dict[str, float]]:
@@ -144,11 +137,10 @@ def judge_search(trial: SearchTrial) -> tuple[Float[np.ndarray, " p"], dict[str,
 def _guide(trial: SearchTrial, proposers: Proposers) -> RewardModel:
     guides = trial.guides()
     name = TRIAL if TRIAL in guides else next(iter(guides))
-    return build_guide(name, guides, store=trial.store, wing=trial.wing, proposers=proposers)
+    return Guides(guides, store=trial.store, wing=trial.wing, proposers=proposers)[name]
 
 
 def _single_guides(wing: Wing) -> dict[str, Any]:
     """The guides of an evaluation of the domain that are not made of others."""
     guides = evaluate_settings(wing).model_fields["guides"].default
-    combined = (CompositeGuide, EnsembleGuide, LookaheadGuide)
-    return {name: guide for name, guide in guides.items() if not isinstance(guide, combined)}
+    return {name: guide for name, guide in guides.items() if not isinstance(guide, COMBINED)}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Union
+from typing import Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
 
 from stepward.core.config import Config, validate, with_defaults
 from stepward.core.cost import Cost
-from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import CompositeGuide, EnsembleGuide, LookaheadGuide, TrainedGuide
 from stepward.evaluate.proposers import settings_of
 from stepward.evaluate.samples.settings import SampleStudy
+from stepward.rewards.guides import TrainedGuide, guide_kinds, guide_of, guide_type
 from stepward.search.registry import build_search
 
 ENUMERATE = "enumerate"  # the proposer that lists every action, where a domain has finitely many
@@ -160,11 +159,10 @@ class EvaluateSettings(StageSettings):
 
 def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSettings) -> type[EvaluateSettings]:
     """`base` with the guides of a domain as typed fields, and an evaluation of all of them as the default."""
-    kinds = (TrainedGuide, LookaheadGuide, CompositeGuide, EnsembleGuide, *wing.rewards.values())
-    guide: Any = Annotated[Union[kinds], Field(discriminator="kind")]  # noqa: UP007
-    known = ", ".join(("trained", "lookahead", "composite", "ensemble", *wing.rewards))
+    guide: Any = guide_type(wing)
+    known = ", ".join(guide_kinds(wing))
     own = wing.defaults.evaluation
-    guides = default_guides(wing) | {n: _guide(v, kinds) for n, v in own.get("guides", {}).items()}
+    guides = default_guides(wing) | {n: guide_of(v, wing) for n, v in own.get("guides", {}).items()}
     proposer = ENUMERATE if ENUMERATE in wing.proposers else next(iter(wing.proposers))
     policy = next(iter(wing.proposers))
     references = tuple(name for name in ("distance", "exact") if name in guides)
@@ -198,12 +196,6 @@ def _studies(wing: Wing) -> dict[str, type[Config]]:
     """The studies a domain can have, by their fields."""
     studies: dict[str, type[Config]] = {"values": ValueStudy, "dividend": DividendStudy}
     return studies if wing.answers is None else studies | {"samples": SampleStudy}
-
-
-def _guide(values: dict[str, Any], kinds: tuple[Any, ...]) -> Any:
-    """A guide from plain settings, of the class that has its kind."""
-    known = {kind.model_fields["kind"].default: kind for kind in kinds}
-    return validate(lookup(known, values["kind"], kind="guide"), values)
 
 
 def default_searches(wing: Wing, policy: str) -> dict[str, SearchPlan]:

@@ -12,7 +12,7 @@ A file of `shards/` is an item that is done. What an item holds does not depend 
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ import pyarrow.compute as pc
 from stepward.core.artifacts import Artifact
 from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import LOG_PROBABILITIES, Loader, build_guide, says_probabilities, trained_artifacts
 from stepward.evaluate.guide_study import Tables, study_guide
 from stepward.evaluate.held_out import HeldOut, held_out, held_out_rows
 from stepward.evaluate.proposers import Proposers
@@ -31,6 +30,7 @@ from stepward.evaluate.samples.siblings import label_siblings, num_families
 from stepward.evaluate.samples.study import SampleOutcomes
 from stepward.evaluate.search_study import search_outcomes
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.rewards.factory import Guides, Loader, scale_of
 
 HELD_OUT = "shards/held_out.parquet"
 SAMPLED_TOGETHER = 250  # problems an item of samples, at most
@@ -54,8 +54,7 @@ class EvaluateWork:
 
     def inputs(self) -> dict[str, Artifact]:
         """Every artifact that is read, by role."""
-        guides = trained_artifacts(self.settings.guides, self.settings.store, self.settings.domain)
-        return {"label": self.labels} | guides
+        return {"label": self.labels} | self._guides.artifacts()
 
     def prepare(self) -> None:
         """Draw the held-out states, unless that was done. Needs verified inputs.
@@ -138,16 +137,13 @@ class EvaluateWork:
         items = [item for item in self.items() if item.startswith("samples/")]
         if not items or self.settings.samples is None:
             return None
-        judged = self.settings.guides.items()
-        logs = {arm for arm, guide in judged if guide.kind in LOG_PROBABILITIES or getattr(guide, "log_scale", False)}
+        scales = {arm: scale_of(arm, self.settings.guides, self.wing) for arm in self.settings.guides}
         return SampleOutcomes(
             pa.concat_tables([self.folder.read_table(f"shards/{item}.parquet") for item in items]),
             pa.concat_tables([self.folder.read_table(f"shards/{_spent(item)}.parquet") for item in items]),
             self.settings.samples,
-            log_values=frozenset(logs),
-            no_votes=frozenset(
-                arm for arm, guide in judged if not says_probabilities(guide, self.settings.guides) and arm not in logs
-            ),
+            log_values=frozenset(arm for arm, scale in scales.items() if scale == "log_probability"),
+            no_votes=frozenset(arm for arm, scale in scales.items() if scale == "rank"),
         )
 
     def studies(self) -> Tables:
@@ -171,7 +167,7 @@ class EvaluateWork:
         return search_outcomes(
             self._rows(rows),
             self.settings.searches[plan],
-            guide=self._guide(arm),
+            guide=self._guides[arm],
             proposer=self._proposers(self.settings.proposer_kind(plan)),
             wing=self.wing,
             seed=self.settings.seed,
@@ -188,7 +184,7 @@ class EvaluateWork:
         assert study is not None, "items of samples are made where there is a study of them"
         proposer, ids = self._proposers(self.settings.proposer), problems["id"].to_pylist()
         samples = draw_samples(problems, self.settings, self.wing, proposer)
-        guides = {arm: self._guide(arm) for arm in self.settings.guides}
+        guides = {arm: self._guides[arm] for arm in self.settings.guides}
         spent = spending_table(samples, ids, study.sizes, guides, self.wing.domain)
         judged = {arm: (guide, self._aggregations(arm, guide)) for arm, guide in guides.items()}
         solutions = solution_table(samples, ids, judged, self.wing)
@@ -200,9 +196,8 @@ class EvaluateWork:
         study, described = self.settings.samples, self.settings.guides[arm]
         if getattr(described, "log_scale", False):
             return ("sum",)
-        every_step = says_probabilities(described, self.settings.guides) and not getattr(
-            guide, "of_complete_states", False
-        )
+        says = scale_of(arm, self.settings.guides, self.wing)
+        every_step = says == "probability" and not getattr(guide, "of_complete_states", False)
         return study.aggregations if study and every_step else ("last",)
 
     def _label_siblings(self, rows: str) -> pa.Table:
@@ -235,15 +230,15 @@ class EvaluateWork:
     def _held(self) -> HeldOut:
         return held_out(self.folder.read_table(HELD_OUT), self.wing)
 
-    @lru_cache(maxsize=32)  # noqa: B019  one work object lives as long as its process
-    def _guide(self, arm: str) -> RewardModel:
-        return build_guide(
-            arm,
-            self.settings.guides,
-            store=self.settings.store,
+    @cached_property
+    def _guides(self) -> Guides:
+        settings = self.settings
+        return Guides(
+            settings.guides,
+            store=settings.store,
             wing=self.wing,
+            proposers=lambda kind: self._proposers(kind),
             load=self._load,
-            proposers=self._proposers,
         )
 
     @cached_property

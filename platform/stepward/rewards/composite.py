@@ -11,19 +11,34 @@ from jaxtyping import Float
 from scipy.special import logit
 
 from stepward.core.cost import Combinator, metered_reward
-from stepward.core.interfaces import Domain, RewardModel
+from stepward.core.interfaces import WORST, Domain, RewardModel
 from stepward.core.registry import lookup
+from stepward.rewards.aggregation import sibling_z_score
 
 EDGE = 1e-6  # probabilities are kept this far from 0 (and from 1) before their logarithm or logit is taken
 
-TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "none": lambda r: r,
+SIBLINGS = "siblings"
+
+
+def _standardised(scores: np.ndarray, siblings: np.ndarray) -> Float[np.ndarray, " n"]:
+    usable = scores > WORST
+    z = np.full(len(scores), -np.inf)
+    z[usable] = sibling_z_score(scores[usable], siblings[usable])
+    return z
+
+
+# Scores, and numbers of the sibling sets they belong to -> scores.
+TRANSFORMS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "none": lambda r, _: r,
     # log p: weighted log-probabilities are a product of experts, Π p_i^{w_i}.
-    "log": lambda p: np.log(np.maximum(p, EDGE)),
+    "log": lambda p, _: np.log(np.maximum(p, EDGE)),
     # log p / (1 − p): probabilities on an additive scale, without an edge at 1.
-    "logit": lambda p: logit(np.clip(p, EDGE, 1 - EDGE)),
+    "logit": lambda p, _: logit(np.clip(p, EDGE, 1 - EDGE)),
     # −log(1 + |r|): puts a cost of large range (a distance, an error) beside probabilities.
-    "negative_log_cost": lambda r: -np.log1p(np.abs(r)),
+    "negative_log_cost": lambda r, _: -np.log1p(np.abs(r)),
+    # z among the children of one parent, which must be scored in one call: weights mean what they say, whatever the
+    # scales. A child that the part cannot use (`WORST`) is −∞, and has no share in the others' mean.
+    SIBLINGS: _standardised,
 }
 
 
@@ -61,12 +76,20 @@ class Composite(Combinator):
         self._transforms = {n: lookup(TRANSFORMS, part.transform, kind="transform") for n, part in parts.items()}
         self._rewards = {n: metered_reward(part.reward, domain) for n, part in parts.items() if part.weight > 0}
         self.weights = {name: weights[name] / total for name in self._rewards}
+        self._domain, self._needs_siblings = domain, any(parts[n].transform == SIBLINGS for n in self._rewards)
 
     def components(self, parents: Any, children: Any) -> dict[str, Float[np.ndarray, " n"]]:
         """Part -> its transformed scores, before the weights; parts of weight 0 are absent."""
-        return {n: self._transforms[n](reward.score(parents, children)) for n, reward in self._rewards.items()}
+        siblings = np.zeros(len(children), np.int64)
+        if self._needs_siblings and len(children):
+            keys = np.stack([parents.problem.astype(np.uint64), self._domain.keys(parents)], axis=1)
+            siblings = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+        return {
+            n: self._transforms[n](reward.score(parents, children), siblings) for n, reward in self._rewards.items()
+        }
 
     def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
-        """Weighted sum of the parts' transformed scores."""
+        """Weighted sum of the parts' transformed scores; a child that one of the parts cannot use scores `WORST`."""
         found = self.components(parents, children)
-        return np.sum([self.weights[name] * scores for name, scores in found.items()], axis=0)
+        total = np.sum([self.weights[name] * scores for name, scores in found.items()], axis=0)
+        return np.where(np.isfinite(total), total, WORST)

@@ -20,8 +20,8 @@ from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, with_defaults
 from stepward.core.stage import STORE, StageSettings, replace_texts
 from stepward.core.wing import Wing, find_wing
-from stepward.evaluate.arms import TrainedGuide
 from stepward.evaluate.settings import BASELINES
+from stepward.rewards.guides import TrainedGuide
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.evaluation import Evaluated, evaluate_job, run_evaluate
 from stepward.runtime.labelling import LabelJob, label_job, run_label

@@ -20,12 +20,12 @@ from stepward.core.config import validate
 from stepward.core.seeding import Rng
 from stepward.core.stage import FOLDERS, StageSettings
 from stepward.core.wing import Wing
-from stepward.evaluate.arms import build_guide
 from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
 from stepward.evaluate.studies import study_of
 from stepward.label import label_settings
 from stepward.report import MAX_NODES, Page, Sources, build_page, read_sources, render, tree_table
+from stepward.rewards.factory import Guides
 from stepward.runtime.pretrain_stage import pretrain_job
 from stepward.runtime.tracking import Tracking, track
 from stepward.search.registry import build_search
@@ -166,7 +166,7 @@ def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:
         wing.states(row.combine_chunks()),
         domain=wing.domain,
         proposer=proposers(evaluation.proposer_kind(search)),
-        reward=build_guide(arm, evaluation.guides, store=settings.store, wing=wing, proposers=proposers),
+        reward=Guides(evaluation.guides, store=settings.store, wing=wing, proposers=proposers)[arm],
         budget=plan.cost_limit,
         rng=Rng.from_ids(evaluation.seed, row["id"].to_pylist(), "search"),
         keep_tree=True,

@@ -21,7 +21,7 @@ from stepward.core.config import Config
 from stepward.core.interfaces import Domain, RewardModel
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing, find_wing
-from stepward.evaluate.arms import load_reward
+from stepward.rewards.factory import load_reward
 from stepward.runtime.cluster import resources
 
 RESTARTS = 4  # of a scorer that died; what it had read is read again

@@ -21,7 +21,7 @@ from mlflow.pyfunc import PythonModel
 from stepward.core.artifacts import MANIFEST, Artifact, Manifest
 from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
-from stepward.evaluate.arms import load_trained
+from stepward.rewards.factory import load_trained
 from stepward.runtime.tracked_run import flatten
 
 FILES = ("weights.safetensors", "reward.json", "calibration.json")

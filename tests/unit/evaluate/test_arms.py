@@ -5,9 +5,9 @@ import pytest
 
 from stepward.core.seeding import Rng
 from stepward.core.wing import find_wing
-from stepward.evaluate.arms import build_guide, says_probabilities
 from stepward.evaluate.proposers import Proposers, settings_of
 from stepward.evaluate.settings import SearchPlan, evaluate_settings
+from stepward.rewards.factory import Guides, scale_of
 
 WING = find_wing("walk")
 
@@ -22,7 +22,7 @@ def settings(**parts):
 def test_a_composite_guide_is_the_weighted_sum_of_its_parts():
     made = settings(exact={"transform": "log"}, distance={"weight": 0.25})
     states = WING.states(WING.problems(num_test=20).problems("test", 0)[0])
-    both, exact, distance = (build_guide(n, made.guides, store="", wing=WING) for n in ("both", "exact", "distance"))
+    both, exact, distance = (Guides(made.guides, store="", wing=WING)[n] for n in ("both", "exact", "distance"))
     expected = (np.log(np.maximum(exact.score(states, states), 1e-6)) + 0.25 * distance.score(states, states)) / 1.25
     assert np.allclose(both.score(states, states), expected)
 
@@ -30,7 +30,7 @@ def test_a_composite_guide_is_the_weighted_sum_of_its_parts():
 def test_a_part_that_does_not_exist_is_named():
     made = settings(exacter={})
     with pytest.raises(ValueError, match="exacter"):
-        build_guide("both", made.guides, store="", wing=WING)
+        Guides(made.guides, store="", wing=WING)["both"]
 
 
 def test_a_plan_can_limit_other_costs_and_not_the_same_twice():
@@ -53,12 +53,12 @@ def test_an_ensemble_reduces_the_scores_of_its_members():
     made = evaluate_settings(WING)(guides=guides, searches={"main": {"search": {"kind": "best_first"}, "budget": 10}},
                                    budgets=(10,)).guides  # fmt: skip
     states = WING.states(WING.problems(num_test=20).problems("test", 0)[0])
-    found = {name: build_guide(name, made, store="", wing=WING).score(states, states) for name in guides}
+    found = {name: Guides(made, store="", wing=WING)[name].score(states, states) for name in guides}
     both = np.stack([found["exact"], found["distance"]])
     np.testing.assert_allclose(found["mean"], both.mean(0))
     np.testing.assert_allclose(found["careful"], both.mean(0) - both.std(0))
     np.testing.assert_allclose(found["sure"], found["exact"])
-    said = {name for name, guide in made.items() if says_probabilities(guide, made)}
+    said = {name for name in made if scale_of(name, made, WING) == "probability"}
     assert said == {"exact", "sure"}
 
 
@@ -68,7 +68,7 @@ def test_an_ensemble_of_itself_is_no_ensemble():
         searches={"main": {"search": {"kind": "best_first"}, "budget": 10}}, budgets=(10,),
     ).guides  # fmt: skip
     with pytest.raises(ValueError, match="'a'"):
-        build_guide("a", made, store="", wing=WING)
+        Guides(made, store="", wing=WING)["a"]
 
 
 def test_searches_propose_with_the_policy_that_was_labelled():

@@ -12,7 +12,6 @@ from stepward.domains.walk.exact import ExactValues
 from stepward.domains.walk.metrics import rebudget, situations
 from stepward.domains.walk.proposer import SoftmaxWalker
 from stepward.domains.walk.states import act, roots
-from stepward.evaluate.arms import build_guide, load_trained
 from stepward.evaluate.guide_study import study_guide
 from stepward.evaluate.held_out import SEEN, complete, held_out, held_out_rows, label_rows
 from stepward.evaluate.proposers import Proposers
@@ -20,6 +19,7 @@ from stepward.evaluate.settings import DividendStudy, ValueStudy, evaluate_setti
 from stepward.evaluate.stage import coverage_table
 from stepward.evaluate.value_study import spearman_interval, top1_accuracy
 from stepward.evaluate.work import EvaluateWork
+from stepward.rewards.factory import Guides, load_trained
 
 WING = find_wing("walk")
 GUIDES = {
@@ -90,7 +90,7 @@ def test_the_truth_is_a_perfect_guide_and_distance_is_not(held, settings):
 
 
 def test_lookahead_of_depth_zero_is_the_guide_itself(held, settings):
-    inner, outer = (build_guide(arm, settings.guides, store=settings.store, wing=WING) for arm in ("exact", "ahead"))
+    inner, outer = (Guides(settings.guides, store=settings.store, wing=WING)[arm] for arm in ("exact", "ahead"))
     np.testing.assert_array_equal(inner.score(held.states, held.states), outer.score(held.states, held.states))
 
 
@@ -98,7 +98,7 @@ def test_guides_that_look_ahead_in_a_circle_are_an_error():
     guides = {name: {"kind": "lookahead", "guide": other} for name, other in (("a", "b"), ("b", "a"))}
     chosen = evaluate_settings(WING)(guides=guides)
     with pytest.raises(ValueError, match="Unknown guide 'a'"):
-        build_guide("a", chosen.guides, store="artifacts", wing=WING)
+        Guides(chosen.guides, store="artifacts", wing=WING)["a"]
 
 
 def test_trained_guides_of_another_domain_are_refused(labels):
@@ -120,7 +120,7 @@ def test_trained_guides_are_judged_before_and_after_calibration(labels, held, se
     brier = {row["calibration"]: row["brier_exact"] for row in tables["calibration"] if row["states"] == "all"}
     assert set(brier) == {"none", "temperature", "isotonic", "budget"}
     assert brier["isotonic"] < brier["none"]  # random weights: anything fitted is better
-    raw, after = (build_guide(arm, chosen.guides, store=labels.root, wing=WING) for arm in guides)
+    raw, after = (Guides(chosen.guides, store=labels.root, wing=WING)[arm] for arm in guides)
     order = np.argsort(raw.score(held.states, held.states), kind="stable")
     assert (np.diff(after.score(held.states, held.states)[order]) >= 0).all()
     [own] = [
@@ -131,7 +131,7 @@ def test_trained_guides_are_judged_before_and_after_calibration(labels, held, se
     assert own["brier_exact"] == pytest.approx(brier["isotonic"])  # a calibration is not applied twice
     trained.folder.write_json("calibration.json", {})
     with pytest.raises(ValueError, match="Unknown fitted calibration"):
-        build_guide("after", chosen.guides, store=labels.root, wing=WING)
+        Guides(chosen.guides, store=labels.root, wing=WING)["after"]
 
 
 def test_the_dividend_of_true_values_is_what_was_promised(held, settings):

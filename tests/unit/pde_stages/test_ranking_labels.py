@@ -10,10 +10,10 @@ from stepward.core.artifacts import Artifact
 from stepward.core.seeding import Rng
 from stepward.domains.pde.data import fields_of, pde_states, tensor_column
 from stepward.domains.pde.verifier import ReferenceVerifier
-from stepward.evaluate.rollouts.arms import Oracle
 from stepward.evaluate.rollouts.ranking import held_out_rankings, score_all
 from stepward.evaluate.rollouts.work import RolloutWork
 from stepward.label.ranking_task import RankingTask
+from stepward.rewards.factory import Oracle
 
 
 def labels_of(store: Path) -> tuple[Artifact, pa.Table]:

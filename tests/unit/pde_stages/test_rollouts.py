@@ -14,9 +14,10 @@ from stepward.domains.pde.metrics import CONVENTIONS, per_frame
 from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.rollouts import Rollouts
 from stepward.domains.pde.surrogates import load_surrogate
-from stepward.evaluate.rollouts.arms import Weighted, build_rollout_guide
+from stepward.evaluate.rollouts.arms import rollout_guides
 from stepward.evaluate.rollouts.study import cut_where_blown_up, picture_arrays, rollout_table
 from stepward.evaluate.rollouts.work import RolloutWork
+from stepward.rewards import Composite, Part
 
 HORIZON = 4
 
@@ -93,13 +94,13 @@ def test_weighted_guides_standardise_among_siblings(store: Path) -> None:
 
     proposer = settings.here(settings.proposer).build()
     children = proposer.propose(pde_states(problems), num_candidates=3, rng=Rng.from_seed(0, 4, "test"))
-    both = build_rollout_guide("both", settings, wing)
-    parts = [build_rollout_guide(name, settings, wing) for name in ("prm", "near_deterministic")]
+    guides = rollout_guides(settings, wing)
+    both, parts = guides["both"], [guides[name] for name in ("prm", "near_deterministic")]
     z = []
     for part in parts:
         scores = part.score(parents, children).reshape(4, 3)
         z.append((scores - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True))
-    assert np.allclose(both.score(parents, children), (z[0] + 2 * z[1]).ravel(), atol=1e-6)
+    assert np.allclose(both.score(parents, children), (z[0] / 3 + 2 * z[1] / 3).ravel(), atol=1e-6)
 
 
 def test_a_weighted_guide_puts_what_a_part_cannot_use_last(store: Path) -> None:
@@ -111,7 +112,7 @@ def test_a_weighted_guide_puts_what_a_part_cannot_use_last(store: Path) -> None:
 
     settings = rollout_settings_of(store)
     states = pde_states(RolloutWork(settings, 4).problems).take(np.zeros(3, int))
-    guide = Weighted({"broken": Broken()}, {"broken": 1.0}, settings.wing.domain)
+    guide = Composite({"broken": Part(Broken(), transform="siblings")}, settings.wing.domain)
     assert guide.score(states, states).argsort().tolist() == [0, 1, 2]
 
 
@@ -154,7 +155,7 @@ def test_a_missing_reward_model_is_named_before_anything_runs(store: Path) -> No
         ({"arms": {"prm": {"guide": "prm", "limits": {"nfes": 3}}}}, "expected kinds among"),
         ({"arms": {"prm": {"guide": "prm", "search": {"kind": "beem"}}}}, "Unknown search 'beem'"),
         ({"convention": "mse"}, "Unknown error convention 'mse'"),
-        ({"guides": {"both": {"kind": "weighted", "weights": {"prm": 0}}}}, "one above 0"),
+        ({"guides": {"both": {"kind": "composite", "parts": {"prm": {"weight": 0}}}}}, "above 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(store: Path, changes: dict, message: str) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from stepward.core.config import override
 from stepward.core.wing import find_wing
-from stepward.evaluate.arms import CompositeGuide
 from stepward.evaluate.search_trial import SearchTrial, judge_search, search_trial_inputs, search_trial_settings
+from stepward.rewards.guides import CompositeGuide
 from stepward.tune import make_plan, tune_settings, untrained
 from walk_artifacts import make_labels
 

@@ -12,6 +12,12 @@ __all__ = ["EVALUATION", "PRETRAINED"]
 
 PRM = {"kind": "saved", "folder": "artifacts/pde/train/prm"}
 
+
+def _weighted(**weights: float) -> dict[str, Any]:
+    """Guides standardised among siblings, so that weights mean what they say."""
+    return {"kind": "composite", "parts": {n: {"weight": w, "transform": "siblings"} for n, w in weights.items()}}
+
+
 GUIDES: dict[str, dict[str, Any]] = {
     "prm": {"kind": "trained", "artifact": "prm"},
     "critic": {"kind": "trained", "artifact": "critic"},
@@ -20,10 +26,10 @@ GUIDES: dict[str, dict[str, Any]] = {
     "near_deterministic": {"kind": "near_deterministic"},
     "random": {"kind": "random"},
     "oracle": {"kind": "oracle"},
-    "arm_prm": {"kind": "weighted", "weights": {"arm": 1.0, "prm": 1.0}},
-    "arm_half_prm": {"kind": "weighted", "weights": {"arm": 0.5, "prm": 1.0}},
-    "arm_prm_half": {"kind": "weighted", "weights": {"arm": 1.0, "prm": 0.5}},
-    "prm_ahead": {"kind": "ahead", "guide": "prm", "depth": 1, "discount": 0.9},
+    "arm_prm": _weighted(arm=1.0, prm=1.0),
+    "arm_half_prm": _weighted(arm=0.5, prm=1.0),
+    "arm_prm_half": _weighted(arm=1.0, prm=0.5),
+    "prm_ahead": {"kind": "lookahead", "guide": "prm", "depth": 1, "discount": 0.9, "reading": "sum"},
 }
 
 BEAM = {

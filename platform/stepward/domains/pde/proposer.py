@@ -7,11 +7,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from stepward.core.config import Config, one_of
-from stepward.core.interfaces import RewardModel
+from stepward.core.interfaces import RewardModel, rollout_policy
 from stepward.domains.pde.generators import (
     GENERATORS,
-    DeterministicGenerator,
-    Generator,
     MeanOfK,
     NearestToMean,
     Patchwork,
@@ -72,10 +70,7 @@ class SelectSettings(_Composing):
         reward: RewardModel = self.reward.build(domain)
         if not self.lookahead:
             return Select(generator, reward, domain, self.num_candidates)
-        if not isinstance(generator, Generator):
-            raise ValueError(f"lookahead: expected a generator over a surrogate, got {self.generator.kind!r}.")
-        policy = DeterministicGenerator(generator.surrogate)
-        ahead = Lookahead(reward, policy, domain, depth=self.lookahead, discount=self.discount)
+        ahead = Lookahead(reward, rollout_policy(generator), domain, depth=self.lookahead, discount=self.discount)
         margin = float("inf") if self.margin is None else self.margin
         return Select(generator, reward, domain, self.num_candidates, refined=ahead, margin=margin)
 

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from jaxtyping import Float, Int
 from scipy.special import expit
 
-from stepward.evaluate.arms import TrainedGuide
 from stepward.evaluate.rollouts.settings import RolloutSettings
+from stepward.rewards.guides import TrainedGuide
 
 NUM_BINS, NUM_RESAMPLES = 10, 2000
 Row = dict[str, Any]

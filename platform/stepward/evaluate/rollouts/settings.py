@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Union
+from typing import Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
 
@@ -12,49 +12,23 @@ from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.domains.pde.metrics import CONVENTIONS
-from stepward.evaluate.arms import EnsembleGuide, TrainedGuide
+from stepward.rewards.guides import (
+    UNSCORED,
+    CompositeGuide,
+    LookaheadGuide,
+    OracleGuide,
+    guide_kinds,
+    guide_of,
+    guide_type,
+)
 from stepward.search.registry import build_search
-
-NO_GUIDE = "none"
-
-
-class OracleGuide(Config):
-    """The truth itself as a reward: what a perfect choice among the candidates is worth. It is no method."""
-
-    kind: Literal["oracle"] = "oracle"
-
-
-class WeightedGuide(Config):
-    """Σ wᵢ zᵢ: scores of other guides, standardised among siblings so that weights mean what they say."""
-
-    kind: Literal["weighted"] = "weighted"
-    weights: dict[str, float] = Field(min_length=1, description="name of a guide -> weight >= 0; 0 is not evaluated")
-
-    @field_validator("weights")
-    @classmethod
-    def _some_weight(cls, weights: dict[str, float]) -> dict[str, float]:
-        if min(weights.values()) < 0 or not max(weights.values()) > 0:
-            raise ValueError(f"expected weights >= 0 and one above 0 at least, got {weights}")
-        return weights
-
-
-class AheadGuide(Config):
-    """Another guide, with what it says about the steps that the deterministic surrogate takes from a candidate."""
-
-    kind: Literal["ahead"] = "ahead"
-    guide: str = Field(description="name of the guide to look ahead with")
-    depth: int = Field(1, ge=0, description="steps h that every candidate is rolled forward; 0 is the guide itself")
-    discount: float = Field(1.0, gt=0, le=1, description="γ, weight of each further step")
-
-
-COMBINING = (TrainedGuide, EnsembleGuide, OracleGuide, WeightedGuide, AheadGuide)
 
 
 class Arm(Config):
     """One way to roll out: who proposes, who scores, and which search chooses."""
 
     proposer: Any = Field(None, description="settings of a proposer with its kind; none: that of the evaluation")
-    guide: str = Field(NO_GUIDE, description="name of the guide that scores; none: the first candidate is taken")
+    guide: str = Field(UNSCORED, description="name of the guide that scores; none: the first candidate is taken")
     search: dict[str, Any] = Field(
         {}, description="kind of the search and its settings; none: the best candidate of every step (argmax)"
     )
@@ -132,7 +106,7 @@ class RolloutSettings(StageSettings):
     def _names_known(self) -> RolloutSettings:
         lookup(CONVENTIONS, self.convention, kind="error convention")
         for name, arm in self.arms.items():
-            if arm.guide not in self.guides and arm.guide != NO_GUIDE:
+            if arm.guide not in self.guides and arm.guide != UNSCORED:
                 raise ValueError(f"arms.{name}.guide: expected a guide among {sorted(self.guides)}, got {arm.guide!r}")
         arms = [*self.references, *(n for n in (self.oracle, self.pictured) if n is not None)]
         guides = [*(self.ranked or ()), *([self.ranking_reference] if self.ranking_reference else [])]
@@ -146,20 +120,17 @@ class RolloutSettings(StageSettings):
         """Guides whose order of candidates is judged on held-out states."""
         if self.ranked is not None:
             return list(self.ranked)
-        skipped = (OracleGuide, WeightedGuide, AheadGuide)
-        return [name for name, guide in self.guides.items() if not isinstance(guide, skipped) and name != NO_GUIDE]
+        skipped = (OracleGuide, CompositeGuide, LookaheadGuide)
+        return [name for name, guide in self.guides.items() if not isinstance(guide, skipped) and name != UNSCORED]
 
 
 def rollout_settings(wing: Wing, base: type[RolloutSettings] = RolloutSettings) -> type[RolloutSettings]:
     """`base` with the proposers and guides of a domain as typed fields, and the domain's own ablation as default."""
-    classes: list[Any] = [*COMBINING, *wing.rewards.values()]
-    kinds: dict[str, Any] = {kind.model_fields["kind"].default: kind for kind in classes}
-    guide: Any = Annotated[Union[tuple(kinds.values())], Field(discriminator="kind")]  # noqa: UP007
+    guide: Any = guide_type(wing)
+    kinds = guide_kinds(wing)
     proposer: Any = one_of(wing.proposers)
     own = wing.defaults.evaluation
-    guides: dict[str, Any] = {
-        n: validate(lookup(kinds, v["kind"], kind="guide"), dict(v)) for n, v in own.get("guides", {}).items()
-    }
+    guides: dict[str, Any] = {name: guide_of(values, wing) for name, values in own.get("guides", {}).items()}
     guides = guides or {kind: settings() for kind, settings in wing.rewards.items()}
     arm = create_model(
         "Arm", __base__=Arm, __module__=__name__, proposer=(proposer | None, Arm.model_fields["proposer"])

@@ -21,7 +21,7 @@ from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.rollouts import Rollouts, read_rollouts, step_log
 from stepward.domains.pde.states import PDEStates
 from stepward.domains.pde.verifier import as_numpy
-from stepward.evaluate.rollouts.arms import build_arm_search, build_proposer, build_rollout_guide, guide_parts
+from stepward.evaluate.rollouts.arms import build_arm_search, build_proposer, rollout_guides
 from stepward.evaluate.rollouts.settings import RolloutSettings
 from stepward.search.loop import SearchResult
 
@@ -40,7 +40,7 @@ def roll_out(problems: pa.Table, arm: str, settings: RolloutSettings, wing: Wing
         states,
         domain=wing.domain,
         proposer=build_proposer(settings, plan),
-        reward=build_rollout_guide(plan.guide, settings, wing),
+        reward=rollout_guides(settings, wing)[plan.guide],
         budget=Cost.limit(**(plan.limits or {"expansions": 1e9})),
         rng=Rng.from_ids(settings.seed, problems["id"].to_pylist(), "search"),
         keep_tree=True,
@@ -106,7 +106,7 @@ def cut_where_blown_up(
 def step_table(problems: pa.Table, arm: str, settings: RolloutSettings, wing: Wing) -> pa.Table:
     """Every candidate that the guide of an arm scored, with its score by each part of that guide: see `step_log`."""
     _, result = roll_out(problems, arm, settings, wing)
-    log = step_log(result, guide_parts(settings.arms[arm].guide, settings, wing))
+    log = step_log(result, rollout_guides(settings, wing).parts(settings.arms[arm].guide))
     ids = problems["id"].take(log["problem"])
     return log.set_column(log.column_names.index("problem"), "problem_id", ids)
 

@@ -15,17 +15,19 @@ from pydantic import Field, create_model, model_validator
 from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, one_of
 from stepward.core.cost import Cost
-from stepward.core.interfaces import RewardModel
+from stepward.core.interfaces import RewardModel, rollout_policy
 from stepward.core.seeding import Rng
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
-from stepward.domains.pde.generators import DeterministicGenerator, WeightedMean
+from stepward.domains.pde.generators import WeightedMean
 from stepward.domains.pde.rollouts import read_rollouts
-from stepward.evaluate.arms import TrainedGuide
-from stepward.evaluate.rollouts.arms import Unscored, Weighted, arm_inputs, build_rollout_guide
-from stepward.evaluate.rollouts.settings import COMBINING, Arm, RolloutSettings, rollout_settings
+from stepward.evaluate.rollouts.arms import arm_inputs, rollout_guides
+from stepward.evaluate.rollouts.settings import Arm, RolloutSettings, rollout_settings
 from stepward.evaluate.rollouts.study import cut_where_blown_up, step_errors
-from stepward.rewards import Lookahead
+from stepward.rewards import Composite, Lookahead, Part
+from stepward.rewards.composite import SIBLINGS
+from stepward.rewards.factory import Unscored
+from stepward.rewards.guides import COMBINED, OracleGuide, guide_of
 from stepward.search.registry import build_search
 
 COSTS = ("nfe", "scored", "flops")
@@ -82,7 +84,7 @@ def rollout_trial_settings(wing: Wing) -> type[RolloutTrial]:
     """Settings of a trial for a domain: a weight for each of the guides that do not combine others."""
     single = [
         name for name, guide in wing.defaults.evaluation.get("guides", {}).items()
-        if guide["kind"] not in {kind.model_fields["kind"].default for kind in COMBINING if kind is not TrainedGuide}
+        if not isinstance(guide_of(guide, wing), (*COMBINED, OracleGuide))
     ]  # fmt: skip
     weights: dict[str, Any] = {
         name: (float, Field(float(name == single[0]), ge=0, description=f"weight of {name}; 0: not evaluated"))
@@ -145,10 +147,11 @@ def _parts(trial: RolloutTrial, wing: Wing) -> tuple[Any, RewardModel, dict[str,
     evaluation, used, k = trial.evaluation(), trial.used(), trial.num_candidates
     if not used:
         return generator, Unscored(), _beam(1, 1)
-    guides = {name: build_rollout_guide(name, evaluation, wing) for name in used}
-    reward: RewardModel = next(iter(guides.values())) if len(used) == 1 else Weighted(guides, used, wing.domain)
+    guides = rollout_guides(evaluation, wing)
+    parts = {name: Part(guides[name], weight, SIBLINGS) for name, weight in used.items()}
+    reward: RewardModel = guides[next(iter(used))] if len(used) == 1 else Composite(parts, wing.domain)
     if trial.lookahead:
-        policy = DeterministicGenerator(generator.surrogate)
+        policy = rollout_policy(generator)
         reward = Lookahead(reward, policy, wing.domain, depth=trial.lookahead, discount=trial.discount)
     if trial.rule == "mean":
         return WeightedMean(generator, reward, wing.domain, k, temperature=trial.temperature), Unscored(), _beam(1, 1)

@@ -20,10 +20,11 @@ from stepward.core.config import validate
 from stepward.core.interfaces import Proposer
 from stepward.core.registry import lookup
 from stepward.core.wing import Wing
-from stepward.evaluate.rollouts.arms import arm_inputs, build_rollout_guide
+from stepward.evaluate.rollouts.arms import arm_inputs, rollout_guides
 from stepward.evaluate.rollouts.ranking import held_out_rankings, ranking_table
-from stepward.evaluate.rollouts.settings import NO_GUIDE, RolloutSettings
+from stepward.evaluate.rollouts.settings import RolloutSettings
 from stepward.evaluate.rollouts.study import picture_table, rollout_table, step_table
+from stepward.rewards.guides import UNSCORED
 
 MAX_ROWS = 16  # rollouts that advance together: their trees hold every candidate
 
@@ -65,7 +66,7 @@ class RolloutWork:
         rollouts = [f"rollout/{arm}/{piece}" for arm in reversed(self.settings.arms) for piece in rows]
         pictured = self.settings.pictured if self.settings.num_pictures else None
         pictures = [f"pictures/{pictured}"] if pictured else []
-        logs = [f"steps/{arm}" for arm, plan in self.settings.arms.items() if plan.guide != NO_GUIDE]
+        logs = [f"steps/{arm}" for arm, plan in self.settings.arms.items() if plan.guide != UNSCORED]
         rankings = [f"ranking/{guide}" for guide in self.settings.ranking_guides()]
         return pictures + rollouts + rankings + (logs if self.settings.num_logged else [])
 
@@ -90,7 +91,7 @@ class RolloutWork:
             problems = self.problems.slice(0, self.settings.num_logged).combine_chunks()
             table = step_table(problems, name, self.settings, self.wing)
         else:
-            guide = build_rollout_guide(name, self.settings, self.wing)
+            guide = rollout_guides(self.settings, self.wing)[name]
             made = self.labels.manifest()
             table = ranking_table(self._rankings, guide, proposer=self._labelling_proposer, seed=made.seed)
         self.folder.write_table(f"shards/{item}.parquet", table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from pydantic import Field
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain
 from stepward.core.seeding import mix_keys
+from stepward.core.wing import Scale
 from stepward.domains.math.states import MathStates, prefix_keys
 
 __all__ = ["LengthReward", "LikelihoodReward", "RandomReward"]
@@ -43,6 +44,7 @@ class LikelihoodReward(Config):
     """
 
     kind: Literal["likelihood"] = "likelihood"
+    SCALE: ClassVar[Scale] = "log_probability"
     of: Literal["step", "path"] = Field("path", description="log p of the last line, or of the whole solution so far")
     per_token: bool = Field(False, description="divide by the number of tokens, so that long texts do not lose")
 

@@ -1,10 +1,15 @@
 """Candidate generators: proposers over a surrogate, and those that make one child of many candidates."""
 
 from stepward.core.config import Config
-from stepward.domains.pde.generators.base import Generator, GeneratorSettings, SampledGenerator, candidate_streams
+from stepward.domains.pde.generators.base import (
+    DeterministicGenerator,
+    Generator,
+    GeneratorSettings,
+    SampledGenerator,
+    candidate_streams,
+)
 from stepward.domains.pde.generators.composing import MeanOfK, NearestToMean, Patchwork, Select, WeightedMean
 from stepward.domains.pde.generators.direct import (
-    DeterministicGenerator,
     DeterministicSettings,
     NoiseGenerator,
     NoiseSettings,

@@ -77,6 +77,10 @@ class Generator(ABC):
             given = [as_given(t, states.fields) for t in (candidates.flatten(0, 1), beside)]
         return advance(repeat(states, k), given[0], given[1], self.tags(streams, k))
 
+    def rollout_policy(self) -> DeterministicGenerator:
+        """The surrogate without chance: how a lookahead goes on."""
+        return DeterministicGenerator(self.surrogate)
+
     @abstractmethod
     def candidates(
         self,
@@ -115,6 +119,23 @@ class Generator(ABC):
     def charged_tokens(self, children: PDEStates) -> Float[np.ndarray, " n"]:
         """Effective positions of one forward pass; see `flops.py`."""
         return self._positions.rows(children.fields)
+
+
+class DeterministicGenerator(Generator):
+    """The base of every comparison."""
+
+    def candidates(
+        self,
+        fields: Float[Tensor, "n c h w"],
+        plain: Float[Tensor, "n c h w"],
+        steps: np.ndarray,
+        noise: RowNoise,
+        k: int,
+    ) -> Float[Tensor, "m c h w"]:
+        return plain.repeat_interleave(k, dim=0)
+
+    def tags(self, streams: object, k: int) -> np.ndarray:
+        return np.zeros(len(streams), np.uint64)  # type: ignore[arg-type]
 
 
 class SampledGenerator(Generator):

@@ -14,9 +14,8 @@ from jaxtyping import Bool, Float
 
 from stepward.core.batch import repeat
 from stepward.core.cost import Combinator, metered_proposer, metered_reward
-from stepward.core.interfaces import Domain, Proposer, RewardModel
+from stepward.core.interfaces import WORST, Domain, Proposer, RewardModel
 from stepward.core.seeding import Rng
-from stepward.domains.pde.rewards.common import WORST
 from stepward.domains.pde.states import PDEStates, advance, is_finite
 from stepward.domains.pde.surrogates import as_given
 from stepward.domains.pde.verifier import as_numpy

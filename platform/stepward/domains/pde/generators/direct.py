@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from stepward.domains.pde.generators.base import Generator, GeneratorSettings
+from stepward.domains.pde.generators.base import DeterministicGenerator, Generator, GeneratorSettings
 from stepward.domains.pde.surrogates import RowNoise, Surrogate
 
 
@@ -22,23 +22,6 @@ class DeterministicSettings(GeneratorSettings):
 
     def build(self) -> DeterministicGenerator:
         return DeterministicGenerator(self.load())
-
-
-class DeterministicGenerator(Generator):
-    """The base of every comparison."""
-
-    def candidates(
-        self,
-        fields: Float[Tensor, "n c h w"],
-        plain: Float[Tensor, "n c h w"],
-        steps: np.ndarray,
-        noise: RowNoise,
-        k: int,
-    ) -> Float[Tensor, "m c h w"]:
-        return plain.repeat_interleave(k, dim=0)
-
-    def tags(self, streams: object, k: int) -> np.ndarray:
-        return np.zeros(len(streams), np.uint64)  # type: ignore[arg-type]
 
 
 class NoiseSettings(GeneratorSettings):

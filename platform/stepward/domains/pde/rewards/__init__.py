@@ -1,9 +1,9 @@
 """Reward models of surrogate rollouts: learned, analytical, and the simple ones they have to beat."""
 
 from stepward.core.config import Config
+from stepward.core.interfaces import WORST
 from stepward.domains.pde.rewards.arm import ARM, ARMSettings
 from stepward.domains.pde.rewards.cnn import CNNReward, CNNSettings
-from stepward.domains.pde.rewards.common import WORST
 from stepward.domains.pde.rewards.feature_critic import FeatureCriticReward, FeatureCriticSettings
 from stepward.domains.pde.rewards.fitting import RankedCandidates, RewardFit, evaluate, fit_reward, score_candidates
 from stepward.domains.pde.rewards.physics import PhysicsReward, PhysicsSettings

@@ -9,17 +9,15 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from stepward.core.interfaces import WORST
 from stepward.domains.pde.states import PDEStates
 from stepward.domains.pde.surrogates.storage import fill
 
-WORST = (
-    -1e6
-)  # score of a candidate that is not finite or has no flux: finite, so that z-scores exist, and below all others
 ROWS = 256
 
 
 def finite_scores(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Scores as float64, `WORST` where they are not finite."""
+    """Scores as float64, `WORST` where they are not finite (or, of some rewards, where a candidate has no flux)."""
     scores = np.asarray(scores, np.float64)
     return np.where(np.isfinite(scores), np.maximum(scores, WORST), WORST)
 

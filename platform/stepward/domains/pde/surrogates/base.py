@@ -16,7 +16,7 @@ TINY = 1e-6
 
 
 class Surrogate(nn.Module, ABC):
-    """Fields now -> fields one step later. Its three scales are buffers, set by `fit_scales` and stored with the weights.
+    """Fields now -> fields one step later. Its three scales are buffers, set by `fit_scales`, stored with the weights.
 
     Args:
         num_channels: C.

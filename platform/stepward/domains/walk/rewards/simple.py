@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from pydantic import Field
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain
 from stepward.core.seeding import mix_keys
+from stepward.core.wing import Scale
 from stepward.domains.walk.exact import ExactValues
 from stepward.domains.walk.states import WalkStates
 
@@ -20,6 +21,7 @@ class ExactReward(Config):
     """V* of the child under the softmax walker: the upper bound for any reward model trained on its continuations."""
 
     kind: Literal["exact"] = "exact"
+    SCALE: ClassVar[Scale] = "probability"
     temperature: float = Field(1.0, gt=0, description="temperature of the softmax walker whose values these are")
 
     def build(self, domain: Domain) -> _Exact:

@@ -36,7 +36,7 @@ ARMS = {
     "prm": {"guide": "prm"},
     "both": {"guide": "both"},
     "ahead": {"guide": "ahead"},
-    "mean": {"proposer": {"kind": "weighted_mean", "num_candidates": 4, "reward": {"kind": "saved"}}},
+    "mean": {"guide": "prm", "search": {"kind": "weighted_mean", "num_candidates": 4}},
     "oracle": {"guide": "oracle"},
 }
 

@@ -39,17 +39,13 @@ from pde_parts import (
 
 from stepward.domains.pde.generators import (
     DeterministicGenerator,
-    MeanOfK,
-    NearestToMean,
-    Patchwork,
-    Select,
     SolverProposer,
     SolverSettings,
-    WeightedMean,
 )
 from stepward.domains.pde.rewards import (
     ARMSettings,
     NearDeterministicSettings,
+    NearMeanSettings,
     PhysicsSettings,
     RandomSettings,
     score_candidates,
@@ -58,6 +54,8 @@ from stepward.domains.pde.rewards.objectives import ranking_metrics
 from stepward.evaluate.statistics.bootstrap import bootstrap_mean
 from stepward.rewards import Composite, Lookahead, Part
 from stepward.search import Beam, Particles
+from stepward.search.composing import MeanOfK, Patchwork, WeightedMean
+from stepward.search.greedy import Greedy
 from stepward.search.scoring import Scoring
 
 TEMPERATURES, PATCHES, ARM_WEIGHTS = (0.25, 0.5), (4, 8), (0.5, 1.0, 2.0)
@@ -68,22 +66,22 @@ def rules() -> dict[str, Rule]:
     """Name -> parts of a search (proposer, and where it has one search and reward), without anything to be chosen."""
 
     def select(name: str) -> Rule:
-        return lambda m: {"proposer": Select(m.generator, _reward(m, name), DOMAIN, K)}
+        return lambda m: {"proposer": Greedy(m.generator, _reward(m, name), DOMAIN, K)}
 
     scored = Scoring(aggregation="sum", normalise_siblings=True)
     found: dict[str, Rule] = {
         "deterministic": lambda m: {"proposer": DeterministicGenerator(m.surrogate)},
-        "mean of K": lambda m: {"proposer": MeanOfK(m.generator, DOMAIN, K)},
-        "nearest to the mean": lambda m: {"proposer": NearestToMean(m.generator, DOMAIN, K)},
+        "mean of K": lambda m: {"proposer": m.generator, "search": MeanOfK(num_candidates=K)},
+        "nearest to the mean": lambda m: {"proposer": Greedy(m.generator, NearMeanSettings().build(DOMAIN), DOMAIN, K)},
         "corrector of the PRM's size": lambda m: {"proposer": DeterministicGenerator(m.corrected)},
         WIDE: lambda m: {"proposer": DeterministicGenerator(m.wide)},
         "solver alone": lambda m: {"proposer": SolverProposer(SolverSettings())},
         "solver alone, 16 x 16": lambda m: {"proposer": SolverProposer(SolverSettings(coarsen_by=2))},
-        "oracle": lambda m: {"proposer": Select(m.generator, Oracle(), DOMAIN, K)},
-        "oracle, patches of 8": lambda m: {"proposer": Patchwork(m.generator, Oracle(8), DOMAIN, K, patch=8)},
-        "oracle, patches of 4": lambda m: {"proposer": Patchwork(m.generator, Oracle(4), DOMAIN, K, patch=4)},
-        "PRM argmax, K = 4": lambda m: {"proposer": Select(m.generator, m.prm, DOMAIN, 4)},
-        "PRM lookahead 1": lambda m: {"proposer": Select(m.generator, m.prm, DOMAIN, K, refined=_lookahead(m))},
+        "oracle": lambda m: {"proposer": Greedy(m.generator, Oracle(), DOMAIN, K)},
+        "oracle, patches of 8": lambda m: _patches(m, Oracle(8), patch=8),
+        "oracle, patches of 4": lambda m: _patches(m, Oracle(4), patch=4),
+        "PRM argmax, K = 4": lambda m: {"proposer": Greedy(m.generator, m.prm, DOMAIN, 4)},
+        "PRM lookahead 1": lambda m: {"proposer": Greedy(m.generator, _lookahead(m), DOMAIN, K)},
         "PRM beam 4": lambda m: {
             "proposer": m.generator,
             "reward": m.prm,
@@ -112,11 +110,16 @@ def choices() -> dict[str, dict[str, Rule]]:
 
 
 def _mean(reward: str, temperature: float) -> Rule:
-    return lambda m: {"proposer": WeightedMean(m.generator, _reward(m, reward), DOMAIN, K, temperature=temperature)}
+    search = WeightedMean(num_candidates=K, temperature=temperature)
+    return lambda m: {"proposer": m.generator, "reward": _reward(m, reward), "search": search}
 
 
 def _patchwork(patch: int, temperature: float) -> Rule:
-    return lambda m: {"proposer": Patchwork(m.generator, m.prm, DOMAIN, K, patch=patch, temperature=temperature)}
+    return lambda m: _patches(m, m.prm, patch=patch, temperature=temperature)
+
+
+def _patches(models: Models, reward: Any, **settings: Any) -> dict[str, Any]:
+    return {"proposer": models.generator, "reward": reward, "search": Patchwork(num_candidates=K, **settings)}
 
 
 def _reward(models: Models, name: str) -> Any:

@@ -28,7 +28,6 @@ from stepward.domains.pde.generators import (
     DeterministicGenerator,
     DropoutSettings,
     NoiseSettings,
-    Select,
     StructuredSettings,
     TauSettings,
 )
@@ -36,6 +35,7 @@ from stepward.domains.pde.generators import LatentSettings as LatentNoise
 from stepward.domains.pde.generators.headroom import Headroom, NoHeadroomError, measure_headroom
 from stepward.domains.pde.surrogates import LatentSettings, UNetSettings, ViTSettings
 from stepward.evaluate.statistics.bootstrap import bootstrap_mean
+from stepward.search.greedy import Greedy
 
 # folder -> settings of a surrogate; "surrogate" is that of pde_ablation.py
 SURROGATES: dict[str, Any] = {
@@ -85,7 +85,7 @@ def study(folder: Path, regime: Regime, seed: int) -> None:
         best, base = (
             rollout(folder, regime, seed, "validation", title, lambda made: {"proposer": made}, proposer)["errors"]
             for title, proposer in (
-                (f"oracle among {name}", Select(generator, Oracle(), DOMAIN, K)),
+                (f"oracle among {name}", Greedy(generator, Oracle(), DOMAIN, K)),
                 (f"deterministic of {kind}", DeterministicGenerator(generator.surrogate)),
             )
         )

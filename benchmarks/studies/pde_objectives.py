@@ -27,7 +27,7 @@ from pde_parts import DOMAIN, REGIMES, SPREAD, TRUTH, K, Regime, problems, rollo
 
 from stepward.core.storage import Folder
 from stepward.domains.pde.data import PDEMining, fields_of
-from stepward.domains.pde.generators import DeterministicGenerator, Select, StructuredGenerator
+from stepward.domains.pde.generators import DeterministicGenerator, StructuredGenerator
 from stepward.domains.pde.rewards import (
     CNNSettings,
     RankedCandidates,
@@ -40,6 +40,7 @@ from stepward.domains.pde.rewards.fitting import BradleyTerry, Listwise, Regress
 from stepward.domains.pde.rewards.objectives import ranking_metrics
 from stepward.evaluate.statistics.bootstrap import bootstrap_mean
 from stepward.label.rankings import Ranker, RankingLabels, ranked_candidates
+from stepward.search.greedy import Greedy
 
 HORIZONS = (1, 2, 4, 8)
 FIT = RewardFit(epochs=5, batch_size=16, learning_rate=1e-3)
@@ -101,7 +102,7 @@ class Study:
             found = dict(kept)
         found["rollout"] = self._rolled_out(
             f"chosen by {_slug(name)}",
-            lambda reward: Select(StructuredGenerator(self.surrogate, SPREAD), reward, DOMAIN, K),
+            lambda reward: Greedy(StructuredGenerator(self.surrogate, SPREAD), reward, DOMAIN, K),
             self._trained(name),
         )
         found["plain"] = self._rolled_out("deterministic", lambda _: DeterministicGenerator(self.surrogate), None)

@@ -21,9 +21,10 @@ import torch
 from pde_parts import DOMAIN, FIT, REGIMES, SPREAD, K, Regime, rankings, rollout, train_surrogate
 
 from stepward.core.storage import Folder
-from stepward.domains.pde.generators import DeterministicGenerator, Select, StructuredGenerator
+from stepward.domains.pde.generators import DeterministicGenerator, StructuredGenerator
 from stepward.domains.pde.rewards import CNNSettings, RankedCandidates, fit_reward, load_reward, save_reward
 from stepward.evaluate.statistics.bootstrap import bootstrap_mean
+from stepward.search.greedy import Greedy
 
 # variant -> kinds of states it learns from
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -48,7 +49,7 @@ def main() -> None:
         generator = StructuredGenerator(surrogate, SPREAD)
         rewards = {name: trained(options.folder, regime, seed, kinds) for name, kinds in VARIANTS.items()}
         proposers: dict[str, Any] = {"deterministic": DeterministicGenerator(surrogate)}
-        proposers |= {name: Select(generator, reward, DOMAIN, K) for name, reward in rewards.items()}
+        proposers |= {name: Greedy(generator, reward, DOMAIN, K) for name, reward in rewards.items()}
         for name, proposer in proposers.items():
             title = name if name == "deterministic" else f"chosen by {'-'.join(VARIANTS[name])}"
             rule: Any = lambda made: {"proposer": made}  # noqa: E731

@@ -56,7 +56,7 @@ def test_untrained_rewards(walk, kind):
     check_reward(wing.rewards[kind]().build(wing.domain), wing.domain, parents, children)
 
 
-@pytest.mark.parametrize("kind", sorted(SEARCHES))
+@pytest.mark.parametrize("kind", sorted(SEARCH_SETTINGS))
 def test_searches(walk, kind):
     wing, _, open_states = walk
     search = validate(SEARCHES[kind], SEARCH_SETTINGS[kind])

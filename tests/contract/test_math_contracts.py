@@ -57,6 +57,6 @@ def test_reward(proposer, questions):
     check_reward(Brevity(), DOMAIN, parents, children)
 
 
-@pytest.mark.parametrize("kind", sorted(SEARCHES))
+@pytest.mark.parametrize("kind", sorted(SEARCH_SETTINGS))
 def test_searches(proposer, questions, kind):
     check_search(validate(SEARCHES[kind], SEARCH_SETTINGS[kind]), DOMAIN, proposer, Brevity(), questions)

@@ -39,7 +39,7 @@ TINY = {
             "deterministic": {"proposer": {"kind": "deterministic"}},
             "corrected": {"proposer": {"kind": "deterministic", "surrogate": "artifacts/pde/pretrain/corrected"}},
             "prm": {"guide": "prm"},
-            "prm_mean": {"proposer": {"kind": "weighted_mean", "num_candidates": 3, "reward": {"kind": "saved"}}},
+            "prm_mean": {"guide": "prm", "search": {"kind": "weighted_mean", "num_candidates": 3}},
             "critic": {"guide": "critic"},
             "oracle": {"guide": "oracle"},
         },

@@ -95,6 +95,24 @@ class Verifier(Protocol[S_contra]):
         ...
 
 
+@runtime_checkable
+class Combines(Protocol[S]):
+    """A domain whose states can be mixed, as fields can: what composing searches ask for."""
+
+    def extent(self, states: S) -> tuple[int, ...]:
+        """Cells of the grid along its axes, for weights that differ from patch to patch."""
+        ...
+
+    def combine(self, parents: S, candidates: S, weights: Float[np.ndarray, "n k ..."], *, smooth: bool) -> S:
+        """One child of each parent: the sum of its k candidates (n * k rows) with these weights.
+
+        Args:
+            weights: [n, k], or [n, k, r, s] a patch of the grid; they sum to 1 over k.
+            smooth: interpolate weights between the centres of patches.
+        """
+        ...
+
+
 def rollout_policy(proposer: Any) -> Any:
     """The policy a lookahead rolls states forward by: what the proposer offers for that, or the proposer itself."""
     return proposer.rollout_policy() if hasattr(proposer, "rollout_policy") else proposer

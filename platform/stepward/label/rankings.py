@@ -20,11 +20,12 @@ from pydantic import Field
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain, Proposer, Status
 from stepward.core.seeding import Rng
+from stepward.domains.pde.combine import weighted_mean
 from stepward.domains.pde.data import fields_of, pde_states, tensor_column
-from stepward.domains.pde.generators.composing import uniform_weights, weighted_mean
 from stepward.domains.pde.rewards import RankedCandidates
-from stepward.domains.pde.states import PDEStates, is_finite
-from stepward.domains.pde.verifier import ReferenceVerifier, as_numpy
+from stepward.domains.pde.states import PDEStates, as_numpy, is_finite
+from stepward.domains.pde.verifier import ReferenceVerifier
+from stepward.search.composing import uniform_weights
 
 IN_FLIGHT = 2048
 

@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
+from stepward.core.interfaces import Domain
 from stepward.core.registry import lookup
 
 
@@ -116,6 +118,14 @@ def aggregate(
     return aggregation.value(state)
 
 
+def sibling_sets(parents: Any, domain: Domain) -> Int[np.ndarray, " n"]:
+    """A number for each row's parent, equal for children of one parent; they must all be among the rows."""
+    if not len(parents):
+        return np.zeros(0, np.int64)
+    keys = np.stack([parents.problem.astype(np.uint64), domain.keys(parents)], axis=1)
+    return np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+
+
 def sibling_z_score(scores: Real[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """(score - mean) / standard deviation within each sibling set: "how much better than its alternatives".
 
@@ -140,6 +150,22 @@ def sibling_z_score(scores: Real[np.ndarray, " n"], groups: Int[np.ndarray, " n"
     centred = scores - (np.bincount(codes, scores) / counts)[codes]
     deviation = np.where(constant, np.inf, np.sqrt(np.bincount(codes, centred**2) / counts))
     return centred / deviation[codes]
+
+
+def sibling_leads(scores: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Of every row's sibling set: best minus second best, in standard deviations of the set; 0 where all are equal.
+
+    A set of one has no second: its lead is infinite.
+    """
+    codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    order = np.lexsort((-scores, codes))
+    starts = np.flatnonzero(np.r_[True, np.diff(codes[order]) > 0])
+    counts, top = np.bincount(codes), scores[order]
+    second = top[np.minimum(starts + 1, len(scores) - 1)]
+    mean = np.bincount(codes, scores) / counts
+    deviation = np.sqrt(np.bincount(codes, (scores - mean[codes]) ** 2) / counts)
+    leads = (top[starts] - second) / np.where(deviation > 0, deviation, 1.0)
+    return np.where(counts > 1, leads, np.inf)[codes]
 
 
 def gate_threshold(scores: Real[np.ndarray, " n"], tau_min: float | int) -> Bool[np.ndarray, " n"]:

@@ -13,7 +13,7 @@ from scipy.special import logit
 from stepward.core.cost import Combinator, metered_reward
 from stepward.core.interfaces import WORST, Domain, RewardModel
 from stepward.core.registry import lookup
-from stepward.rewards.aggregation import sibling_z_score
+from stepward.rewards.aggregation import sibling_sets, sibling_z_score
 
 EDGE = 1e-6  # probabilities are kept this far from 0 (and from 1) before their logarithm or logit is taken
 
@@ -81,9 +81,8 @@ class Composite(Combinator):
     def components(self, parents: Any, children: Any) -> dict[str, Float[np.ndarray, " n"]]:
         """Part -> its transformed scores, before the weights; parts of weight 0 are absent."""
         siblings = np.zeros(len(children), np.int64)
-        if self._needs_siblings and len(children):
-            keys = np.stack([parents.problem.astype(np.uint64), self._domain.keys(parents)], axis=1)
-            siblings = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+        if self._needs_siblings:
+            siblings = sibling_sets(parents, self._domain)
         return {
             n: self._transforms[n](reward.score(parents, children), siblings) for n, reward in self._rewards.items()
         }

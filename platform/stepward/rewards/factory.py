@@ -101,7 +101,7 @@ class Guides:
         parts = {name: self._guide(name, within) for name in parts_of(guide)}
         if isinstance(guide, LookaheadGuide):
             policy = rollout_policy(self._proposers(guide.proposer))
-            options = guide.model_dump(include={"depth", "discount", "num_rollouts", "reading"})
+            options = guide.model_dump(include={"depth", "discount", "num_rollouts", "reading", "margin"})
             return Lookahead(parts[guide.guide], policy, domain, **options)
         if isinstance(guide, CompositeGuide):
             how = guide.parts

@@ -47,6 +47,12 @@ class LookaheadGuide(Config):
     num_rollouts: int = Field(1, ge=1, description="rollouts a child")
     reading: Literal["sum", "last"] = Field("last", description="sum for rewards that add up, last for probabilities")
     proposer: str | None = Field(None, description="kind of proposer that rolls forward; none: the domain's policy")
+    margin: float | None = Field(
+        None,
+        gt=0,
+        description="lead of the best child over its siblings, in standard deviations of their scores, that needs no "
+        "lookahead; none: always look",
+    )
 
     def parts_named(self) -> list[str]:
         """The guide that it looks ahead with."""

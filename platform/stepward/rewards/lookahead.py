@@ -14,6 +14,7 @@ from stepward.core.batch import repeat
 from stepward.core.cost import Combinator, metered_proposer, metered_reward
 from stepward.core.interfaces import Domain, Proposer, RewardModel, Status
 from stepward.core.seeding import Rng, mix_keys
+from stepward.rewards.aggregation import sibling_leads, sibling_sets
 
 READINGS = ("sum", "last")
 
@@ -46,6 +47,8 @@ class Lookahead(Combinator):
         num_rollouts: rollouts a child, >= 1.
         reading: "sum" or "last".
         seed: of the rollouts.
+        margin: children of a parent whose best leads the second by so many standard deviations of their scores are not
+            rolled forward, none of them; siblings must be scored in one call then. None: all are rolled forward.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Lookahead(Combinator):
         num_rollouts: int = 1,
         reading: str = "sum",
         seed: int = 0,
+        margin: float | None = None,
     ) -> None:
         if depth < 0 or num_rollouts < 1 or not 0 < discount <= 1:
             raise ValueError(
@@ -69,16 +73,21 @@ class Lookahead(Combinator):
             raise ValueError(f"Lookahead: expected reading among {list(READINGS)}, got {reading!r}.")
         self._inner, self._proposer = metered_reward(inner, domain), metered_proposer(proposer, domain)
         self._domain, self.depth, self.discount = domain, depth, discount
-        self.num_rollouts, self.reading, self.seed = num_rollouts, reading, seed
+        self.num_rollouts, self.reading, self.seed, self.margin = num_rollouts, reading, seed, margin
 
     def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
         """Rewards of the steps from `parents` to `children`, and of the rollouts from there."""
         own = self._inner.score(parents, children)
         if self.depth == 0 or not len(children):
             return own
+        unsure = np.arange(len(children))
+        if self.margin is not None:
+            unsure = np.flatnonzero(sibling_leads(own, sibling_sets(parents, self._domain)) < self.margin)
+        found, children = own.copy(), children.take(unsure)
         streams = Rng(mix_keys(self._domain.keys(children), self.seed)).repeat(self.num_rollouts)
-        returns = self._roll(repeat(children, self.num_rollouts), np.repeat(own, self.num_rollouts), streams)
-        return returns.reshape(len(own), self.num_rollouts).mean(axis=1)
+        returns = self._roll(repeat(children, self.num_rollouts), np.repeat(own[unsure], self.num_rollouts), streams)
+        found[unsure] = returns.reshape(len(unsure), self.num_rollouts).mean(axis=1)
+        return found
 
     def _roll(self, states: Any, own: Float[np.ndarray, " m"], streams: Rng) -> Float[np.ndarray, " m"]:
         """Return of one rollout from each state; only rows that are still under way take part in a step."""

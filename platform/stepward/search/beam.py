@@ -31,7 +31,7 @@ class Beam(Config):
     def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
         return run_search(
             problems,
-            rule=lambda tree, rng: _BeamRule(tree, self.width, self.num_candidates),
+            rule=lambda tree, rng: BeamRule(tree, self.width, self.num_candidates),
             scoring=self.scoring,
             num_solutions=self.num_solutions,
             deduplicate=self.deduplicate,
@@ -39,7 +39,9 @@ class Beam(Config):
         )
 
 
-class _BeamRule:
+class BeamRule:
+    """Selects the beam: the `width` open children of highest value of each problem's last expansion."""
+
     def __init__(self, tree: Tree, width: int, num_candidates: int) -> None:
         self._width, self._k = width, num_candidates
         self._beam = tree.open(np.arange(tree.num_problems))

@@ -16,12 +16,13 @@ from jaxtyping import Bool, Float, Int
 
 from stepward.core.batch import Batch
 from stepward.core.cost import Cost, Ledger, metered_proposer, metered_reward
-from stepward.core.interfaces import Domain, Proposer, RewardModel, Status
+from stepward.core.interfaces import WORST, Domain, Proposer, RewardModel, Status
 from stepward.core.seeding import Rng
 from stepward.search.scoring import Scoring, initial_path_state, passes_gates, path_values
 from stepward.search.seen import SeenStates
 from stepward.search.tree import Tree
 
+Compose = Callable[[Any, Any, Float[np.ndarray, " m"]], tuple[Any, Float[np.ndarray, " n"]]]
 SELECTION_STREAM = -1  # tag of the streams a selection rule draws from; expansions are tagged 0, 1, 2, …
 
 
@@ -86,6 +87,7 @@ def run_search(
     scoring: Scoring,
     num_solutions: int = 1,
     deduplicate: bool = False,
+    compose: Compose | None = None,
     keep_tree: bool = False,
     on_round: Callable[[Ledger], None] | None = None,
 ) -> SearchResult:
@@ -101,6 +103,8 @@ def run_search(
         scoring: aggregation, normalisation and gates.
         num_solutions: a problem is finished when so many complete states were found.
         deduplicate: drop children whose state (domain key) was already reached in the same problem.
+        compose: (parents [n], their scored children [n * k], scores) -> one child of each parent made of them, and its
+            score; it takes the place of the k.
         keep_tree: hand back the tree, for pictures and tests.
         on_round: called after every round, for progress displays.
 
@@ -131,7 +135,9 @@ def run_search(
             if seen is not None:
                 fresh = seen.admit(children.problem, domain.keys(children))
                 children, source = children.take(fresh), source[fresh]
-            scores = reward.score(expanded.take(source), children) if len(source) else np.zeros(0)
+            scores = _finite(reward.score(expanded.take(source), children)) if len(source) else np.zeros(0)
+            if compose is not None:
+                (children, scores), source = compose(expanded, children, scores), np.arange(len(chosen))
             new, kept = _grow(tree, nodes[chosen][source], source, children, scores, domain, scoring)
             accepted = policy.update(tree, new, chosen[source[kept]])
             solutions.add(accepted[tree.status[accepted] == Status.COMPLETE], ledger)
@@ -164,6 +170,17 @@ def _within_budget(
 def _propose(states: Any, serial: np.ndarray, k: int, proposer: Proposer, rng: Rng, ledger: Ledger) -> Any:
     ledger.charge(states.problem, expansions=1.0)
     return proposer.propose(states, num_candidates=k, rng=rng.take(states.problem).fork(serial))
+
+
+def _finite(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Scores that every rule can compare; −∞ would close a node in one search and be a low value in another."""
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise ValueError(
+            f"Expected finite scores, got {scores[bad[0]]:g} for {len(bad)} of {len(scores)} children. A step that "
+            f"must not be taken scores {WORST:g} (core.interfaces.WORST) or falls below a gate (scoring.min_score)."
+        )
+    return scores
 
 
 def _grow(

@@ -8,6 +8,7 @@ from stepward.core.config import Config, validate
 from stepward.core.registry import lookup, plugins
 from stepward.search.beam import Beam
 from stepward.search.best_first import BestFirst
+from stepward.search.composing import MeanOfK, Patchwork, WeightedMean
 from stepward.search.dvts import DVTS, BestOfN
 from stepward.search.particles import Particles
 
@@ -17,6 +18,9 @@ SEARCHES: dict[str, type[Config]] = {
     "best_of_n": BestOfN,
     "dvts": DVTS,
     "particles": Particles,
+    "mean_of_k": MeanOfK,
+    "weighted_mean": WeightedMean,
+    "patchwork": Patchwork,
 }
 
 

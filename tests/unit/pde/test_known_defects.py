@@ -11,7 +11,7 @@ import torch
 from pde_world import PROBLEMS, roots, surrogate
 from stepward.core.cost import Cost
 from stepward.core.seeding import Rng
-from stepward.domains.pde.generators import DropoutGenerator, Select, StructuredGenerator, StructuredSettings
+from stepward.domains.pde.generators import DropoutGenerator, StructuredGenerator, StructuredSettings
 from stepward.domains.pde.rewards import (
     ARMSettings,
     CNNSettings,
@@ -22,6 +22,7 @@ from stepward.domains.pde.rewards import (
 from stepward.domains.pde.states import PDE
 from stepward.rewards import Lookahead
 from stepward.search import Beam
+from stepward.search.greedy import Greedy
 
 
 def steps(k):
@@ -60,7 +61,7 @@ def test_a_budget_of_proposals_is_never_exceeded_by_one():
 def test_lookahead_inside_a_proposer_is_charged_and_bounded_too():
     policy = DropoutGenerator(surrogate())
     ahead = Lookahead(NearDeterministicSettings().build(PDE()), policy, PDE(), depth=1)
-    choice = Select(DropoutGenerator(surrogate()), NoRewardSettings().build(PDE()), PDE(), 3, refined=ahead)
+    choice = Greedy(DropoutGenerator(surrogate()), ahead, PDE(), 3)
     parts = {"proposer": choice, "reward": NoRewardSettings().build(PDE()), "domain": PDE()}
     found = Beam(width=1, num_candidates=1)(roots(), budget=Cost.limit(nfe=5), rng=Rng.from_seed(0, 4, "x"), **parts)
     assert found.cost["nfe"] == pytest.approx(
@@ -113,7 +114,7 @@ def test_no_number_is_fetched_candidate_by_candidate(monkeypatch):
         item = torch.Tensor.item
         with monkeypatch.context() as patch:
             patch.setattr(torch.Tensor, "item", lambda self, calls=calls, item=item: calls.append(1) or item(self))
-            choice = Select(DropoutGenerator(surrogate()), cnn(), PDE(), k)
+            choice = Greedy(DropoutGenerator(surrogate()), cnn(), PDE(), k)
             choice.propose(roots(), num_candidates=1, rng=Rng.from_seed(0, 4, "x"))
         counts.append(len(calls))
     assert counts[0] == counts[1] <= 2

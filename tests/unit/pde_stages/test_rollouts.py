@@ -129,12 +129,14 @@ def test_pictures_show_the_choice_among_the_candidates(done: RolloutWork) -> Non
 
 def test_the_log_of_steps_has_every_candidate_and_the_parts_of_its_score(done: RolloutWork) -> None:
     log = done.steps().to_pandas()
-    assert set(log.arm) == {"random", "prm", "both", "ahead", "oracle"}, "arms that have a guide"
-    assert log.groupby(["arm", "problem_id"]).size().eq(4 * HORIZON).all() and log.problem_id.nunique() == 2
+    assert set(log.arm) == {"random", "prm", "both", "ahead", "oracle", "mean"}, "arms that have a guide"
+    sizes = log.groupby(["arm", "problem_id"]).size()
+    assert sizes.drop("mean").eq(4 * HORIZON).all() and log.problem_id.nunique() == 2
+    assert sizes["mean"].eq(HORIZON).all(), "what is composed is one child a step"
     both = log[log.arm == "both"]
     assert both[["prm", "near_deterministic"]].notna().all().all() and both.random.isna().all()
     chosen = log[log.chosen].groupby(["arm", "problem_id", "step"]).size()
-    assert chosen.eq(1).all() and len(chosen) == 5 * 2 * HORIZON
+    assert chosen.eq(1).all() and len(chosen) == 6 * 2 * HORIZON
     alone = log[log.arm == "prm"]
     assert np.allclose(alone.prm, alone.score, rtol=1e-4)
 

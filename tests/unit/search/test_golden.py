@@ -12,7 +12,7 @@ import pytest
 from stepward.core.cost import Cost
 from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng
-from stepward.search import DVTS, Beam, BestFirst, Scoring
+from stepward.search import DVTS, Beam, BestFirst, BestOfN, Particles, Scoring
 from stepward.testing import ReadScore, Tables, TableTree, TreeProposer
 
 CHILDREN = np.zeros((15, 2), np.int64)
@@ -92,3 +92,26 @@ def test_a_budget_of_two_expansions_expands_two():
     assert found.best[0] == -1 and not found.exhausted[0]
     found, expanded = run(BestFirst(num_candidates=2), proposals=5)
     assert expanded == [0, 1] and found.cost["proposals"][0] == 4
+
+
+@pytest.mark.parametrize("score", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        BestFirst(num_candidates=2),
+        Beam(width=2, num_candidates=2),
+        DVTS(num_trees=2, num_candidates=2),
+        BestOfN(num_samples=2),
+        Particles(num_particles=2, potential="exponential"),
+    ],
+    ids=lambda settings: settings.kind,
+)
+def test_a_score_that_is_not_finite_is_refused_alike_by_every_search(settings, score):
+    """−∞ closed a node in best-first search, was a low value in a beam, and made particles divide ∞ by ∞."""
+    domain = TableTree(TREE)
+    odd = ReadScore(Tables(CHILDREN, np.where(np.isin(np.arange(15), (1, 2)), score, SCORE), STATUS))
+    with pytest.raises(ValueError, match="Expected finite scores"):
+        settings(
+            domain.roots(1), domain=domain, proposer=TreeProposer(TREE), reward=odd,
+            budget=Cost.limit(expansions=9), rng=Rng.from_seed(0, 1, "golden"),
+        )  # fmt: skip

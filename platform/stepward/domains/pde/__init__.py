@@ -6,7 +6,7 @@ from stepward.domains.pde.ablation import EVALUATION, PRETRAINED
 from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
 from stepward.domains.pde.defaults import BASELINES, LABELS, MINING, OPTIMISATION
 from stepward.domains.pde.generators import GENERATORS
-from stepward.domains.pde.proposer import COMPOSING
+from stepward.domains.pde.proposer import POLICIES
 from stepward.domains.pde.rewards import LEARNERS, REWARDS, TrainedSettings
 from stepward.domains.pde.sources import SOURCES
 from stepward.domains.pde.states import PDE, PDEStates
@@ -21,7 +21,7 @@ wing = Wing(
     states=pde_states,
     problems=PDEProblems,
     mining=with_defaults(PDEMining, MINING),
-    proposers=GENERATORS | COMPOSING,
+    proposers=GENERATORS | POLICIES,
     rewards=REWARDS | {"saved": TrainedSettings},
     learners=LEARNERS,
     verifier=ReferenceVerifier,

@@ -10,8 +10,6 @@ from typing import Any
 
 __all__ = ["EVALUATION", "PRETRAINED"]
 
-PRM = {"kind": "saved", "folder": "artifacts/pde/train/prm"}
-
 
 def _weighted(**weights: float) -> dict[str, Any]:
     """Guides standardised among siblings, so that weights mean what they say."""
@@ -42,15 +40,15 @@ ARMS: dict[str, dict[str, Any]] = {
     "corrected": {"proposer": {"kind": "deterministic", "surrogate": "artifacts/pde/pretrain/corrected"}},
     "solver": {"proposer": {"kind": "solver", "coarsen_by": 2}},
     "random": {"guide": "random"},
-    "mean_of_k": {"proposer": {"kind": "mean_of_k"}},
+    "mean_of_k": {"search": {"kind": "mean_of_k"}},
     "near_deterministic": {"guide": "near_deterministic"},
     "arm": {"guide": "arm"},
     "prm": {"guide": "prm"},
     "arm_prm": {"guide": "arm_prm"},
     "arm_half_prm": {"guide": "arm_half_prm"},
     "arm_prm_half": {"guide": "arm_prm_half"},
-    "prm_mean": {"proposer": {"kind": "weighted_mean", "reward": PRM}},
-    "patchwork": {"proposer": {"kind": "patchwork", "temperature": 0.5}},
+    "prm_mean": {"guide": "prm", "search": {"kind": "weighted_mean"}},
+    "patchwork": {"guide": "prm", "search": {"kind": "patchwork", "temperature": 0.5}},
     "critic": {"guide": "critic"},
     "physics": {"guide": "physics"},
     "prm_beam": {"guide": "prm", "search": BEAM},

@@ -18,7 +18,7 @@ from stepward.core.seeding import Rng
 from stepward.core.wing import Rejected
 from stepward.domains.pde.generators import GENERATORS, DeterministicGenerator
 from stepward.domains.pde.initial_conditions import EULER_FAMILIES
-from stepward.domains.pde.proposer import COMPOSING
+from stepward.domains.pde.proposer import POLICIES
 from stepward.domains.pde.readers import FieldBlock
 from stepward.domains.pde.references import blocks, euler_name, first_frames, trajectories
 from stepward.domains.pde.states import PDEStates, is_finite, roots
@@ -116,7 +116,7 @@ class PDEMining(Config):
 
     def policy_settings(self) -> Any:
         """The settings of the proposer called `policy`; a ValueError says what is wrong with them."""
-        kind = lookup(GENERATORS | COMPOSING, str(self.policy.get("kind")), kind="proposer")
+        kind = lookup(GENERATORS | POLICIES, str(self.policy.get("kind")), kind="proposer")
         return validate(kind, self.policy)
 
     def mine(self, problems: pa.Table, seed: int) -> pa.Table:

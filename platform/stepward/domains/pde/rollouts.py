@@ -14,8 +14,8 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from stepward.core.interfaces import RewardModel, Status
-from stepward.domains.pde.states import PDEStates
-from stepward.domains.pde.verifier import ReferenceVerifier, as_numpy
+from stepward.domains.pde.states import PDEStates, as_numpy
+from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.search.loop import SearchResult
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Int8, Shaped, UInt64
 from stepward.core.batch import ArrayBatch
 from stepward.core.interfaces import Status
 from stepward.core.seeding import mix_keys
+from stepward.domains.pde.combine import mixed
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,19 @@ class PDE:
     def step_tokens(self, states: PDEStates) -> Int[np.ndarray, " n"]:
         """1: components count their own positions (see `flops.py`)."""
         return np.ones(len(states), np.int64)
+
+    def extent(self, states: PDEStates) -> tuple[int, int]:
+        """Cells along the two axes."""
+        height, width = states.fields.shape[2:]
+        return height, width
+
+    def combine(self, parents: PDEStates, candidates: PDEStates, weights: np.ndarray, *, smooth: bool) -> PDEStates:
+        """Children of mixed fields, beside the deterministic output of their candidates; see `Combines`."""
+        n, k = weights.shape[:2]
+        firsts = candidates.take(np.arange(n) * k)
+        sets = as_numpy(candidates.fields).reshape(n, k, *candidates.fields.shape[1:])
+        fields = like(mixed(sets, weights, smooth=smooth).astype(np.float32), firsts.fields)
+        return advance(parents, fields, firsts.deterministic, firsts.lineage)
 
 
 def roots(
@@ -107,6 +121,20 @@ def advance(
         deterministic=deterministic,
         lineage=mix_keys(mix_keys(parents.lineage, 1) ^ tags, 2),
     )
+
+
+def as_numpy(fields: Any) -> np.ndarray:
+    """Fields as a numpy array, wherever they live."""
+    return fields if isinstance(fields, np.ndarray) else fields.detach().cpu().numpy()
+
+
+def like(fields: np.ndarray, other: Any) -> Any:
+    """Fields where `other` lives: a numpy array, or a tensor on its device."""
+    if isinstance(other, np.ndarray):
+        return fields
+    import torch  # only fields that are tensors need torch
+
+    return torch.from_numpy(fields).to(other)
 
 
 def is_finite(fields: Float[Any, "n c h w"]) -> Bool[np.ndarray, " n"]:

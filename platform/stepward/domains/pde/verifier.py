@@ -8,7 +8,7 @@ from jaxtyping import Float
 from stepward.core.registry import lookup
 from stepward.domains.pde.metrics import CONVENTIONS, per_sample
 from stepward.domains.pde.references import trajectories
-from stepward.domains.pde.states import PDEStates, is_finite
+from stepward.domains.pde.states import PDEStates, as_numpy, is_finite
 
 
 class ReferenceVerifier:
@@ -62,8 +62,3 @@ class ReferenceVerifier:
         scale = (truth**2).mean(axis=(2, 3), keepdims=True) + 1e-12
         error = ((as_numpy(states.fields) - truth) ** 2 / scale).mean(axis=1)
         return error.reshape(len(truth), height // patch, patch, width // patch, patch).mean(axis=(2, 4))
-
-
-def as_numpy(fields: np.ndarray | object) -> np.ndarray:
-    """Fields as a numpy array, wherever they live."""
-    return fields if isinstance(fields, np.ndarray) else fields.detach().cpu().numpy()  # type: ignore[attr-defined]

@@ -19,8 +19,7 @@ from stepward.domains.pde.data import fields_of, tensor_column
 from stepward.domains.pde.metrics import CONVENTIONS, per_frame
 from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.rollouts import Rollouts, read_rollouts, step_log
-from stepward.domains.pde.states import PDEStates
-from stepward.domains.pde.verifier import as_numpy
+from stepward.domains.pde.states import PDEStates, as_numpy
 from stepward.evaluate.rollouts.arms import build_arm_search, build_proposer, rollout_guides
 from stepward.evaluate.rollouts.settings import RolloutSettings
 from stepward.search.loop import SearchResult

@@ -19,7 +19,6 @@ from stepward.core.interfaces import RewardModel, rollout_policy
 from stepward.core.seeding import Rng
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
-from stepward.domains.pde.generators import WeightedMean
 from stepward.domains.pde.rollouts import read_rollouts
 from stepward.evaluate.rollouts.arms import arm_inputs, rollout_guides
 from stepward.evaluate.rollouts.settings import Arm, RolloutSettings, rollout_settings
@@ -154,7 +153,7 @@ def _parts(trial: RolloutTrial, wing: Wing) -> tuple[Any, RewardModel, dict[str,
         policy = rollout_policy(generator)
         reward = Lookahead(reward, policy, wing.domain, depth=trial.lookahead, discount=trial.discount)
     if trial.rule == "mean":
-        return WeightedMean(generator, reward, wing.domain, k, temperature=trial.temperature), Unscored(), _beam(1, 1)
+        return generator, reward, {"kind": "weighted_mean", "num_candidates": k, "temperature": trial.temperature}
     if trial.rule == "particles":
         particles = {"kind": "particles", "num_particles": k, "potential": "exponential"}
         return generator, reward, particles | {"temperature": trial.temperature}

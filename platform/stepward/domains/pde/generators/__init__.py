@@ -1,4 +1,4 @@
-"""Candidate generators: proposers over a surrogate, and those that make one child of many candidates."""
+"""Candidate generators: proposers over a surrogate."""
 
 from stepward.core.config import Config
 from stepward.domains.pde.generators.base import (
@@ -8,7 +8,6 @@ from stepward.domains.pde.generators.base import (
     SampledGenerator,
     candidate_streams,
 )
-from stepward.domains.pde.generators.composing import MeanOfK, NearestToMean, Patchwork, Select, WeightedMean
 from stepward.domains.pde.generators.direct import (
     DeterministicSettings,
     NoiseGenerator,
@@ -53,21 +52,16 @@ __all__ = [
     "Headroom",
     "LatentGenerator",
     "LatentSettings",
-    "MeanOfK",
-    "NearestToMean",
     "NoHeadroomError",
     "NoiseGenerator",
     "NoiseSettings",
-    "Patchwork",
     "SampledGenerator",
-    "Select",
     "SolverProposer",
     "SolverSettings",
     "StructuredGenerator",
     "StructuredSettings",
     "TauGenerator",
     "TauSettings",
-    "WeightedMean",
     "candidate_streams",
     "measure_headroom",
 ]

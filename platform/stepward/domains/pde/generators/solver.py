@@ -11,9 +11,8 @@ from stepward.core.batch import repeat
 from stepward.core.config import Config
 from stepward.core.seeding import Rng
 from stepward.domains.pde.solver import EulerSolver
-from stepward.domains.pde.states import PDEStates, advance
+from stepward.domains.pde.states import PDEStates, advance, as_numpy
 from stepward.domains.pde.surrogates import as_tensor
-from stepward.domains.pde.verifier import as_numpy
 
 
 class SolverSettings(Config):

@@ -7,13 +7,19 @@ from stepward.domains.pde.rewards.cnn import CNNReward, CNNSettings
 from stepward.domains.pde.rewards.feature_critic import FeatureCriticReward, FeatureCriticSettings
 from stepward.domains.pde.rewards.fitting import RankedCandidates, RewardFit, evaluate, fit_reward, score_candidates
 from stepward.domains.pde.rewards.physics import PhysicsReward, PhysicsSettings
-from stepward.domains.pde.rewards.simple import NearDeterministicSettings, NoRewardSettings, RandomSettings
+from stepward.domains.pde.rewards.simple import (
+    NearDeterministicSettings,
+    NearMeanSettings,
+    NoRewardSettings,
+    RandomSettings,
+)
 from stepward.domains.pde.rewards.trained import LEARNERS, TrainedSettings, load_reward, save_reward
 
 REWARDS: dict[str, type[Config]] = {
     "arm": ARMSettings,
     "physics": PhysicsSettings,
     "near_deterministic": NearDeterministicSettings,
+    "near_mean": NearMeanSettings,
     "random": RandomSettings,
     "none": NoRewardSettings,
 }
@@ -29,6 +35,7 @@ __all__ = [
     "FeatureCriticReward",
     "FeatureCriticSettings",
     "NearDeterministicSettings",
+    "NearMeanSettings",
     "NoRewardSettings",
     "PhysicsReward",
     "PhysicsSettings",

@@ -15,8 +15,7 @@ from pydantic import Field, model_validator
 
 from stepward.core.config import Config
 from stepward.domains.pde.rewards.common import finite_scores
-from stepward.domains.pde.states import PDEStates
-from stepward.domains.pde.verifier import as_numpy
+from stepward.domains.pde.states import PDEStates, as_numpy
 
 TINY = 1e-12
 

@@ -14,9 +14,8 @@ from stepward.core.config import Config
 from stepward.domains.pde.flops import Positions
 from stepward.domains.pde.rewards.common import ROWS, filled, finite_scores, in_pieces
 from stepward.domains.pde.rewards.network import Inputs, Padding, StepCNN
-from stepward.domains.pde.states import PDEStates
+from stepward.domains.pde.states import PDEStates, as_numpy
 from stepward.domains.pde.surrogates import as_tensor
-from stepward.domains.pde.verifier import as_numpy
 
 
 class CNNSettings(Config):

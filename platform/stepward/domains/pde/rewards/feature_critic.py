@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from stepward.core.config import Config
 from stepward.domains.pde.rewards.common import filled, finite_scores
-from stepward.domains.pde.states import PDEStates
-from stepward.domains.pde.verifier import as_numpy
+from stepward.domains.pde.states import PDEStates, as_numpy
 
 PER_CHANNEL = 4  # mean, mean square, mean of the negative part, mean square of differences between neighbours
 

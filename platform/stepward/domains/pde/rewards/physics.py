@@ -15,8 +15,7 @@ from pydantic import Field, model_validator
 from stepward.core.config import Config
 from stepward.domains.pde.rewards.common import finite_scores
 from stepward.domains.pde.solver import EulerSolver, flux_residual
-from stepward.domains.pde.states import PDEStates
-from stepward.domains.pde.verifier import as_numpy
+from stepward.domains.pde.states import PDEStates, as_numpy
 
 
 class PhysicsSettings(Config):

@@ -12,8 +12,8 @@ from stepward.core.config import Config
 from stepward.core.interfaces import Domain
 from stepward.core.seeding import mix_keys
 from stepward.domains.pde.rewards.common import finite_scores
-from stepward.domains.pde.states import PDEStates
-from stepward.domains.pde.verifier import as_numpy
+from stepward.domains.pde.states import PDEStates, as_numpy, is_finite
+from stepward.rewards.aggregation import sibling_sets
 
 
 class NearDeterministicSettings(Config):
@@ -23,6 +23,15 @@ class NearDeterministicSettings(Config):
 
     def build(self, domain: Domain) -> NearDeterministic:
         return NearDeterministic()
+
+
+class NearMeanSettings(Config):
+    """−‖candidate − mean of its siblings‖ relative to the step: a choice that needs neither truth nor training."""
+
+    kind: Literal["near_mean"] = "near_mean"
+
+    def build(self, domain: Domain) -> NearMean:
+        return NearMean(domain)
 
 
 class RandomSettings(Config):
@@ -56,6 +65,29 @@ class NearDeterministic:
                 ((a - b).astype(np.float64) ** 2).sum((1, 2, 3)) for a, b in ((candidate, plain), (plain, state))
             )
             return finite_scores(-np.sqrt(change / (step + 1e-12)))
+
+
+class NearMean:
+    """Minus the distance to the mean of the siblings that are finite, which must be scored in one call."""
+
+    num_parameters = 0
+    of_siblings = True  # a score depends on the siblings
+
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
+
+    def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
+        state, candidate = as_numpy(parents.fields), as_numpy(children.fields)
+        sets, good = sibling_sets(parents, self._domain), is_finite(candidate)
+        counts = np.maximum(np.bincount(sets, good), 1)
+        means = np.zeros((len(counts), *candidate.shape[1:]))
+        np.add.at(means, sets[good], candidate[good])
+        mean = (means / counts[:, None, None, None])[sets]
+        with np.errstate(over="ignore", invalid="ignore"):
+            distance, step = (
+                ((a - b).astype(np.float64) ** 2).sum((1, 2, 3)) for a, b in ((candidate, mean), (mean, state))
+            )
+            return finite_scores(-np.sqrt(distance / (step + 1e-12)))
 
 
 class RandomReward:

@@ -146,6 +146,8 @@ class Wing:
         pretraining: what the domain trains before it can label: "language_model", "surrogate", or nothing.
         steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.
         defaults: settings of the stages that suit it.
+        spaces: name -> search space of a sweep (dotted name -> value or dimension), for packages that bring their own;
+            the first is the default of jobs/tune.py.
     """
 
     name: str
@@ -169,6 +171,7 @@ class Wing:
     pretraining: str | None = field(default=None)
     steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)
     defaults: Defaults = field(default_factory=Defaults)
+    spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def trained_scale(self) -> Scale:

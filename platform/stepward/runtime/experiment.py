@@ -30,6 +30,8 @@ from stepward.runtime.reporting import Reported, report_job, run_report
 from stepward.runtime.tracking import Tracking
 from stepward.runtime.training import TrainJob, run_train, train_job
 from stepward.runtime.tuning import run_tune, tune_job
+from stepward.tune.places import default_space
+from stepward.tune.settings import make_plan
 
 SHARED = ("domain", "store", "overwrite", "cluster", "tracking")  # of the experiment: one for all stages
 
@@ -124,11 +126,16 @@ def experiment_job(wing: Wing) -> type[ExperimentJob]:
         **{name: _block(job, f"what is trained first: {name}") for name, job in _pretrain_jobs(wing).items()},
         "label": _block(label_job(wing), "labels"),
         **{name: _block(job, f"the reward model {name}") for name, job in _train_jobs(wing).items()},
-        **({"tune": _block(tune_job(wing), "a sweep around the first reward model")} if wing.learners else {}),
+        **({"tune": _block(tune_job(wing), "a sweep around the first reward model")} if _swept(wing) else {}),
         "evaluate": _block(evaluate_job(wing), "guides against one another"),
         "report": _block(report_job(wing), "the page"),
     }
     return create_model("ExperimentSettings", __base__=ExperimentJob, __module__=__name__, **fields)
+
+
+def _swept(wing: Wing) -> bool:
+    """Whether the domain has something to train, and a space to sweep it over."""
+    return bool(wing.learners) and default_space(wing) is not None
 
 
 def run_experiment(settings: ExperimentJob) -> Experimented:
@@ -141,6 +148,9 @@ def run_experiment(settings: ExperimentJob) -> Experimented:
     made: dict[str, Any] = {}
     console = Console(stderr=True)
     plan = list(stages(settings))
+    for stage in plan:
+        if stage.artifact.stage == "tune" and not stage.artifact.finished:
+            make_plan(stage.settings)  # type: ignore[arg-type]  # a space that cannot be is found before any work
     with _cluster(settings, plan):
         for number, stage in enumerate(plan, 1):
             console.print(

@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
-from stepward.core.config import Config, one_of, read_yaml
+from stepward.core.config import Config, one_of
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.train import train_settings
+from stepward.tune.places import default_space, space_values
 from stepward.tune.space import Space, read_space
 from stepward.tune.untrained import untrained
 
 EPOCHS = "optimisation.num_epochs"
+SPACE = "settings to try: a YAML file, or the name of a space that the domain brings"
 
 
 class RandomSearch(Config):
@@ -65,7 +67,7 @@ class TuneSettings(StageSettings):
         description="what a trial is: a training; or, with what is trained already, searches of the validation "
         "problems; or rollouts of them, where outcomes are errors",
     )
-    space: str = Field("tune_spaces/walk_prm.yaml", description="YAML file with the settings to try")
+    space: str = Field(description=SPACE)
     search: one_of({"random": RandomSearch, "optuna": OptunaSearch}) = Field(  # type: ignore[valid-type]
         RandomSearch(), description="where trials come from"
     )
@@ -74,7 +76,7 @@ class TuneSettings(StageSettings):
 
     def identity(self) -> dict[str, Any]:
         """The settings, with the content of the space in place of its path."""
-        return super().identity() | {"space": read_yaml(self.space)}
+        return super().identity() | {"space": space_values(self.space, self.wing)}
 
     @property
     def train_class(self) -> type[StageSettings]:
@@ -110,7 +112,7 @@ def make_plan(settings: TuneSettings) -> Plan:
         ValueError: a name or value of the space that a train job does not accept, or a setting that has no effect.
     """
     train_class, base, search = settings.train_class, settings.base(), settings.search
-    space = read_space(settings.space, train_class)
+    space = read_space(space_values(settings.space, settings.wing), settings.space, train_class)
     suggested = isinstance(search, OptunaSearch)
     if suggested and space.grids:
         raise ValueError(f"space: a search by Optuna has no grid; write choice for {sorted(space.grids)}.")
@@ -135,8 +137,9 @@ def make_plan(settings: TuneSettings) -> Plan:
 
 def tune_settings(wing: Wing, base: type[TuneSettings] = TuneSettings) -> type[TuneSettings]:
     """`base` with the domain, and its own space as the default."""
+    space = default_space(wing)
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
-        "space": (str, Field(f"tune_spaces/{wing.name}_prm.yaml", description="YAML file with the settings to try")),
+        "space": (str, Field(... if space is None else space, description=SPACE)),
     }
     return create_model("TuneSettings", __base__=base, __module__=__name__, **fields)

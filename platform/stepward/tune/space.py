@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stepward.core.config import dotted_fields, override, read_yaml
+from stepward.core.config import dotted_fields, override
 from stepward.core.seeding import Rng
 from stepward.core.stage import StageSettings
 from stepward.tune import dimensions
@@ -86,16 +86,17 @@ class Space:
                 raise ValueError(f"space: no trial with {shown} is possible:\n{error}") from None
 
 
-def read_space(path: str, config_class: type[StageSettings]) -> Space:
-    """The space in a YAML file.
+def read_space(content: Mapping[str, Any], path: str, config_class: type[StageSettings]) -> Space:
+    """The space that plain values describe.
 
     Args:
+        content: dotted name -> value or dimension, as `stepward.tune.places.space_values` reads them.
+        path: where they come from, for messages.
         config_class: settings that the names are of.
 
     Raises:
-        ValueError: no such file, no dimension, or names and values that cannot be; all of them are named.
+        ValueError: no dimension, or names and values that cannot be; all of them are named.
     """
-    content = read_yaml(path)
     known = [name for name in dotted_fields(config_class) if name.split(".")[0] not in OF_THE_SWEEP]
     fixed: dict[str, Any] = {}
     found: dict[str, Dimension] = {}

@@ -1,5 +1,6 @@
 """Search spaces: every kind of dimension against its law, determinism, and every way to get one wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from stepward.core.wing import find_wing
 from stepward.train import train_settings
 from stepward.tune import KINDS, Space, make_plan, read_space, tune_settings
 from stepward.tune.dimensions import read
+from stepward.tune.places import default_space, space_values
 
-TRAIN = train_settings(find_wing("walk"))
-TUNE = tune_settings(find_wing("walk"))
+WALK = find_wing("walk")
+TRAIN, TUNE = train_settings(WALK), tune_settings(WALK)
 NO_ASHA = {"kind": "none"}
 
 
@@ -24,6 +26,11 @@ def write(folder: Path, content: Any) -> str:
     path = folder / "space.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     return str(path)
+
+
+def read_file(folder: Path, content: Any) -> Space:
+    path = write(folder, content)
+    return read_space(space_values(path, WALK), path, TRAIN)
 
 
 def draw(dimension: dict[str, Any], num: int = 4000) -> list[Any]:
@@ -67,7 +74,7 @@ def test_values_stay_within_their_ends(kind: str, point: float) -> None:
 
 def test_fixed_values_and_numbers_as_yaml_writes_them(tmp_path: Path) -> None:
     text = "optimisation.num_epochs: 3\noptimisation.learning_rate: {loguniform: [1e-3, 1e-2]}\n"
-    space = read_space(write(tmp_path, text), TRAIN)
+    space = read_file(tmp_path, text)
     assert space.fixed == {"optimisation.num_epochs": 3}
     assert space.dimensions["optimisation.learning_rate"].values == (1e-3, 1e-2)
 
@@ -98,17 +105,32 @@ def test_settings_of_a_trial() -> None:
 )
 def test_spaces_that_cannot_be_read(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_space(write(tmp_path, content), TRAIN)
+        read_file(tmp_path, content)
 
 
 def test_every_wrong_name_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"(?s)learner.dept.*optimisation.learning_rat"):
-        read_space(write(tmp_path, {"learner.dept": 1, "optimisation.learning_rat": {"grid": [1]}}), TRAIN)
+        read_file(tmp_path, {"learner.dept": 1, "optimisation.learning_rat": {"grid": [1]}})
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is none"):
-        read_space(str(tmp_path / "none.yaml"), TRAIN)
+def test_a_space_that_is_not_there_says_which_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a YAML file or a space.*tune_spaces/walk_prm.yaml"):
+        space_values(str(tmp_path / "none.yaml"), WALK)
+
+
+def test_the_project_s_spaces_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = make_plan(TUNE())
+    monkeypatch.chdir(tmp_path)
+    assert make_plan(tune_settings(WALK)()).trials == here.trials
+
+
+def test_a_package_brings_spaces_with_its_domain() -> None:
+    own = {"small": {"learner.depth": {"grid": [2, 3]}}, "large": {"learner.depth": {"grid": [4]}}}
+    assert space_values("large", replace(WALK, spaces=own)) == own["large"]
+    assert default_space(replace(WALK, spaces=own)) == "small"
+    assert default_space(replace(WALK, name="elsewhere")) is None
+    with pytest.raises(ValueError, match=r"The domain 'walk' has large, small, tune_spaces/walk_prm.yaml"):
+        space_values("medium", replace(WALK, spaces=own))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def undisturbed(settings: list[str]) -> Manifest:
     artifact, identity = job.artifact("label"), job.identity()
     work, mining = LabelWork(artifact, identity), MiningWork(artifact, identity)
     artifact.begin(identity)
-    plan_mining(job, work, mining, job.pool.mining_batch_size)
+    plan_mining(job, mining, job.pool.mining_batch_size)
     mine = MineTask(job)
     for batch in mining.left():
         mining.begin(batch)

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
+from stepward.core.locks import alone, writable
 from stepward.core.storage import Folder
 
 MANIFEST = "manifest.json"
 STARTED = "started.json"
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"  # of an artifact: no place such as "..", and nothing hidden
 PACKAGES = ("stepward", "numpy", "pyarrow", "torch", "ray", "mlflow", "transformers", "hmmlearn", "scikit-learn")
 
 
@@ -60,6 +65,16 @@ class Manifest(BaseModel):
     git_commit: str | None
     created: str
 
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, Any]) -> dict[str, Any]:
+        """Whoever wrote a manifest must not make its readers open or write a file elsewhere."""
+        for name in files:
+            parts = PurePosixPath(name).parts
+            if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in parts[0]:
+                raise ValueError(f"files: expected names inside the artifact's folder, got {name!r}")
+        return files
+
     @property
     def fingerprint(self) -> str:
         """Same settings, same inputs and same content give the same fingerprint, wherever and whenever made."""
@@ -73,9 +88,18 @@ class Artifact:
     Args:
         root: local path or URL of the store.
         domain, stage, name: where the artifact stands in it.
+
+    Raises:
+        ArtifactError: one of these three is a place such as "..", not a name.
     """
 
     def __init__(self, root: str, domain: str, stage: str, name: str) -> None:
+        for what, text in (("domain", domain), ("stage", stage), ("name", name)):
+            if re.fullmatch(NAME, text) is None:
+                raise ArtifactError(
+                    f"{what} of an artifact: expected a name of letters, digits, '.', '_' and '-' that begins with a "
+                    f"letter, a digit or '_', got {text!r}. Choose another name."
+                )
         self.root, self.domain, self.stage, self.name = root, domain, stage, name
         self.folder = Folder(f"{str(root).rstrip('/')}/{domain}/{stage}/{name}")
 
@@ -84,8 +108,38 @@ class Artifact:
         return self.folder.url
 
     @property
+    def scratch(self) -> Folder:
+        """Where work in progress may be kept that is no part of the artifact; it goes when the artifact is replaced."""
+        return Folder(f"{str(self.root).rstrip('/')}/{self.domain}/{self.stage}/.work/{self.name}")
+
+    @property
     def finished(self) -> bool:
         return self.folder.exists(MANIFEST)
+
+    @contextmanager
+    def claim(self, identity: Mapping[str, Any], *, overwrite: bool = False) -> Iterator[bool]:
+        """The block makes the artifact, and no other process does; True if it is finished with these settings.
+
+        A block that raises before it wrote anything leaves the name free for other settings. The lock belongs to the
+        operating system, so a killed process leaves none. Object stores behind a URL have no locks: nothing is refused
+        there.
+
+        Raises:
+            ArtifactError: as `begin`.
+            StoreError: another process is making the artifact, or the store cannot be written.
+        """
+        if not overwrite and self.finished:
+            yield self.begin(identity)
+            return
+        with alone(self.folder):
+            with writable(self.folder):
+                finished = self.begin(identity, overwrite=overwrite)
+            try:
+                yield finished
+            except BaseException:
+                if self.folder.files() == [STARTED] and not self.scratch.files():
+                    self.folder.delete("")
+                raise
 
     def begin(self, identity: Mapping[str, Any], *, overwrite: bool = False) -> bool:
         """Claim the folder for these settings. True if the artifact is already finished with just these settings.
@@ -94,14 +148,18 @@ class Artifact:
             ArtifactError: the folder holds, or a stopped run began, an artifact of other settings.
         """
         identity = json.loads(json.dumps(dict(identity)))
-        if overwrite and self.folder.exists():
-            self.folder.delete("")
+        if overwrite:
+            self._remove()
         if self.finished:
-            self._require_same(self.manifest().identity, identity, "is finished with")
+            manifest = self.manifest()
+            self._require_same(manifest.identity, identity, "is finished with")
+            if self.folder.exists(STARTED):
+                self._tidy(manifest)
             return True
         if self.folder.exists(STARTED):
             self._require_same(self.folder.read_json(STARTED), identity, "was begun with")
             return False
+        self._remove()  # what is left where a removal was cut short
         self.folder.write_json(STARTED, identity)
         return False
 
@@ -115,12 +173,20 @@ class Artifact:
         rows: Mapping[str, int] | None = None,
         cost: Mapping[str, float] | None = None,
         facts: Mapping[str, Any] | None = None,
+        scratch: Iterable[str] = (),
     ) -> Manifest:
-        """Write the manifest over everything in the folder; from now on the artifact can be read."""
+        """Write the manifest over everything in the folder; from now on the artifact can be read.
+
+        Args:
+            scratch: patterns of files and folders that are work in progress, such as checkpoints. They are no part of
+                the artifact, and go only when it is complete: a kill before that costs none of the work.
+        """
+        self.folder.sweep()
         described = {
             role: {"url": a.url, "fingerprint": a.manifest().fingerprint} for role, a in (inputs or {}).items()
         }
-        names = [name for name in self.folder.files() if name not in (MANIFEST, STARTED)]
+        unnamed = (MANIFEST, STARTED, *scratch)
+        names = [n for n in self.folder.files() if not any(fnmatch(n.split("/")[0], pattern) for pattern in unnamed)]
         manifest = Manifest(
             domain=self.domain,
             stage=self.stage,
@@ -138,7 +204,7 @@ class Artifact:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self.folder.write_bytes(MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
-        self.folder.delete(STARTED)
+        self._tidy(manifest)
         return manifest
 
     def manifest(self) -> Manifest:
@@ -181,6 +247,20 @@ class Artifact:
                     f"{recorded['fingerprint']}, got {now}. Make this artifact again (overwrite=true)."
                 )
         return manifest
+
+    def _remove(self) -> None:
+        """Everything of the artifact, in an order in which no part of it is ever taken for a whole one."""
+        self.scratch.delete("")
+        self.folder.delete(MANIFEST)
+        self.folder.delete("")
+
+    def _tidy(self, manifest: Manifest) -> None:
+        """Remove what a finished artifact does not name, its scratch, and last of all the note that it was begun."""
+        self.scratch.delete("")
+        named = {name.split("/")[0] for name in manifest.files} | {MANIFEST, STARTED}
+        for top in sorted({name.split("/")[0] for name in self.folder.files()} - named):
+            self.folder.delete(top)
+        self.folder.delete(STARTED)
 
     def _require_same(self, there: Mapping[str, Any], wanted: Mapping[str, Any], verb: str) -> None:
         changed = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))

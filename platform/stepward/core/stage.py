@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
-from stepward.core.artifacts import Artifact
+from stepward.core.artifacts import NAME, Artifact
 from stepward.core.config import Config, load_config, peek
 from stepward.core.weights import weights_digest
 from stepward.core.wing import Wing, find_wing
@@ -24,8 +24,10 @@ class StageSettings(Config):
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"store", "name", "overwrite", "pool", "cluster", "tracking"})
 
     domain: str = Field("walk", description="which domain: the name of an installed wing")
-    name: str = Field("default", pattern=r"^[A-Za-z0-9._-]+$", description="name of the artifact to make")
-    store: str = Field("artifacts", description="root of all artifacts: a path, or a URL such as s3://bucket/stepward")
+    name: str = Field("default", pattern=NAME, description="name of the artifact to make")
+    store: str = Field(
+        "artifacts", min_length=1, description="root of all artifacts: a path, or a URL such as s3://bucket/stepward"
+    )
     seed: int = Field(0, ge=0, description="root of every random stream")
     overwrite: bool = Field(False, description="delete an artifact of this name first")
 

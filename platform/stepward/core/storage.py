@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+TEMPORARY = ".tmp"  # end of the names of files that are being written; a kill can leave them behind
+
 
 class Folder:
     """A folder on some file system. Writes are whole: a file appears under its name only when it is complete.
@@ -32,20 +34,27 @@ class Folder:
 
     def files(self, name: str = "") -> list[str]:
         """Paths of all files below `name`, relative to this folder, sorted; unfinished temporary files left out."""
-        selector = fs.FileSelector(self._join(name), recursive=True, allow_not_found=True)
-        found = [i.path for i in self.filesystem.get_file_info(selector) if i.type == fs.FileType.File]
-        relative = (path[len(self.path) :].lstrip("/") for path in found)
-        return sorted(path for path in relative if not path.endswith(".tmp"))
+        return [path for path in self._listing(name) if not path.endswith(TEMPORARY)]
+
+    def sweep(self) -> None:
+        """Remove unfinished temporary files, which a killed process left. Nobody may be writing here."""
+        for path in self._listing(""):
+            if path.endswith(TEMPORARY):
+                self.filesystem.delete_file(self._join(path))
 
     def read_bytes(self, name: str) -> bytes:
         with self.filesystem.open_input_stream(self._join(name)) as stream:
             return stream.read()
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write beside the target, then move into place, so that a reader or a crash never sees half a file."""
+        """Write beside the target, then move into place, so that a reader or a crash never sees half a file.
+
+        What is being written has a hidden name, which tools that read a folder of Parquet files pass over as well.
+        """
         target = self._join(name)
-        temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
-        self.filesystem.create_dir(os.path.dirname(target), recursive=True)
+        parent, last = os.path.split(target)
+        temporary = f"{parent}/.{last}.{uuid.uuid4().hex[:8]}{TEMPORARY}"
+        self.filesystem.create_dir(parent, recursive=True)
         try:
             with self.filesystem.open_output_stream(temporary) as stream:
                 stream.write(content)
@@ -62,8 +71,17 @@ class Folder:
         self.write_bytes(name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """One Parquet file, or all Parquet files of a folder, as one table."""
-        return pq.read_table(self._join(name), columns=columns, filesystem=self.filesystem)
+        """One Parquet file, or all finished Parquet files of a folder, as one table.
+
+        Raises:
+            ValueError: a folder without any.
+        """
+        source: str | list[str] = self._join(name)
+        if self.filesystem.get_file_info(source).type == fs.FileType.Directory:
+            source = [self._join(part) for part in self.files(name) if part.endswith(".parquet")]
+            if not source:
+                raise ValueError(f"{self.url}/{name}: expected Parquet files, found none. Make the artifact again.")
+        return pq.read_table(source, columns=columns, filesystem=self.filesystem)
 
     def write_table(self, name: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
@@ -89,6 +107,11 @@ class Folder:
             self.filesystem.delete_dir(self._join(name))
         elif kind == fs.FileType.File:
             self.filesystem.delete_file(self._join(name))
+
+    def _listing(self, name: str) -> list[str]:
+        selector = fs.FileSelector(self._join(name), recursive=True, allow_not_found=True)
+        found = [i.path for i in self.filesystem.get_file_info(selector) if i.type == fs.FileType.File]
+        return sorted(path[len(self.path) :].lstrip("/") for path in found)
 
     def _join(self, name: str) -> str:
         return f"{self.path}/{name}" if name else self.path

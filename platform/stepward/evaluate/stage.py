@@ -60,7 +60,6 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
     _write_runs(work, outcomes, metrics)
     if "samples" in tables:
         _write_sample_runs(work, tables["samples"], metrics)
-    folder.delete("shards")
     digested = [outcomes.drop_columns(list(MEASURED)), *(table for name, table in tables.items() if name != "costs")]
     totals = {kind: float(outcomes[kind].to_numpy().sum()) for kind in KINDS if kind not in MEASURED}
     return settings.artifact("evaluate").finish(
@@ -71,6 +70,7 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
         rows={name: len(table) for name, table in (tables | {"outcomes": outcomes}).items()},
         cost=totals | {"seconds": seconds},
         facts={"minimum_detectable_effect": str(effect), "arms": arms(tables, settings), "split": settings.split},
+        scratch=("shards",),
     )
 
 

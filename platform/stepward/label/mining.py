@@ -14,11 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stepward.core.artifacts import Artifact
-from stepward.core.storage import Folder
 from stepward.core.wing import Rejected
 from stepward.label.settings import SPLITS, LabelSettings
 from stepward.label.task import salvage
-from stepward.label.work import LabelWork, scratch_folder
+from stepward.label.work import LabelWork
 
 CHUNK = 1000  # problems mined at a time
 
@@ -90,8 +89,8 @@ class MiningWork(LabelWork):
 
     def __init__(self, artifact: Artifact, identity: dict[str, Any]) -> None:
         super().__init__(artifact, identity)
-        home = scratch_folder(artifact).url.rstrip("/")
-        self.folder, self.scratch = Folder(f"{home}.mining/mined"), Folder(f"{home}.mining/work")
+        home = artifact.scratch / "mining"
+        self.folder, self.scratch = home / "mined", home / "work"
 
     def clear(self) -> None:
         """Remove everything."""

@@ -17,21 +17,19 @@ from stepward.label.work import LabelWork
 def plan(settings: LabelSettings, work: LabelWork, batch_size: int) -> None:
     """Read problems, mine partial solutions, and write them as batches; memory does not grow with the rows."""
     problems, rejected = read_problems(settings)
-    work.folder.write_table("problems.parquet", problems)
-    work.plan(mine(settings, problems, rejected), rejected, batch_size, whole(settings))
+    work.plan(mine(settings, problems, rejected), rejected, batch_size, whole(settings), problems=problems)
 
 
-def plan_mining(settings: LabelSettings, work: LabelWork, mining: MiningWork, batch_size: int) -> None:
+def plan_mining(settings: LabelSettings, mining: MiningWork, batch_size: int) -> None:
     """The first half of `plan` where workers mine: read problems, and write them as batches."""
     problems, rejected = read_problems(settings)
-    work.folder.write_table("problems.parquet", problems)
     splits = (problems.filter(pc.equal(problems["split"], split)) for split in SPLITS)
-    mining.plan(splits, rejected, batch_size)
+    mining.plan(splits, rejected, batch_size, problems=problems)
 
 
 def plan_mined(settings: LabelSettings, work: LabelWork, mining: MiningWork, batch_size: int) -> None:
     """The second half: write what was mined as batches of rows."""
-    work.plan(mining.mined(), mining.rejected(), batch_size, whole(settings))
+    work.plan(mining.mined(), mining.rejected(), batch_size, whole(settings), problems=mining.problems())
     mining.clear()
 
 
@@ -75,11 +73,12 @@ def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest
             f"the first with: {dead['error'][0].as_py()}. Nothing was finished; "
             "mend the cause and run again with overwrite=true."
         )
+    work.folder.write_table("problems.parquet", work.problems())
     work.folder.write_table("dead_letters.parquet", dead)
     metrics = summary.metrics | mined_endings(settings, work) | {"dead_letters": float(len(dead))}
     work.folder.write_json("metrics.json", metrics)
     batches, begun = work.batches(), sum(work.begun().values())
-    manifest = work.artifact.finish(
+    return work.artifact.finish(
         identity=settings.identity(),
         seed=settings.seed,
         digest=content_digest(work.labels()),
@@ -88,5 +87,3 @@ def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest
         cost={"seconds": time.monotonic() - started} | summary.cost,
         facts={"batches": len(batches), "batches_begun": begun},
     )
-    work.clear()
-    return manifest

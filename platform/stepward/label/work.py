@@ -6,10 +6,11 @@ what is left to do is a listing of files:
 
     <artifact>/labels/train-000012.parquet      its labels: the batch is done
     <artifact>/rollouts/train-000012.parquet    what its rollouts said, where a log is kept
-    <scratch>/rows/train-000012.parquet         its rows
+    <scratch>/rows/train-000012.parquet         its rows; <scratch> is a folder of the artifact's own scratch folder
     <scratch>/begun/train-000012/<token>        one file for every time a worker began it
     <scratch>/culprits/train-000012/<token>     in quarantine: the row at which each attempt stands, or died
     <scratch>/dead/train-000012.parquet         its rows that could not be labelled
+    <scratch>/problems.parquet                  the problems they were mined from
     <scratch>/plan.json                         written when all rows are: batches and their numbers of rows
 """
 
@@ -24,11 +25,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stepward.core.artifacts import Artifact, fingerprint
-from stepward.core.storage import Folder
 from stepward.core.wing import Rejected, rejected_table
 from stepward.label.rollout_log import COLUMN, rollout_table
 
-PLAN = "plan.json"
+PLAN, PROBLEMS = "plan.json", "problems.parquet"
 STAGE = "label"
 
 
@@ -43,14 +43,20 @@ class LabelWork:
     def __init__(self, artifact: Artifact, identity: dict[str, Any]) -> None:
         self.artifact, self.fingerprint = artifact, fingerprint(identity)
         self.folder = artifact.folder
-        self.scratch = scratch_folder(artifact)
+        self.scratch = artifact.scratch / "rows"
 
     @property
     def planned(self) -> bool:
         return self.scratch.exists(PLAN) and self.scratch.read_json(PLAN)["fingerprint"] == self.fingerprint
 
     def plan(
-        self, tables: Iterable[pa.Table], rejected: Iterable[Rejected], batch_size: int, whole: str | None = None
+        self,
+        tables: Iterable[pa.Table],
+        rejected: Iterable[Rejected],
+        batch_size: int,
+        whole: str | None = None,
+        *,
+        problems: pa.Table,
     ) -> None:
         """Write rows as batches of one split and at most `batch_size` rows. Call it where `planned` is False.
 
@@ -58,14 +64,22 @@ class LabelWork:
             tables: partial solutions with id, problem_id and split; the rows of a split follow one another.
             rejected: rows that did not get that far. It is read after the tables.
             whole: a column; neighbours of equal value are not parted, even if a batch gets larger.
+            problems: what the rows were mined from, which becomes a table of the artifact.
+
+        Whatever raises on the way leaves nothing behind.
         """
         self.scratch.delete("")
         self.folder.delete("labels")
         self.folder.delete(COLUMN)
         batches: dict[str, int] = {}
-        for name, rows in cut(tables, batch_size, whole):
-            self.scratch.write_table(f"rows/{name}.parquet", rows)
-            batches[name] = len(rows)
+        try:
+            for name, rows in cut(tables, batch_size, whole):
+                self.scratch.write_table(f"rows/{name}.parquet", rows)
+                batches[name] = len(rows)
+        except BaseException:
+            self.scratch.delete("")
+            raise
+        self.scratch.write_table(PROBLEMS, problems)
         self.scratch.write_table("dead/problems.parquet", rejected_table(rejected, STAGE))
         plan = {"fingerprint": self.fingerprint, "batch_size": batch_size, "batches": batches}
         self.scratch.write_json(PLAN, plan)
@@ -86,6 +100,10 @@ class LabelWork:
         """Batches that are not done, in the order of their names."""
         done = self.done()
         return [batch for batch in self.batches() if batch not in done]
+
+    def problems(self) -> pa.Table:
+        """The problems that the rows were mined from."""
+        return self.scratch.read_table(PROBLEMS)
 
     def rows(self, batch: str) -> pa.Table:
         return self.scratch.read_table(f"rows/{batch}.parquet")
@@ -125,11 +143,18 @@ class LabelWork:
         return pa.concat_tables([self.scratch.read_table(f"dead/{name}.parquet") for name in names])
 
     def audit(self) -> None:
-        """Check that each row became one label or one dead letter, and that no id occurs twice.
+        """Check that each row became one label or one dead letter, that no id occurs twice, and that there is no
+        file of labels which the plan does not know.
 
         Raises:
             ValueError: a row is missing, or too many. It names the batch and the ids.
         """
+        foreign = sorted(self.done() - set(self.batches()))
+        if foreign:
+            raise ValueError(
+                f"{self.folder.url}/labels: expected the batches of the plan alone, found {foreign[:5]} as well. "
+                "Make the artifact again (overwrite=true)."
+            )
         for batch in self.batches():
             rows = self.scratch.read_table(f"rows/{batch}.parquet", ["id"])["id"].to_pylist()
             labels = self.folder.read_table(f"labels/{batch}.parquet", ["id"])["id"].to_pylist()
@@ -148,15 +173,6 @@ class LabelWork:
             raise ValueError(
                 f"Rows to label: expected unique ids, got {twice[:5]} more than once. Give rows unique ids."
             )
-
-    def clear(self) -> None:
-        """Remove the scratch files."""
-        self.scratch.delete("")
-
-
-def scratch_folder(artifact: Artifact) -> Folder:
-    """Where work in progress of a label artifact is kept; it is no part of the artifact."""
-    return Folder(f"{artifact.root.rstrip('/')}/{artifact.domain}/{STAGE}/.work/{artifact.name}")
 
 
 def cut(tables: Iterable[pa.Table], batch_size: int, whole: str | None = None) -> Iterator[tuple[str, pa.Table]]:

@@ -82,10 +82,10 @@ def run_data(settings: DataJob) -> Data:
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("data"), settings.identity()
-    was_finished = artifact.begin(identity, overwrite=settings.overwrite)
-    if not was_finished:
-        _make_parts(settings, artifact.folder)
-        _join(settings, artifact, started)
+    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+        if not was_finished:
+            _make_parts(settings, artifact.folder)
+            _join(settings, artifact, started)
     track(artifact, settings.tracking)
     return Data(artifact.url, artifact.open(), time.monotonic() - started, was_finished)
 
@@ -144,7 +144,6 @@ def _join(settings: DataJob, artifact: Artifact, started: float) -> None:
 
     folder.write_bytes(DATA, _as_parquet(blocks()))
     folder.write_bytes(CARD, card(settings, found).encode())
-    folder.delete(PARTS)
     artifact.finish(
         identity=settings.identity(),
         seed=settings.seed,
@@ -152,6 +151,7 @@ def _join(settings: DataJob, artifact: Artifact, started: float) -> None:
         rows={"trajectories": found["rows"], "bad": found["bad"]},
         cost={"seconds": time.monotonic() - started},
         facts={"shape": list(found["shape"]), "channels": list(found["grid"].channels)},
+        scratch=(PARTS,),
     )
 
 

@@ -104,17 +104,16 @@ def run_evaluate(settings: Any) -> Evaluated:
             "propose, in one pass over all candidates; leave it out"
         )
     artifact, identity = settings.artifact("evaluate"), settings.identity()
-    finished = artifact.begin(identity, overwrite=settings.overwrite)
-    if finished:
-        manifest = artifact.open()
-    else:
-        work = study.part("work")(settings, settings.pool.shard_size)
-        for source in work.inputs().values():
-            source.open()
-        logger.info("%s", study.part("foresight")(work))
-        work.prepare()
-        evaluate_all(settings, work)
-        manifest = study.part("finish")(work, time.monotonic() - started)
+    with artifact.claim(identity, overwrite=settings.overwrite) as finished:
+        if not finished:
+            work = study.part("work")(settings, settings.pool.shard_size)
+            for source in work.inputs().values():
+                source.open()
+            logger.info("%s", study.part("foresight")(work))
+            work.prepare()
+            evaluate_all(settings, work)
+            study.part("finish")(work, time.monotonic() - started)
+    manifest = artifact.open()
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
     words = {arm: study.line(arm, metrics) for arm in manifest.facts["arms"]}

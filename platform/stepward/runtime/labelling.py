@@ -104,30 +104,34 @@ def run_label(settings: LabelJob) -> Labelled:
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("label"), settings.identity()
-    work = LabelWork(artifact, identity)
-    if artifact.begin(identity, overwrite=settings.overwrite):
-        work.clear()
-        track(artifact, settings.tracking)
-        return Labelled(artifact.url, artifact.manifest(), time.monotonic() - started, was_finished=True)
-    with explain_stop(artifact.url):
-        mines = mines_in_workers(settings) and not work.planned
-        if not mines and not work.planned:
-            plan(settings, work, settings.pool.batch_size)
-        if mines or work.left():
-            with connect(settings.cluster):
-                if mines:
-                    mine_all(settings, work)
-                label_all(settings, work)
-        manifest = finish(settings, work, started)
+    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+        if was_finished:
+            manifest = artifact.open()
+        else:
+            with explain_stop(artifact.url):
+                manifest = _make(settings, LabelWork(artifact, identity), started)
     track(artifact, settings.tracking)
-    return Labelled(artifact.url, manifest, time.monotonic() - started, was_finished=False)
+    return Labelled(artifact.url, manifest, time.monotonic() - started, was_finished)
+
+
+def _make(settings: LabelJob, work: LabelWork, started: float) -> Manifest:
+    """Whatever is left of the work: plan or mine, label, finish."""
+    mines = mines_in_workers(settings) and not work.planned
+    if not mines and not work.planned:
+        plan(settings, work, settings.pool.batch_size)
+    if mines or work.left():
+        with connect(settings.cluster):
+            if mines:
+                mine_all(settings, work)
+            label_all(settings, work)
+    return finish(settings, work, started)
 
 
 def mine_all(settings: LabelJob, work: LabelWork) -> None:
     """Mine the problems that are not mined, by the pool, and plan the rows."""
     mining = MiningWork(settings.artifact("label"), settings.identity())
     if not mining.planned:
-        plan_mining(settings, work, mining, settings.pool.mining_batch_size)
+        plan_mining(settings, mining, settings.pool.mining_batch_size)
     label_all(settings, mining, phase="mine")
     plan_mined(settings, work, mining, settings.pool.batch_size)
 

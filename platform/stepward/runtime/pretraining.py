@@ -76,11 +76,11 @@ def run_pretrain(settings: PretrainJob) -> Pretrained:
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("pretrain"), settings.identity()
-    was_finished = artifact.begin(identity, overwrite=settings.overwrite)
-    if not was_finished:
-        with connect(settings.cluster):
-            history = _train_on_ray(settings, artifact)
-        _finish(settings, artifact, history, started)
+    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+        if not was_finished:
+            with connect(settings.cluster):
+                history = _train_on_ray(settings, artifact)
+            _finish(settings, artifact, history, started)
     manifest = artifact.open()
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
@@ -201,7 +201,6 @@ def _finish(settings: PretrainJob, artifact: Artifact, history: list[dict[str, f
     metrics = _measure(settings, artifact)
     metrics |= {"accepted": float(accepted(metrics)), "validation_loss": history[-1]["validation_loss"]}
     folder = artifact.folder
-    folder.delete("run")  # checkpoints of this training; the model is what stays
     folder.write_json("metrics.json", metrics)
     rows = [{"step": int(row["epoch"]), **{k: v for k, v in row.items() if k != "epoch"}} for row in history]
     folder.write_table("history.parquet", pa.Table.from_pylist(rows))
@@ -213,6 +212,7 @@ def _finish(settings: PretrainJob, artifact: Artifact, history: list[dict[str, f
         rows={"documents": sum(stage.num_documents for stage in settings.recipe.stages)},
         cost={"seconds": time.monotonic() - started},
         facts={"num_parameters": int(metrics["num_parameters"]), "tokens": int(sum(row["tokens"] for row in history))},
+        scratch=("run",),  # checkpoints
     )
 
 

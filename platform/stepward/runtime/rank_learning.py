@@ -117,8 +117,6 @@ def finish(settings: Any, trained: Trained, started: float) -> Manifest:
     near = NearDeterministicSettings().build(settings.wing.domain)
     baseline = judge_scores(score_rankings(near, validation), validation.data)
 
-    for name in {path.split("/")[0] for path in folder.files() if path.startswith("run-")}:
-        folder.delete(name)  # checkpoints of this training; the weights of the best epoch are what stays
     folder.write_weights("weights.safetensors", {k: np.ascontiguousarray(v) for k, v in trained.weights.items()})
     learner = settings.learner.model_dump(mode="json")
     folder.write_json("reward.json", {"kind": settings.learner.kind, "settings": learner, "domain": settings.domain})
@@ -144,6 +142,7 @@ def finish(settings: Any, trained: Trained, started: float) -> Manifest:
         },
         cost={"seconds": time.monotonic() - started},
         facts={"num_parameters": num_parameters, "best_epoch": trained.best_epoch},
+        scratch=("run-*",),  # checkpoints
     )
 
 

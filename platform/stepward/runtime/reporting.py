@@ -89,18 +89,18 @@ def run_report(settings: ReportJob) -> Reported:
     identity = settings.identity() | {"inputs": {s.role: s.open().fingerprint for s in sources.usable()}}
     finished = not settings.overwrite and _is_of(artifact, identity)
     if not finished:
-        artifact.begin(identity, overwrite=True)
-        tree = draw_search(settings, sources)
-        page = build_page(sources, tree)
-        html = _write(artifact, page, tree)
-        artifact.finish(
-            identity=identity,
-            seed=settings.seed,
-            digest=hashlib.sha256(html).hexdigest()[:16],
-            inputs=inputs,
-            cost={"seconds": time.monotonic() - started},
-            facts={"figures": len(page.pictures), "missing": page.num_missing},
-        )
+        with artifact.claim(identity, overwrite=True):
+            tree = draw_search(settings, sources)
+            page = build_page(sources, tree)
+            html = _write(artifact, page, tree)
+            artifact.finish(
+                identity=identity,
+                seed=settings.seed,
+                digest=hashlib.sha256(html).hexdigest()[:16],
+                inputs=inputs,
+                cost={"seconds": time.monotonic() - started},
+                facts={"figures": len(page.pictures), "missing": page.num_missing},
+            )
     track(artifact, settings.tracking)
     facts = artifact.manifest().facts
     page_url = f"{artifact.url}/report.html"

@@ -113,16 +113,16 @@ def run_pretrain(settings: SurrogateJob) -> Pretrained:
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("pretrain"), settings.identity()
-    was_finished = artifact.begin(identity, overwrite=settings.overwrite)
-    if not was_finished:
-        build(settings)
-        inputs = settings.inputs()
-        run = "-".join(["run", *(source.manifest().fingerprint for source in inputs.values())])
-        with connect(settings.cluster):
-            result = train_on_ray(pretrain, _shipped(settings), settings.pool, artifact, run)
-        with result.checkpoint.as_directory() as folder:
-            checkpoint = Checkpoint.load(folder)
-        _finish(settings, artifact, checkpoint, started)
+    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+        if not was_finished:
+            build(settings)
+            inputs = settings.inputs()
+            run = "-".join(["run", *(source.manifest().fingerprint for source in inputs.values())])
+            with connect(settings.cluster):
+                result = train_on_ray(pretrain, _shipped(settings), settings.pool, artifact, run)
+            with result.checkpoint.as_directory() as folder:
+                checkpoint = Checkpoint.load(folder)
+            _finish(settings, artifact, checkpoint, started)
     manifest = artifact.open()
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
@@ -211,8 +211,6 @@ def _finish(settings: SurrogateJob, artifact: Artifact, checkpoint: Checkpoint, 
         known = truth(settings, "train")[:16]
         surrogate.measure_decoder(torch.from_numpy(known[:, :: max(1, known.shape[1] // 4)].copy()).flatten(0, 1))
     folder = artifact.folder
-    for name in {path.split("/")[0] for path in folder.files() if path.startswith("run")}:
-        folder.delete(name)  # checkpoints of this training
     save_surrogate(folder, surrogate, described)
     table, _ = settings.here(settings.problems).problems("validation", settings.seed)
     horizon = int(pde_states(table).horizon.max())
@@ -242,4 +240,5 @@ def _finish(settings: SurrogateJob, artifact: Artifact, checkpoint: Checkpoint, 
         },
         cost={"seconds": time.monotonic() - started},
         facts={"num_parameters": surrogate.num_parameters, "kind": described.kind},
+        scratch=("run*",),  # checkpoints
     )

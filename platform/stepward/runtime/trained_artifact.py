@@ -34,8 +34,6 @@ def finish(settings: TrainSettings, trained: Trained, started: float) -> Manifes
     calibrators = _calibrators(scores, validation, budgets, fitting)
     applied = {"raw": scores} | {name: calibrate(found, scores, budgets) for name, found in calibrators.items()}
 
-    for name in {path.split("/")[0] for path in folder.files() if path.startswith("run-")}:
-        folder.delete(name)  # checkpoints of this training; the weights of the best epoch are what stays
     folder.write_weights("weights.safetensors", {k: np.ascontiguousarray(v) for k, v in trained.weights.items()})
     settings_json = settings.learner.model_dump(mode="json")
     folder.write_json("reward.json", {"kind": settings.learner.kind, "settings": settings_json, "domain": wing.name})
@@ -55,6 +53,7 @@ def finish(settings: TrainSettings, trained: Trained, started: float) -> Manifes
         },
         cost={"seconds": time.monotonic() - started},
         facts={"num_parameters": int(reward.num_parameters), "best_epoch": trained.best_epoch},
+        scratch=("run-*",),  # checkpoints
     )
 
 

@@ -91,22 +91,22 @@ def run_train(settings: TrainJob) -> TrainResult:
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("train"), settings.identity()
-    was_finished = artifact.begin(identity, overwrite=settings.overwrite)
-    if was_finished:
-        manifest = artifact.open()
-    else:
-        labels = settings.artifact("label", settings.label)
-        fingerprint = labels.open().fingerprint
-        learning = learning_of(settings.wing)
-        learning.check(settings, labels.folder)
-        with connect(settings.cluster):
-            trained = (
-                _fit_on_ray(settings) if settings.fitted_at_once else _train_on_ray(settings, f"run-{fingerprint}")
-            )
-        manifest = learning.finish(settings, trained, started)
+    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+        manifest = artifact.open() if was_finished else _make(settings, started)
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
     return TrainResult(artifact.url, manifest, metrics, time.monotonic() - started, was_finished)
+
+
+def _make(settings: TrainJob, started: float) -> Manifest:
+    labels = settings.artifact("label", settings.label)
+    fingerprint = labels.open().fingerprint
+    learning = learning_of(settings.wing)
+    learning.check(settings, labels.folder)
+    with connect(settings.cluster):
+        trained = _fit_on_ray(settings) if settings.fitted_at_once else _train_on_ray(settings, f"run-{fingerprint}")
+    manifest: Manifest = learning.finish(settings, trained, started)
+    return manifest
 
 
 def shipped(settings: TrainJob) -> dict[str, Any]:

@@ -37,8 +37,6 @@ def finish(settings: TuneSettings, plan: Plan, trials: Sequence[Trial], started:
         for gap in gaps.values()
     ]
     table, history = trials_table(trials, further), history_table(trials)
-    for name in {path.split("/")[0] for path in folder.files() if path.startswith("sweep-")}:
-        folder.delete(name)  # checkpoints and Ray's state of this sweep
     folder.write_table("trials.parquet", table)
     folder.write_table("history.parquet", history)
     folder.write_bytes("best.yaml", best_yaml(settings, plan, winner).encode())
@@ -68,6 +66,7 @@ def finish(settings: TuneSettings, plan: Plan, trials: Sequence[Trial], started:
         rows={"trials": len(table), "history": len(history)},
         cost={"seconds": time.monotonic() - started, "trial_seconds": sum(trial.seconds for trial in trials)},
         facts=facts,
+        scratch=("sweep-*",),  # checkpoints and Ray's state
     )
 
 

@@ -138,25 +138,26 @@ def run_tune(settings: TuneJob) -> TuneResult:
     if isinstance(settings.search, OptunaSearch) and importlib.util.find_spec("optuna") is None:
         raise ValueError("search.kind=optuna: the package optuna is not installed. pip install 'stepward[optuna]'")
     artifact, identity = settings.artifact("tune"), settings.identity()
-    was_finished = artifact.begin(identity, overwrite=settings.overwrite)
-    if was_finished:
-        manifest = artifact.open()
-    else:
-        labels = settings.artifact("label", settings.label)
-        fingerprint = labels.open().fingerprint
-        if settings.of == "train":
-            learning_of(settings.wing).readable(labels, settings.wing)
-        with connect(settings.cluster):
-            trials = _sweep(settings, plan, f"sweep-{fingerprint}")
-        if not any(trial.judged for trial in trials):
-            shown = "\n".join(f"  {error}" for error in dict.fromkeys(trial.error for trial in trials))
-            raise TuningError(
-                f"Tuning stopped: all {len(trials)} trials failed:\n{shown}\n"
-                "Mend the cause, then run the same command again."
-            )
-        manifest = finish(settings, plan, trials, started)
+    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+        manifest = artifact.open() if was_finished else _make(settings, plan, started)
     track(artifact, settings.tracking)
     return TuneResult(artifact.url, manifest, time.monotonic() - started, was_finished)
+
+
+def _make(settings: TuneJob, plan: Plan, started: float) -> Manifest:
+    labels = settings.artifact("label", settings.label)
+    fingerprint = labels.open().fingerprint
+    if settings.of == "train":
+        learning_of(settings.wing).readable(labels, settings.wing)
+    with connect(settings.cluster):
+        trials = _sweep(settings, plan, f"sweep-{fingerprint}")
+    if not any(trial.judged for trial in trials):
+        shown = "\n".join(f"  {error}" for error in dict.fromkeys(trial.error for trial in trials))
+        raise TuningError(
+            f"Tuning stopped: all {len(trials)} trials failed:\n{shown}\n"
+            "Mend the cause, then run the same command again."
+        )
+    return finish(settings, plan, trials, started)
 
 
 def _sweep(settings: TuneJob, plan: Plan, run: str) -> list[Trial]:

@@ -1,5 +1,7 @@
 """Artifacts: finished or refused, and a fingerprint that sees content and nothing else."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kill_points import every_point, kill
 from stepward.core.artifacts import Artifact, ArtifactError, content_digest
+from stepward.core.locks import StoreError
+from stepward.core.stage import StageSettings
 
 
 def make(root: Path, name: str = "a", *, identity: dict | None = None, digest: str = "d", **more: object) -> Artifact:
@@ -102,3 +107,96 @@ def test_digest_sees_every_column_and_how_rows_belong_together(column: str) -> N
     moved = TABLE.set_column(TABLE.column_names.index(column), column, TABLE[column].take([1, 0, *range(2, 12)]))
     assert content_digest([moved]) != content_digest([TABLE])
     assert content_digest([TABLE, TABLE.slice(0, 1)]) != content_digest([TABLE])
+
+
+@pytest.mark.parametrize("name", [".", "..", "", "a/b", "/a", ".work", "-x", "a\n", "x y"])
+def test_places_are_no_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArtifactError, match="expected a name of letters"):
+        Artifact(str(tmp_path), "walk", "label", name)
+    with pytest.raises(ArtifactError, match="expected a name of letters"):
+        Artifact(str(tmp_path), name, "label", "a")
+    with pytest.raises(ValueError, match="name"):
+        StageSettings(name=name)
+
+
+def test_a_store_that_is_no_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="store"):
+        StageSettings(store="")
+
+
+@pytest.mark.parametrize("file", ["../../../other", "/etc/passwd", "a/../../b", "c:\\x", "a\\..\\b", ""])
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path: Path, file: str) -> None:
+    artifact = make(tmp_path)
+    hostile = artifact.folder.read_json("manifest.json")
+    hostile["files"][file] = {"bytes": 1, "sha256": "0"}
+    artifact.folder.write_json("manifest.json", hostile)
+    with pytest.raises(ArtifactError, match="expected names inside the artifact's folder"):
+        artifact.manifest()
+
+
+def test_a_block_that_raises_before_it_wrote_anything_leaves_the_name_free(tmp_path: Path) -> None:
+    artifact = Artifact(str(tmp_path), "walk", "label", "a")
+    with pytest.raises(ValueError, match="too many"), artifact.claim({"m": 10**9}):
+        raise ValueError("too many")
+    with artifact.claim({"m": 64}) as finished:
+        assert not finished
+        artifact.folder.write_bytes("labels/0.parquet", b"rows")
+    with pytest.raises(ArtifactError, match="was begun with other settings"), artifact.claim({"m": 8}):
+        pass
+
+
+def test_checkpoints_go_only_when_the_artifact_is_complete(tmp_path: Path) -> None:
+    """Killed at every operation of the end of a stage: what it needs to go on is there, or nothing is left to do."""
+
+    def trained(store: Path) -> Artifact:
+        artifact = Artifact(str(store), "walk", "train", "a")
+        artifact.begin({"m": 1})
+        artifact.folder.write_bytes("run-1/epoch.pt", b"hours of work")
+        return artifact
+
+    def end(artifact: Artifact) -> None:
+        with artifact.claim({"m": 1}) as finished:
+            if not finished:
+                artifact.folder.write_bytes("weights", b"w")
+                artifact.finish(identity={"m": 1}, seed=0, digest="d", scratch=("run-*",))
+
+    counted = trained(tmp_path / "count")
+    for number, point in enumerate(every_point(lambda: end(counted))):
+        artifact = trained(tmp_path / str(number))
+        kill(lambda artifact=artifact: end(artifact), *point)
+        assert artifact.folder.exists("run-1/epoch.pt") or artifact.finished, point
+        end(artifact)
+        assert list(artifact.open().files) == ["weights"], point
+        assert artifact.folder.files() == ["manifest.json", "weights"], point
+
+
+HOLD = """
+import sys, time
+from stepward.core.artifacts import Artifact
+artifact = Artifact(sys.argv[1], "walk", "label", "a")
+with artifact.claim({"m": 64}):
+    artifact.folder.write_bytes("labels/0.parquet", b"rows")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_job_that_runs_is_not_joined_or_replaced_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
+    artifact = Artifact(str(tmp_path), "walk", "label", "a")
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        for overwrite in (False, True):
+            with pytest.raises(StoreError, match="another job is making it"), artifact.claim({}, overwrite=overwrite):
+                pass
+        assert artifact.folder.files("labels") == ["labels/0.parquet"]
+        other.kill()
+    with artifact.claim({"m": 64}) as finished:
+        assert not finished
+
+
+def test_a_store_that_cannot_be_written_is_said() -> None:
+    for store in ("/proc/x", __file__):
+        artifact = Artifact(store, "walk", "label", "a")
+        with pytest.raises(StoreError, match="expected a store that can be written"), artifact.claim({}):
+            pass

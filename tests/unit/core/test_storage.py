@@ -73,3 +73,21 @@ def test_unfinished_files_are_not_listed(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "0.parquet.0a1b2c3d.tmp").write_bytes(b"half")
     assert Folder(tmp_path).files() == []
+
+
+def test_what_a_kill_left_in_a_folder_is_not_read_with_it(tmp_path: Path) -> None:
+    """Half a table, and a whole one that was not moved into place yet."""
+    folder, table = Folder(tmp_path), pa.table({"id": ["a"]})
+    folder.write_table("labels/0.parquet", table)
+    whole = (tmp_path / "labels" / "0.parquet").read_bytes()
+    (tmp_path / "labels" / "1.parquet.0a1b2c3d.tmp").write_bytes(whole)
+    (tmp_path / "labels" / ".2.parquet.0a1b2c3d.tmp").write_bytes(whole[:40])
+    assert folder.read_table("labels").equals(table)
+    folder.sweep()
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["0.parquet"]
+
+
+def test_a_folder_without_tables_is_said(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(ValueError, match="labels: expected Parquet files, found none"):
+        Folder(tmp_path).read_table("labels")

@@ -41,7 +41,7 @@ def run(settings: LabelJob) -> Artifact:
     artifact, identity = settings.artifact("label"), settings.identity()
     artifact.begin(identity)
     work, mining = LabelWork(artifact, identity), MiningWork(artifact, identity)
-    plan_mining(settings, work, mining, settings.pool.mining_batch_size)
+    plan_mining(settings, mining, settings.pool.mining_batch_size)
     for batch in mining.left():
         mining.commit(batch, *MineTask(settings)(mining.rows(batch)))
     plan_mined(settings, work, mining, settings.pool.batch_size)
@@ -135,6 +135,6 @@ def test_pickled_weights_stop_the_job_with_the_remedy(model: Path, tmp_path: Pat
     settings = job(tmp_path, folder, "problems.num_train=1", "problems.num_validation=1", "problems.num_test=1")
     artifact, identity = settings.artifact("label"), settings.identity()
     artifact.begin(identity)
-    plan_mining(settings, LabelWork(artifact, identity), mining := MiningWork(artifact, identity), 10)
+    plan_mining(settings, mining := MiningWork(artifact, identity), 10)
     answer = LabelWorker(shipped(settings), "mine")({"item": [mining.left()[0]]})
     assert "safe_serialization=True" in answer["error"][0]

@@ -169,7 +169,7 @@ def test_workers_mine_the_rows_that_the_driver_would(home: Path) -> None:
     plan(alone, expected, 30)
     work = LabelWork(shared.artifact("label"), shared.identity())
     mining = MiningWork(shared.artifact("label"), shared.identity())
-    plan_mining(shared, work, mining, shared.pool.mining_batch_size)
+    plan_mining(shared, mining, shared.pool.mining_batch_size)
     assert list(mining.batches().values()) == [3, 3, 1]
     task = MineTask(shared)
     for batch in [*reversed(mining.left()), mining.left()[0]]:
@@ -183,7 +183,7 @@ def test_workers_mine_the_rows_that_the_driver_would(home: Path) -> None:
         ours, theirs = work.rows(batch), expected.rows(batch)  # rounding of log p depends on the batch it is made in
         np.testing.assert_allclose(ours["log_prob"], theirs["log_prob"], atol=1e-4)
         assert ours.drop_columns("log_prob").equals(theirs.drop_columns("log_prob"))
-    assert work.folder.read_table("problems.parquet").equals(expected.folder.read_table("problems.parquet"))
+    assert work.problems().equals(expected.problems())
     dead = work.scratch.read_table("dead/problems.parquet")
     assert dead.equals(expected.scratch.read_table("dead/problems.parquet"))
     assert "answer" in dead["error"][0].as_py()

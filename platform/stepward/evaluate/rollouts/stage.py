@@ -41,7 +41,6 @@ def finish(work: RolloutWork, seconds: float) -> Manifest:
         folder.write_table(f"tables/{name}.parquet", table)
     folder.write_json("metrics.json", metrics_of(tables))
     _write_runs(work, tables)
-    folder.delete("shards")
     timed = [f"mean_{kind}" for kind in MEASURED]
     digested = [rollouts.drop_columns(list(MEASURED)), tables["ablation"].drop_columns(timed), tables["comparisons"]]
     totals = {kind: float(rollouts[kind].to_numpy().sum()) for kind in KINDS if kind not in MEASURED}
@@ -53,6 +52,7 @@ def finish(work: RolloutWork, seconds: float) -> Manifest:
         rows={name: len(table) for name, table in (tables | further).items()},
         cost=totals | {"seconds": seconds},
         facts={"arms": list(settings.arms), "split": settings.split, "convention": settings.convention},
+        scratch=("shards",),
     )
 
 

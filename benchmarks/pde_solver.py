@@ -17,7 +17,7 @@ from numpy import ndarray
 
 from stepward.domains.pde.initial_conditions import EULER_FAMILIES, sample_euler
 from stepward.domains.pde.solver import EulerSolver
-from stepward.domains.pde.solver.kernel import advance_batch
+from stepward.domains.pde.solver.kernel import PERIODIC, advance_batch
 
 GAMMA, CFL = 1.4, 0.4
 
@@ -93,7 +93,9 @@ def numpy_advance(u: ndarray, duration: float) -> tuple[ndarray, int]:
 def compiled_advance(fields: ndarray, duration: float) -> tuple[ndarray, int]:
     out, counts = fields.copy(), np.zeros((len(fields), 2), dtype=np.int64)
     spacing = 1.0 / fields.shape[-1]
-    advance_batch(out, duration, spacing, spacing, CFL, GAMMA, True, np.empty(len(fields), np.int64), counts)
+    advance_batch(
+        out, duration, spacing, spacing, CFL, GAMMA, (PERIODIC, PERIODIC), np.empty(len(fields), np.int64), counts
+    )
     return out, int(counts[:, 0].sum())
 
 

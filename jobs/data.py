@@ -2,7 +2,7 @@
 
     python jobs/data.py                                      320 flows of a gas on 32 x 32 cells, about a minute
     python jobs/data.py source.kind=burgers name=burgers
-    python jobs/data.py source.kind=file source.format=pdegym source.path=CE-RP.nc name=ce-rp
+    python jobs/data.py source.kind=pdegym source.path=CE-RP.nc name=ce-rp
     python jobs/label.py domain=pde problems.path=artifacts/pde/data/default/trajectories.parquet      use it
 
 Makes <store>/<domain>/data/<name>: trajectories.parquet (tensors with their grid), README.md (its card) and

@@ -10,25 +10,26 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field, create_model
 
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.config import one_of, validate
 from stepward.core.stage import StageSettings
 from stepward.core.storage import Folder
-from stepward.core.wing import Wing, find_wing
+from stepward.core.wing import Rejected, Wing, find_wing
 from stepward.domains.pde.readers import FieldBlock, read_parquet, write_parquet
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.pools import PoolSettings, actor_pool
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 
-DATA, CARD, PARTS = "trajectories.parquet", "README.md", "parts"
+DATA, DEAD, CARD, PARTS = "trajectories.parquet", "dead_letters.parquet", "README.md", "parts"
 
 
 class DataJob(StageSettings):
@@ -52,8 +53,8 @@ class Data:
     def __str__(self) -> str:
         made = "Already finished" if self.was_finished else f"Made in {self.seconds:.1f} s"
         shape = " x ".join(map(str, self.manifest.facts["shape"]))
-        bad = self.manifest.rows["bad"]
-        lost = f"; {bad} with numbers that are not finite, which later stages reject" if bad else ""
+        bad = self.manifest.rows["dead_letters"]
+        lost = f"; {bad:,} dead letters in {DEAD}" if bad else ""
         return f"{made}: {self.manifest.rows['trajectories']:,} trajectories [{shape}]{lost}\n{self.url}/{DATA}"
 
 
@@ -130,25 +131,25 @@ def _make_parts(settings: DataJob, folder: Folder) -> None:
 def _join(settings: DataJob, artifact: Artifact, started: float) -> None:
     """One file from all parts, one part in memory at a time; the card; the manifest."""
     folder = artifact.folder
-    found: dict[str, Any] = {"bad": 0, "rows": 0, "digest": hashlib.sha256()}
+    found: dict[str, Any] = {"dead": [], "rows": 0, "digest": hashlib.sha256()}
 
     def blocks() -> Iterator[FieldBlock]:
         for item in settings.source.items():
             for block in _read_part(folder, item):
-                finite = np.isfinite(block.fields).reshape(len(block), -1).all(axis=1)
-                found["bad"] += int((~finite).sum())
+                found["dead"] += block.rejected
                 found["digest"].update(np.ascontiguousarray(block.fields).tobytes())
                 found.update(shape=block.fields.shape[1:], grid=block.grid)
-                yield replace(block, start=found["rows"])
                 found["rows"] += len(block)
+                yield block
 
     folder.write_bytes(DATA, _as_parquet(blocks()))
+    folder.write_table(DEAD, dead_letters(found["dead"]))
     folder.write_bytes(CARD, card(settings, found).encode())
     artifact.finish(
         identity=settings.identity(),
         seed=settings.seed,
         digest=found["digest"].hexdigest()[:16],
-        rows={"trajectories": found["rows"], "bad": found["bad"]},
+        rows={"trajectories": found["rows"], "dead_letters": len(found["dead"])},
         cost={"seconds": time.monotonic() - started},
         facts={"shape": list(found["shape"]), "channels": list(found["grid"].channels)},
         scratch=(PARTS,),
@@ -160,7 +161,7 @@ def card(settings: DataJob, found: dict[str, Any]) -> str:
     grid = found["grid"]
     rows = {
         "source": grid.source,
-        "trajectories": f"{found['rows']}, of which {found['bad']} hold numbers that are not finite",
+        "trajectories": f"{found['rows']}; {len(found['dead'])} more were left out, see {DEAD}",
         "a row": f"`id`; `fields` [{', '.join(map(str, found['shape']))}]: frames, channels, {', '.join(grid.axes)}",
         "channels": ", ".join(grid.channels),
         "time between frames": f"{grid.dt:g}",
@@ -183,6 +184,12 @@ def card(settings: DataJob, found: dict[str, Any]) -> str:
     return "\n".join(
         [*lines, "", "Of ten rows in a row seven train, one validates and two test.", "", f"    {used}", ""]
     )
+
+
+def dead_letters(rejected: list[Rejected]) -> pa.Table:
+    """Trajectories that were left out, with the sentence that says why."""
+    schema = pa.schema([(name, pa.string()) for name in ("id", "error", "content")])
+    return pa.Table.from_pylist([asdict(row) for row in rejected], schema=schema)
 
 
 def _part(item: str) -> str:

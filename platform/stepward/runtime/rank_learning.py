@@ -16,8 +16,9 @@ from jaxtyping import Float
 from stepward.core.artifacts import MANIFEST, Artifact, Manifest
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
+from stepward.domains.pde.grids import require_periodic
 from stepward.domains.pde.rewards import NearDeterministicSettings
-from stepward.domains.pde.rewards.common import filled
+from stepward.domains.pde.rewards.common import NOT_PERIODIC, filled
 from stepward.evaluate.rollouts.ranking import steps_of
 from stepward.runtime.parallel import average_gradients
 from stepward.runtime.train_worker import Trained
@@ -38,7 +39,9 @@ def check(settings: Any, labels: Folder) -> None:
         ValueError: rankings are missing or lack the horizon, or the best of K is no better than what needs no choice.
     """
     for split in ("train", "validation"):
-        rankings_of(settings, split)
+        problems = rankings_of(settings, split).problem_ids
+    if getattr(settings.learner.module(), "periodic", True):
+        require_periodic(problems, f"Reward model {settings.learner.kind}", NOT_PERIODIC)
     metrics = labels.read_json("metrics.json")
     for name in BASELINES:
         gain = metrics[f"headroom_over_{name}.train"]

@@ -24,6 +24,8 @@ from stepward.core.storage import Folder
 from stepward.core.wing import Wing, find_wing
 from stepward.domains.pde.data import pde_states
 from stepward.domains.pde.flops import Positions
+from stepward.domains.pde.generators.base import NOT_PERIODIC
+from stepward.domains.pde.grids import require_periodic
 from stepward.domains.pde.metrics import per_frame
 from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.surrogates import (
@@ -115,7 +117,7 @@ def run_pretrain(settings: SurrogateJob) -> Pretrained:
     artifact, identity = settings.artifact("pretrain"), settings.identity()
     with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
         if not was_finished:
-            build(settings)
+            _check_boundary(settings)
             inputs = settings.inputs()
             run = "-".join(["run", *(source.manifest().fingerprint for source in inputs.values())])
             with connect(settings.cluster):
@@ -127,6 +129,13 @@ def run_pretrain(settings: SurrogateJob) -> Pretrained:
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
     return Pretrained(artifact.url, manifest, metrics, time.monotonic() - started, was_finished)
+
+
+def _check_boundary(settings: SurrogateJob) -> None:
+    """Raise ValueError for a surrogate that cannot be built, or that takes data with other ends for periodic."""
+    if build(settings)[0].periodic:
+        table, _ = settings.here(settings.problems).problems("train", settings.seed)
+        require_periodic(table["reference"].to_pylist(), f"Surrogate {settings.surrogate.kind}", NOT_PERIODIC)
 
 
 def pretrain(config: dict[str, Any]) -> None:

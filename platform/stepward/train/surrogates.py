@@ -90,7 +90,7 @@ def _stand_at(surrogate: Surrogate, number: int, start: Checkpoint, *, resumes: 
 
 
 class _Descent:
-    """AdamW with a cosine to 0 over one stage, on random windows moved at random around the periodic square."""
+    """AdamW with a cosine to 0 over one stage, on random windows, moved around the square if it is periodic."""
 
     def __init__(
         self,
@@ -124,9 +124,9 @@ class _Descent:
             torch.manual_seed(stable_hash("dropout", self._seed, number, self._rank.rank) % 2**63)
             for batch in range(self._per_epoch):
                 count = number * self._per_epoch + batch
-                shift = tuple(rng.integers(0, self._data.shape[3:]).tolist())
+                shift = rng.integers(0, self._data.shape[3:]) * self._surrogate.periodic
                 rows = self._index[order[batch * self._size : (batch + 1) * self._size]]
-                total += self._descend(rows[self._rank.rank :: self._rank.world], shift, count)
+                total += self._descend(rows[self._rank.rank :: self._rank.world], tuple(shift.tolist()), count)
         return total / self._per_epoch
 
     def _descend(self, rows: np.ndarray, shift: tuple[int, ...], count: int) -> float:

@@ -1,6 +1,7 @@
 """Readers on files in the published layouts, written here by the tools that write the real ones (netCDF4, h5py)."""
 
 import tracemalloc
+from functools import partial
 
 import h5py
 import netCDF4
@@ -11,10 +12,11 @@ import pytest
 
 from stepward.domains.pde.initial_conditions import sample_euler
 from stepward.domains.pde.readers import (
-    READERS,
+    PDEGYM_CHANNELS,
     read_parquet,
     read_pdebench,
     read_pdegym,
+    read_rejected,
     read_the_well,
     to_conserved,
     to_primitive,
@@ -98,7 +100,8 @@ def _mask():
 
 def _join(blocks):
     blocks = list(blocks)
-    assert [block.start for block in blocks] == list(np.cumsum([0, *map(len, blocks)])[:-1])
+    ids = [name for block in blocks for name in block.ids]
+    assert ids == [f"{blocks[0].grid.source}:{index}" for index in range(len(ids))]
     return np.concatenate([block.fields for block in blocks]), blocks[0].grid
 
 
@@ -157,8 +160,11 @@ def test_every_format_gives_the_same_conserved_state(tmp_path, states):
     _write_pdegym(tmp_path / "gym.nc", states)
     _write_pdebench(tmp_path / "bench.hdf5", states)
     _write_the_well(tmp_path / "well.hdf5", states)
-    assert set(READERS) == {"pdegym", "pdebench", "the_well"}
-    for reader, name in ((read_pdegym, "gym.nc"), (read_pdebench, "bench.hdf5"), (read_the_well, "well.hdf5")):
+    for reader, name in (
+        (read_pdegym, "gym.nc"),
+        (partial(read_pdebench, gamma=1.4), "bench.hdf5"),
+        (read_the_well, "well.hdf5"),
+    ):
         fields, grid = _join(map(to_conserved, reader(tmp_path / name)))
         assert grid.channels == ("density", "momentum_x", "momentum_y", "energy")
         np.testing.assert_allclose(fields, states, rtol=1e-5, atol=1e-6)
@@ -199,36 +205,70 @@ def test_a_failed_write_leaves_nothing_under_the_name(tmp_path, states):
     with pytest.raises(ValueError, match="like the first"):
         write_parquet([blocks[0], to_conserved(blocks[1])], tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
-    with pytest.raises(ValueError, match="one block or more"):
+    with pytest.raises(ValueError, match="one trajectory or more"):
         write_parquet([], tmp_path / "out.parquet")
 
 
 def test_wrong_channel_order_is_seen_by_the_energy(tmp_path, states):
     _write_pdegym(tmp_path / "gym.nc", states)
     order = ("density", "velocity_x", "velocity_y", "energy", "pressure")
-    block = next(read_pdegym(tmp_path / "gym.nc", channels=order))
-    with pytest.raises(ValueError, match="contradict each other"):
-        to_conserved(block)
-    tracer = next(read_pdegym(tmp_path / "gym.nc", channels=("density", "a", "b", "c", "d")))
+    block = to_conserved(next(read_pdegym(tmp_path / "gym.nc", channels=order)))
+    assert len(block) == 0 and len(block.rejected) == N
+    assert all("contradict each other" in row.error for row in block.rejected)
+    with pytest.raises(ValueError, match=r"5 were rejected, first gym.nc:0: energy and pressure contradict"):
+        write_parquet([block], tmp_path / "out.parquet")
+    unknown = next(read_pdegym(tmp_path / "gym.nc", channels=("density", "a", "b", "c", "d"), gamma=1.4))
     with pytest.raises(ValueError, match="expected two axes and channels"):
-        to_conserved(tracer)
+        to_conserved(unknown)
 
 
-@pytest.mark.parametrize(("value", "message"), [(np.nan, "finite positive density; got nan"), (-1.0, "got -1.0")])
-def test_bad_values_are_located(tmp_path, states, value, message):
+def test_a_fifth_channel_that_is_a_tracer_makes_no_energy(tmp_path, states):
+    _write_pdegym(tmp_path / "gym.nc", states)
+    with netCDF4.Dataset(tmp_path / "gym.nc", "a") as file:
+        file["data"][:, :, 4] = 0.5
+    block = to_conserved(next(read_pdegym(tmp_path / "gym.nc")))
+    assert not len(block) and "not a tracer" in block.rejected[0].error
+    named = read_pdegym(tmp_path / "gym.nc", channels=(*PDEGYM_CHANNELS[:4], "tracer"))
+    np.testing.assert_allclose(_join(map(to_conserved, named))[0], states, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "finite positive density, got nan"), (-1.0, "got -1.0")])
+@pytest.mark.parametrize("block_size", [1, 2, 5])
+def test_one_bad_trajectory_is_left_out_and_the_others_are_read(tmp_path, states, value, message, block_size):
     bad = states.copy()
     bad[3, 1, 0, 2, 5] = value
     _write_pdebench(tmp_path / "bad.hdf5", bad)
-    with pytest.raises(ValueError, match=message) as caught:
-        list(read_pdebench(tmp_path / "bad.hdf5", block_size=2))
-    assert "trajectory 3, frame 1, cell (2, 5)" in str(caught.value)
+    blocks = list(read_pdebench(tmp_path / "bad.hdf5", block_size=block_size))
+    [rejected] = [row for block in blocks for row in block.rejected]
+    assert rejected.id == "bad.hdf5:3" and message in rejected.error and "frame 1, cell (2, 5)" in rejected.error
+    good = primitive_from_conserved(states).astype(np.float32)[[0, 1, 2, 4]]
+    np.testing.assert_array_equal(np.concatenate([block.fields for block in blocks]), good)
+    assert write_parquet(blocks, tmp_path / "bad.parquet") == 4
+    assert read_rejected(tmp_path / "bad.parquet") == [rejected]
+    [first, *others] = read_parquet(tmp_path / "bad.parquet")
+    assert first.rejected == (rejected,) and not any(block.rejected for block in others)
+
+
+@pytest.mark.parametrize("row", [0, 4])
+def test_no_pressure_left_and_energy_of_another_are_found_row_by_row(tmp_path, states, row):
+    bad = states.copy()
+    bad[row, 2, 3] = 0.0  # below the kinetic energy
+    _write_the_well(tmp_path / "well.hdf5", bad)
+    with h5py.File(tmp_path / "well.hdf5", "a") as file:
+        file["t0_fields/pressure"][...] = primitive_from_conserved(states)[:, :, 3]
+    fields = ["density", "momentum", "energy"]
+    blocks = [to_conserved(block) for block in read_the_well(tmp_path / "well.hdf5", fields=fields)]
+    [rejected] = [found for block in blocks for found in block.rejected]
+    assert rejected.id == f"well.hdf5:{row}" and "no pressure is left" in rejected.error
+    both = [to_conserved(block) for block in read_the_well(tmp_path / "well.hdf5", fields=[*fields, "pressure"])]
+    assert ["contradict" in found.error for block in both for found in block.rejected] == [True]
 
 
 def test_missing_and_misshapen_files(tmp_path, states):
     with pytest.raises(FileNotFoundError, match="nothing there"):
         next(read_pdegym(tmp_path / "absent.nc"))
     _write_pdegym(tmp_path / "gym.nc", states)
-    with pytest.raises(ValueError, match="expected a dataset 'solution'"):
+    with pytest.raises(ValueError, match="expected a variable 'solution'"):
         next(read_pdegym(tmp_path / "gym.nc", variable="solution"))
     with pytest.raises(ValueError, match="4 channels"):
         next(read_pdegym(tmp_path / "gym.nc", channels=("density", "velocity_x", "velocity_y", "pressure")))

@@ -21,7 +21,7 @@ from stepward.domains.pde.solver import (
     prolong,
     step_residual,
 )
-from stepward.domains.pde.solver.kernel import advance_batch
+from stepward.domains.pde.solver.kernel import PERIODIC, advance_batch
 
 _spec = importlib.util.spec_from_file_location("exact_riemann", Path(__file__).with_name("exact_riemann.py"))
 exact_riemann = importlib.util.module_from_spec(_spec)
@@ -35,7 +35,7 @@ def _sod_error(cells: int, axis: int) -> float:
     profile = np.stack([rho, 0 * x, 0 * x, pressure])[:, :, None] * np.ones(4)
     primitive = profile if axis == 0 else np.swapaxes(profile, 1, 2)
     extent = (1.0, 4.0 / cells) if axis == 0 else (4.0 / cells, 1.0)
-    solver = EulerSolver(boundary="outflow", extent=extent)
+    solver = EulerSolver(boundary=("outflow", "outflow"), extent=extent)
     density = solver.advance(conserved_from_primitive(primitive[None]), 0.2)[0, 0]
     exact = exact_riemann.exact_density(left, right, (x - 0.5) / 0.2)
     return float(np.abs(np.moveaxis(density, axis, 0) - exact[:, None]).mean())
@@ -58,7 +58,7 @@ def test_strong_riemann_problems_converge_to_the_exact_solution():
             x = (np.arange(cells) + 0.5) / cells
             columns = [np.where(x < 0.5, a, b) for a, b in zip(left, right, strict=True)]
             primitive = np.stack([columns[0], columns[1], 0 * x, columns[2]])[None, :, :, None] * np.ones(2)
-            solver = EulerSolver(boundary="outflow", extent=(1.0, 2.0 / cells))
+            solver = EulerSolver(boundary=("outflow", "outflow"), extent=(1.0, 2.0 / cells))
             density = solver.advance(conserved_from_primitive(primitive), end)[0, 0, :, 0]
             errors.append(np.abs(density - exact_riemann.exact_density(left, right, (x - 0.5) / end)).mean())
         assert errors[1] < 0.5 * errors[0]  # first order in L1 at discontinuities would be a quarter
@@ -133,7 +133,9 @@ def test_violent_states_fall_back_without_losing_conservation():
     drift = np.abs((final - initial).sum(axis=(2, 3))) / np.abs(initial).sum(axis=(2, 3))
     assert drift.max() <= 1e-12
     counts, spacing = np.zeros((6, 2), dtype=np.int64), 1 / 16
-    advance_batch(initial.copy(), 0.05, spacing, spacing, 0.4, 1.4, True, np.empty(6, dtype=np.int64), counts)
+    advance_batch(
+        initial.copy(), 0.05, spacing, spacing, 0.4, 1.4, (PERIODIC, PERIODIC), np.empty(6, dtype=np.int64), counts
+    )
     assert (counts[:, 1] > 0).all()  # every sample needed the fallback
 
 
@@ -193,7 +195,9 @@ def test_coarsening_undoes_prolongation_and_linear_fields_are_reproduced():
     ramp = np.arange(8.0)[:, None] + 2.0 * np.arange(8.0)
     fine = (np.arange(16) + 0.5) / 2 - 0.5
     expected = fine[:, None] + 2.0 * fine
-    np.testing.assert_allclose(prolong(ramp, 2, boundary="outflow")[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1e-12)
+    np.testing.assert_allclose(
+        prolong(ramp, 2, boundary=("outflow", "outflow"))[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1e-12
+    )
 
 
 def test_the_coarse_baseline_is_worse_than_the_fine_solver_and_better_than_standing_still():
@@ -256,3 +260,24 @@ def test_an_unphysical_candidate_has_no_residual():
     assert np.isfinite(residual[1]).all()
     with pytest.raises((ValueError, TypeCheckError)):  # the run-time checker of the tests may be first
         flux_residual(state, candidate[:1], 0.01, solver=EulerSolver())
+
+
+def test_walls_reflect_and_let_no_mass_or_energy_pass():
+    """A flow between walls is the half of a periodic one with its mirror image; the other axis stays periodic."""
+    half = sample_euler("gaussian", seed=3, indices=[0, 1], resolution=16)[..., :8, :]
+    mirror = half[..., ::-1, :].copy()
+    mirror[:, 1] *= -1.0
+    whole = np.concatenate([half, mirror], axis=2)
+    expected = EulerSolver(extent=(2.0, 1.0)).advance(whole, 0.1)[:, :, :8]
+    got = EulerSolver(boundary=("wall", "periodic")).advance(half, 0.1)
+    np.testing.assert_allclose(got, expected, atol=1e-12)
+    across = EulerSolver(boundary=("periodic", "wall")).advance(_transposed(half), 0.1)
+    np.testing.assert_allclose(across, _transposed(expected), atol=1e-12)
+    conserved = got.sum(axis=(2, 3)) - half.sum(axis=(2, 3))
+    assert np.abs(conserved[:, [0, 2, 3]]).max() < 1e-11
+    with pytest.raises((ValueError, TypeCheckError)):
+        EulerSolver(boundary=("wall", "sticky"))
+
+
+def _transposed(fields):
+    return np.ascontiguousarray(np.swapaxes(fields, 2, 3)[:, [0, 2, 1, 3]])

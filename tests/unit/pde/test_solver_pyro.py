@@ -47,7 +47,7 @@ def _kelvin_helmholtz(cells: int) -> np.ndarray:
 
 @lru_cache
 def _advanced(initial, boundary, cells: int, end_time: float) -> np.ndarray:
-    return EulerSolver(boundary=boundary).advance(initial(cells), end_time)
+    return EulerSolver(boundary=(boundary, boundary)).advance(initial(cells), end_time)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,8 @@ def file_of_trajectories(path, bad=()):
     fields = np.random.default_rng(0).uniform(1, 2, (20, 4, 4, 8, 8)).astype(np.float32)
     for row, value in bad:
         fields[row, 1, 0, 0, 0] = value
-    write_parquet([FieldBlock(0, fields[:12], grid), FieldBlock(12, fields[12:], grid)], path)
+    ids = tuple(f"{path.name}:{row}" for row in range(20))
+    write_parquet([FieldBlock(ids[:12], fields[:12], grid), FieldBlock(ids[12:], fields[12:], grid)], path)
     return fields
 
 
@@ -197,7 +198,8 @@ def test_a_users_file_is_split_by_place_and_bad_rows_are_rejected(tmp_path):
     source = PDEProblems(path=str(path), horizon=3)
     table, rejected = source.problems("train", 0)
     assert [row.id.split("#")[1] for row in rejected] == ["1", "13"]
-    assert "NaN" in rejected[0].error and "positive density" in rejected[1].error and "frame 1" in rejected[1].error
+    assert "density, got nan" in rejected[0].error and "positive density" in rejected[1].error
+    assert "frame 1" in rejected[1].error
     assert len(table) == 12
     test = pde_states(source.problems("test", 0)[0])
     assert np.array_equal(test.fields, fields[[8, 9, 18, 19], 0])

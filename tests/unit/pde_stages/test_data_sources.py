@@ -10,6 +10,7 @@ import pytest
 from stepward.core.config import override
 from stepward.core.wing import find_wing
 from stepward.domains.pde.data import PDEProblems, fields_of
+from stepward.domains.pde.readers import read_grid
 from stepward.domains.pde.references import euler_name, trajectories
 from stepward.label import label_settings
 from stepward.runtime.data_stage import DataJob, DataWorker, _join, data_job
@@ -33,7 +34,7 @@ def test_the_file_holds_the_flows_in_order_and_is_read_as_problems(tmp_path: Pat
     settings = made(tmp_path, {"kind": "euler2d", "num": 20, **SMALL}, order=-1)
     artifact = settings.artifact("data")
     manifest = artifact.open()
-    assert manifest.rows == {"trajectories": 20, "bad": 0} and manifest.facts["shape"] == [5, 4, 16, 16]
+    assert manifest.rows == {"trajectories": 20, "dead_letters": 0} and manifest.facts["shape"] == [5, 4, 16, 16]
     assert (
         not artifact.folder.files("parts") and "density, momentum_x" in artifact.folder.read_bytes("README.md").decode()
     )
@@ -55,28 +56,57 @@ def test_burgers_has_one_channel_and_stays_finite(tmp_path: Path) -> None:
     settings = made(tmp_path, {"kind": "burgers", "num": 3, **SMALL})
     manifest = settings.artifact("data").manifest()
     assert manifest.facts["shape"] == [5, 1, 16, 16] and manifest.facts["channels"] == ["velocity"]
-    assert manifest.rows == {"trajectories": 3, "bad": 0}
+    assert manifest.rows == {"trajectories": 3, "dead_letters": 0}
 
 
-def test_a_published_file_is_converted_and_a_bad_one_names_its_trajectory(tmp_path: Path) -> None:
-    fields = np.ones((3, 4, 5, 16, 16), np.float32)  # [samples, frames, channels, x, y] of PDEGym
+def test_a_published_file_is_converted_and_a_bad_trajectory_becomes_a_dead_letter(tmp_path: Path) -> None:
+    fields = np.ones((12, 4, 5, 16, 16), np.float32)  # [samples, frames, channels, x, y] of PDEGym
     fields[:, :, 4] = 1 / 0.4 + 1  # the energy of density, velocity and pressure 1
-    for name, value in (("good", 1.0), ("bad", np.nan)):
-        fields[1, 2, 0, 3, 3] = value
-        with h5py.File(tmp_path / f"{name}.nc", "w") as file:
-            file["data"] = fields
-    settings = made(tmp_path, {"kind": "file", "format": "pdegym", "path": str(tmp_path / "good.nc")})
-    assert settings.artifact("data").manifest().rows == {"trajectories": 3, "bad": 0}
-    source = PDEProblems(path=f"{settings.artifact('data').url}/trajectories.parquet", horizon=3)
-    assert len(source.problems("train", 0)[0]) == 3
-    values = {"store": str(tmp_path), "name": "bad", "source": {"kind": "file", "path": f"{tmp_path}/bad.nc"}}
-    bad = override(data_job(find_wing("pde")), values, {})
-    [error] = DataWorker(bad.model_dump(mode="json", exclude={"overwrite"}))({"item": ["file"]})["error"]
-    assert "got nan in trajectory 1, frame 2" in error and not bad.artifact("data").folder.files("parts")
+    fields[1, 2, 0, 3, 3] = np.nan
+    with h5py.File(tmp_path / "gas.nc", "w") as file:
+        file["data"] = fields
+    settings = made(tmp_path, {"kind": "pdegym", "path": str(tmp_path / "gas.nc")})
+    artifact = settings.artifact("data")
+    assert artifact.manifest().rows == {"trajectories": 11, "dead_letters": 1}
+    assert artifact.manifest().facts["channels"] == ["density", "momentum_x", "momentum_y", "energy"]
+    [dead] = artifact.folder.read_table("dead_letters.parquet").to_pylist()
+    assert dead["id"] == "gas.nc:1" and "density, got nan in frame 2" in dead["error"]
+    table, rejected = PDEProblems(path=f"{artifact.url}/trajectories.parquet", horizon=3).problems("train", 0)
+    assert len(table) == 8 and [row.id for row in rejected] == ["gas.nc:1"]
+    np.testing.assert_array_equal(fields_of(table)[:, :, 0, 0], [[1, 1, 1, 3.5]] * 8)
+
+
+def test_a_file_without_one_usable_trajectory_is_an_answer_that_says_why(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "gas.nc", "w") as file:
+        file["data"] = np.zeros((3, 4, 5, 8, 8), np.float32)
+    assert "3 were rejected, first gas.nc:0: expected finite positive density, got 0.0" in answer(
+        tmp_path, {"kind": "pdegym", "path": str(tmp_path / "gas.nc")}
+    )
+
+
+def test_a_boundary_that_nobody_says_is_asked_for(tmp_path: Path) -> None:
+    source = {"kind": "pdebench", "path": str(tmp_path / "flow.hdf5")}
+    with h5py.File(tmp_path / "flow.hdf5", "w") as file:
+        for name in ("density", "pressure", "Vx", "Vy"):
+            file[name] = np.ones((2, 4, 8, 8), np.float32)
+        file["x-coordinate"] = file["y-coordinate"] = (np.arange(8) + 0.5) / 8
+        file["t-coordinate"] = 0.1 * np.arange(5)
+    assert "the boundary is unknown, and nothing is taken for periodic unasked" in answer(tmp_path, source)
+    settings = made(tmp_path, {**source, "boundary": ["outflow", "wall"], "gamma": 1.3})
+    grid = read_grid(f"{settings.artifact('data').url}/trajectories.parquet")
+    assert grid.boundary == ("outflow", "wall") and grid.parameters["gamma"] == 1.3
+
+
+def answer(root: Path, source: dict[str, Any]) -> str:
+    """The error of the worker that reads this source."""
+    settings = override(data_job(find_wing("pde")), {"store": str(root), "name": "bad", "source": source}, {})
+    [error] = DataWorker(settings.model_dump(mode="json", exclude={"overwrite"}))({"item": ["file"]})["error"]
+    assert not settings.artifact("data").folder.files("parts")
+    return error
 
 
 def test_a_missing_file_is_an_answer_that_says_so(tmp_path: Path) -> None:
-    values = {"store": str(tmp_path), "source": {"kind": "file", "path": f"{tmp_path}/nothing.nc"}}
+    values = {"store": str(tmp_path), "source": {"kind": "pdegym", "path": f"{tmp_path}/nothing.nc"}}
     settings = override(data_job(find_wing("pde")), values, {})
     answer = DataWorker(settings.model_dump(mode="json", exclude={"overwrite"}))({"item": ["file"]})
     assert "expected a file in the layout of pdegym, but there is no" in answer["error"][0]

@@ -19,7 +19,7 @@ from stepward.core.wing import Rejected
 from stepward.domains.pde.generators import GENERATORS, DeterministicGenerator
 from stepward.domains.pde.initial_conditions import EULER_FAMILIES
 from stepward.domains.pde.proposer import POLICIES
-from stepward.domains.pde.readers import FieldBlock
+from stepward.domains.pde.readers import find_bad
 from stepward.domains.pde.references import blocks, euler_name, first_frames, trajectories
 from stepward.domains.pde.states import PDEStates, is_finite, roots
 from stepward.domains.pde.surrogates import load_surrogate
@@ -73,16 +73,17 @@ class PDEProblems(Config):
     def _from_file(self, path: str, split: str) -> tuple[pa.Table, list[Rejected]]:
         if not Path(path).is_file():
             raise ValueError(f"problems.path: expected a Parquet file of trajectories, but there is no {path}.")
-        tables, rejected, wanted = [], [], getattr(self, f"num_{split}")
-        for block in blocks(path):
+        rejected: list[Rejected] = []
+        tables, wanted = [], getattr(self, f"num_{split}")
+        for rows, block in blocks(path):
             if block.fields.shape[1] <= self.horizon or block.fields.ndim != 5:
                 raise ValueError(
                     f"{path}: expected trajectories [frames, C, H, W] of more than {self.horizon} frames, got "
                     f"{block.fields.shape[1:]}. Choose a shorter problems.horizon, or data in two dimensions."
                 )
-            rows = np.arange(block.start, block.start + len(block))
-            problem = describe_bad(block)
+            problem = find_bad(block.fields, block.grid.channels)
             mine = np.flatnonzero(split_of_rows(rows) == SPLITS.index(split))
+            rejected += block.rejected
             rejected += [Rejected(f"{path}#{rows[i]}", problem[i], "") for i in mine if problem[i]]
             good = [i for i in mine if not problem[i]]
             names = [f"{path}#{rows[i]}" for i in good]
@@ -217,23 +218,6 @@ def fields_of(table: pa.Table, name: str = "fields") -> np.ndarray:
 def split_of_rows(rows: np.ndarray) -> np.ndarray:
     """Split (0, 1, 2) of rows of a file by their place: the same whatever the seed and the number asked for."""
     return np.array([0, 0, 0, 0, 0, 0, 0, 1, 2, 2])[rows % 10]
-
-
-def describe_bad(block: FieldBlock) -> list[str]:
-    """What is wrong with each trajectory of a block; "" if nothing is."""
-    finite = np.isfinite(block.fields).all(axis=(2, 3, 4))
-    physical = np.ones(finite.shape, bool)
-    if "density" in block.grid.channels:
-        physical &= (block.fields[:, :, block.grid.channels.index("density")] > 0).all(axis=(2, 3))
-    messages = []
-    for ok, positive in zip(finite, physical, strict=True):
-        if not ok.all():
-            messages.append(f"expected finite numbers, got NaN or infinity in frame {int(np.argmin(ok))}")
-        elif not positive.all():
-            messages.append(f"expected positive density, got others in frame {int(np.argmin(positive))}")
-        else:
-            messages.append("")
-    return messages
 
 
 assert set(EULER_FAMILIES) == set(Family.__args__)  # type: ignore[attr-defined]

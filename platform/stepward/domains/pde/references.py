@@ -5,23 +5,27 @@ A name says where the truth is, so that any process finds it, and a state only c
     euler2d/<family>/<cells>/<steps>/<dt>/<seed>/<index>     computed when asked for (about 0.2 CPU-seconds)
     <path>.parquet#<row>                                     a row of a file written by `readers.write_parquet`
 
-Names made by others, for example of trajectories that are in memory, are added with `keep`.
+Names made by others, for example of trajectories that are in memory, are added with `keep`. What is known of a
+problem beside its truth, its time step, constants and boundary, is its grid: `grid_of`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from stepward.domains.pde.initial_conditions import EULER_FAMILIES, sample_euler
-from stepward.domains.pde.readers import FieldBlock, read_parquet, to_conserved
+from stepward.domains.pde.readers import FieldBlock, Grid, is_gas, read_grid, read_parquet, to_conserved
 from stepward.domains.pde.solver import CONSERVED_CHANNELS, EulerSolver, coarsen
 
-__all__ = ["OVERSAMPLE", "blocks", "euler_name", "first_frames", "keep", "trajectories"]
+__all__ = ["OVERSAMPLE", "blocks", "euler_grid", "euler_name", "first_frames", "grid_of", "keep", "trajectories"]
 
 OVERSAMPLE = 2  # generated trajectories are computed on a grid finer by this factor and averaged
 CACHE_BYTES = 512 * 2**20
@@ -29,6 +33,7 @@ TOGETHER = 16  # trajectories of one kind that are simulated in one call
 
 _cache: OrderedDict[str, ndarray] = OrderedDict()
 _kept: dict[str, ndarray] = {}
+_kept_grids: dict[str, Grid] = {}
 
 
 def euler_name(family: str, *, cells: int, num_steps: int, dt: float, seed: int, index: int) -> str:
@@ -55,10 +60,42 @@ def trajectories(names: Sequence[str]) -> list[Float[ndarray, "frames c h w"]]:
     return [found[str(name)] for name in names]
 
 
-def keep(name: str, trajectory: Float[ndarray, "frames c h w"]) -> str:
-    """Make a trajectory in memory known to this process under `name`; returns the name."""
+def keep(name: str, trajectory: Float[ndarray, "frames c h w"], grid: Grid | None = None) -> str:
+    """Make a trajectory in memory, and what its numbers mean, known to this process under `name`; returns the name."""
     _kept[name] = np.ascontiguousarray(trajectory, np.float32)
+    if grid is not None:
+        _kept_grids[name] = grid
     return name
+
+
+def grid_of(name: str) -> Grid | None:
+    """What the numbers of the trajectory called `name` mean; None of one in memory of which nobody said it.
+
+    Raises:
+        ValueError: a name that is none.
+    """
+    if name in _kept_grids:
+        return _kept_grids[name]
+    if name.startswith("euler2d/"):
+        _, _, cells, _, dt, _, _ = _parts(name)
+        return euler_grid(int(cells), float(dt))
+    if name in _kept or not name:
+        return None
+    path, _ = _row(name)
+    return _grid_of_file(path, Path(path).stat().st_mtime_ns)
+
+
+def euler_grid(cells: int, dt: float) -> Grid:
+    """Of generated Euler trajectories."""
+    return Grid(
+        "euler2d", CONSERVED_CHANNELS, ("x", "y"), (1 / cells,) * 2, dt, ("periodic",) * 2, {"gamma": EulerSolver.gamma}
+    )
+
+
+@lru_cache(maxsize=64)
+def _grid_of_file(path: str, written: int) -> Grid:
+    grid = read_grid(path)
+    return replace(grid, channels=CONSERVED_CHANNELS) if is_gas(grid) else grid
 
 
 def first_frames(names: Sequence[str]) -> Float[ndarray, "n c h w"]:
@@ -71,11 +108,15 @@ def first_frames(names: Sequence[str]) -> Float[ndarray, "n c h w"]:
     return np.stack(frames)
 
 
-def blocks(path: str) -> Iterator[FieldBlock]:
-    """Trajectories of a file block by block; gases as (ρ, m_x, m_y, E)."""
+def blocks(path: str) -> Iterator[tuple[Int[ndarray, " n"], FieldBlock]]:
+    """Trajectories of a file block by block, with the row of each; gases as (ρ, m_x, m_y, E)."""
+    start = 0
     for block in read_parquet(path):
-        is_gas = "density" in block.grid.channels and block.grid.channels != CONSERVED_CHANNELS
-        yield to_conserved(block) if is_gas else block
+        converts = is_gas(block.grid) and block.grid.channels != CONSERVED_CHANNELS
+        ready = to_conserved(block) if converts else block
+        place = {name: row for row, name in enumerate(block.ids, start)}
+        yield np.array([place[name] for name in ready.ids], np.int64), ready
+        start += len(block)
 
 
 def _parts(name: str) -> list[str]:
@@ -105,22 +146,28 @@ def _computed(names: Iterable[str]) -> dict[str, ndarray]:
     return found
 
 
+def _row(name: str) -> tuple[str, int]:
+    """Path and row of a trajectory in a file."""
+    path, _, row = name.rpartition("#")
+    if not path or not row.isdigit():
+        raise ValueError(
+            f"Reference {name!r}: expected euler2d/… or <path>.parquet#<row>, or a name given to keep(). "
+            "Make the problems again."
+        )
+    return path, int(row)
+
+
 def _read(names: Sequence[str]) -> dict[str, ndarray]:
     files: dict[str, dict[int, str]] = {}
     for name in names:
-        path, _, row = name.rpartition("#")
-        if not path or not row.isdigit():
-            raise ValueError(
-                f"Reference {name!r}: expected euler2d/… or <path>.parquet#<row>, or a name given to keep(). "
-                "Make the problems again."
-            )
-        files.setdefault(path, {})[int(row)] = name
+        path, row = _row(name)
+        files.setdefault(path, {})[row] = name
     found: dict[str, ndarray] = {}
-    for path, rows in files.items():
-        for block in blocks(path):
-            inside = [row for row in rows if block.start <= row < block.start + len(block)]
-            found |= {rows[row]: block.fields[row - block.start].astype(np.float32) for row in inside}
-        lost = sorted(row for row, name in rows.items() if name not in found)
+    for path, wanted in files.items():
+        for rows, block in blocks(path):
+            inside = np.flatnonzero(np.isin(rows, list(wanted)))
+            found |= {wanted[int(rows[i])]: block.fields[i].astype(np.float32) for i in inside}
+        lost = sorted(row for row, name in wanted.items() if name not in found)
         if lost:
             raise ValueError(f"{path}: expected rows {lost[:5]}, but the file ends before. Was it written anew?")
     return found

@@ -17,6 +17,7 @@ from stepward.core.batch import ArrayBatch
 from stepward.core.interfaces import Status
 from stepward.core.seeding import mix_keys
 from stepward.domains.pde.combine import mixed
+from stepward.domains.pde.grids import is_periodic
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class PDE:
         n, k = weights.shape[:2]
         firsts = candidates.take(np.arange(n) * k)
         sets = as_numpy(candidates.fields).reshape(n, k, *candidates.fields.shape[1:])
-        fields = like(mixed(sets, weights, smooth=smooth).astype(np.float32), firsts.fields)
+        whole = mixed(sets, weights, smooth=smooth, periodic=is_periodic(parents.reference))
+        fields = like(whole.astype(np.float32), firsts.fields)
         return advance(parents, fields, firsts.deterministic, firsts.lineage)
 
 

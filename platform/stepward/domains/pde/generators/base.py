@@ -15,11 +15,13 @@ from stepward.core.batch import repeat
 from stepward.core.config import Config
 from stepward.core.seeding import Rng
 from stepward.domains.pde.flops import Positions
+from stepward.domains.pde.grids import require_periodic
 from stepward.domains.pde.states import PDEStates, advance
 from stepward.domains.pde.surrogates import Draws, RowNoise, Surrogate, as_given, as_tensor, load_surrogate
 
 ROWS = 128  # rows of one forward pass on a CPU: what stays in its cache; on an accelerator DEVICE_ROWS
 DEVICE_ROWS = 2048
+NOT_PERIODIC = "Train one that is not periodic: surrogate.kind=unet surrogate.padding=replicate"
 
 
 class GeneratorSettings(Config):
@@ -60,7 +62,13 @@ class Generator(ABC):
         self.num_parameters = surrogate.num_parameters
 
     def propose(self, states: PDEStates, *, num_candidates: int, rng: Rng) -> PDEStates:
-        """Candidates with the deterministic output of their step beside them."""
+        """Candidates with the deterministic output of their step beside them.
+
+        Raises:
+            ValueError: data with walls or other ends, and a surrogate that takes them for periodic.
+        """
+        if self.surrogate.periodic:
+            require_periodic(states.reference, f"Surrogate {type(self.surrogate).__name__}", NOT_PERIODIC)
         n, k = len(states), num_candidates
         streams = candidate_streams(rng, k)
         with torch.inference_mode():

@@ -96,12 +96,16 @@ class StructuredGenerator(Generator):
         n, channels = plain.shape[:2]
         drawn = noise.normal(2, channels if self._per_channel else 1).reshape(n, k, 2, -1)
         a, b = (size * drawn[:, :, i, :, None, None] for i, size in enumerate(self._sizes))
-        sharper, further = (plain - blur(plain))[:, None], (plain - fields)[:, None]
+        smooth = blur(plain, periodic=self.surrogate.periodic)
+        sharper, further = (plain - smooth)[:, None], (plain - fields)[:, None]
         return (plain[:, None] + a * sharper + b * further).flatten(0, 1)
 
 
-def blur(fields: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """Periodic binomial blur, (1, 2, 1) / 4 along each axis; it keeps the sum of every channel."""
+def blur(fields: Float[Tensor, "n c h w"], *, periodic: bool = True) -> Float[Tensor, "n c h w"]:
+    """Binomial blur, (1, 2, 1) / 4 along each axis, periodic or with the last cell again beyond the ends; it keeps the
+    sum of every channel.
+    """
     line = fields.new_tensor([0.25, 0.5, 0.25])
     kernel = (line[:, None] * line).expand(fields.shape[1], 1, 3, 3)
-    return conv2d(pad(fields, (1, 1, 1, 1), mode="circular"), kernel, groups=fields.shape[1])
+    padded = pad(fields, (1, 1, 1, 1), mode="circular" if periodic else "replicate")
+    return conv2d(padded, kernel, groups=fields.shape[1])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import Field
 
 from stepward.core.batch import repeat
 from stepward.core.config import Config
 from stepward.core.seeding import Rng
-from stepward.domains.pde.solver import EulerSolver
+from stepward.domains.pde.grids import by_grid, euler_solver
 from stepward.domains.pde.states import PDEStates, advance, as_numpy
 from stepward.domains.pde.surrogates import as_tensor
 
@@ -19,9 +20,9 @@ class SolverSettings(Config):
     """One step of the finite-volume solver from the state, on a grid coarser by a factor."""
 
     kind: Literal["solver"] = "solver"
-    dt: float = Field(0.05, gt=0, description="time between frames")
+    dt: float | None = Field(None, gt=0, description="time between frames; none: the data's")
     coarsen_by: int = Field(1, ge=1, description="factor by which the grid is coarser; 1: the grid of the data")
-    gamma: float = Field(1.4, gt=1, description="ratio of specific heats")
+    gamma: float | None = Field(None, gt=1, description="ratio of specific heats; none: the data's")
 
     def build(self) -> SolverProposer:
         return SolverProposer(self)
@@ -34,12 +35,20 @@ class SolverProposer:
     nfe = 0
 
     def __init__(self, settings: SolverSettings) -> None:
-        self.settings, self._solver = settings, EulerSolver(gamma=settings.gamma)
+        self.settings = settings
 
     def propose(self, states: PDEStates, *, num_candidates: int, rng: Rng) -> PDEStates:
-        following = self._solver.advance(
-            as_numpy(states.fields), self.settings.dt, coarsen_by=self.settings.coarsen_by, on_unphysical="nan"
-        ).astype(np.float32)
-        repeated = np.repeat(following, num_candidates, axis=0)
+        repeated = np.repeat(self._step(states), num_candidates, axis=0)
         given = repeated if isinstance(states.fields, np.ndarray) else as_tensor(repeated, states.fields.device)
         return advance(repeat(states, num_candidates), given, given, np.zeros(len(repeated), np.uint64))
+
+    def _step(self, states: PDEStates) -> Float[np.ndarray, "n c h w"]:
+        """One frame on, by the time step, constants and boundary of each state's data."""
+        fields = as_numpy(states.fields)
+        following = np.empty_like(fields)
+        for grid, rows in by_grid(states.reference):
+            given = {"gamma": self.settings.gamma, "dt": self.settings.dt}
+            solver, dt = euler_solver(grid, fields.shape[2:], **given, who="Proposer 'solver'")
+            coarse = self.settings.coarsen_by
+            following[rows] = solver.advance(fields[rows], dt, coarsen_by=coarse, on_unphysical="nan")
+        return following

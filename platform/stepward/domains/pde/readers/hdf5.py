@@ -1,4 +1,4 @@
-"""What the readers share: opening a file, finding a dataset, walking it by blocks, checking values."""
+"""What the readers share: opening a file, finding a dataset, walking it by blocks, steps of coordinates."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ import h5py
 import numpy as np
 from numpy import ndarray
 
-__all__ = ["check_fields", "find_dataset", "open_hdf5", "ranges", "uniform_spacing"]
+__all__ = ["boundaries", "effective", "find_dataset", "need_file", "open_hdf5", "ranges", "uniform_spacing"]
 
-_POSITIVE = ("density", "pressure")
+
+def need_file(path: str | Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"expected a file at {path}; got nothing there. datasets/ says how to get the data.")
+    return path
 
 
 @contextmanager
@@ -23,9 +33,7 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
         FileNotFoundError: no such file.
         ValueError: not HDF5, or cut off in transfer.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a file at {path}; got nothing there. datasets/ says how to get the data.")
+    path = need_file(path)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -62,22 +70,6 @@ def ranges(num_samples: int, block_size: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + block_size, num_samples)
 
 
-def check_fields(fields: ndarray, channels: tuple[str, ...], *, source: str, start: int) -> None:
-    """Refuse values that are not finite, and density or pressure that is not positive, naming the first one."""
-    for channel, name in enumerate(channels):
-        values = fields[:, :, channel]
-        good = np.isfinite(values)
-        if name in _POSITIVE:
-            good &= values > 0
-        if not good.all():
-            sample, frame, *cell = (int(index) for index in np.argwhere(~good)[0])
-            raise ValueError(
-                f"expected finite {'positive ' if name in _POSITIVE else ''}{name}; got "
-                f"{float(values[sample, frame][tuple(cell)])!r} in trajectory {start + sample}, frame {frame}, cell "
-                f"{tuple(cell)} of {source}. Check the channel order, or leave this trajectory out."
-            )
-
-
 def uniform_spacing(coordinates: ndarray, *, name: str, source: str) -> float:
     """The distance between neighbouring coordinates, which must all agree."""
     steps = np.diff(np.asarray(coordinates, dtype=np.float64))
@@ -87,3 +79,22 @@ def uniform_spacing(coordinates: ndarray, *, name: str, source: str) -> float:
             f"values with steps {steps[:3]}... Only uniform grids are supported."
         )
     return float(steps.mean())
+
+
+def boundaries(given: tuple[str, ...] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The boundary of each axis: as given (one word for all axes, or one an axis), else what the file is known to have.
+
+    Raises:
+        ValueError: another number of words than axes.
+    """
+    if given is None:
+        return known
+    if len(given) not in (1, len(known)):
+        raise ValueError(f"boundary: expected one word, or one for each of {len(known)} axes; got {given}.")
+    return given * len(known) if len(given) == 1 else given
+
+
+def effective(name: str, value: object, has_effect: bool, why: str) -> None:
+    """Raise ValueError for a setting that is given and would change nothing, and say why."""
+    if value is not None and not has_effect:
+        raise ValueError(f"{name}: has no effect, {why}; leave it out.")

@@ -1,8 +1,8 @@
 """Trajectories as Parquet with an Arrow fixed-shape tensor column, written and read block by block.
 
 Columns: ``id`` (string, ``source:index``), ``fields`` (``fixed_shape_tensor`` [frames, channel, *grid]). The
-:class:`Grid` is JSON in the schema's metadata under ``stepward.grid``. One block is one row group, so reading needs
-one block of memory.
+:class:`Grid` is JSON in the schema's metadata under ``stepward.grid``; trajectories that were left out stand in the
+file's metadata under ``stepward.rejected``. One block is one row group, so reading needs one block of memory.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stepward.core.wing import Rejected
 from stepward.domains.pde.readers.record import FieldBlock, Grid
 
-__all__ = ["read_parquet", "write_parquet"]
+__all__ = ["read_grid", "read_parquet", "read_rejected", "write_parquet"]
 
-_GRID_KEY = b"stepward.grid"
+_GRID_KEY, _REJECTED_KEY = b"stepward.grid", b"stepward.rejected"
 
 
 def write_parquet(blocks: Iterable[FieldBlock], path: str | Path) -> int:
@@ -30,13 +31,17 @@ def write_parquet(blocks: Iterable[FieldBlock], path: str | Path) -> int:
     The file appears under its name only when complete: a run that dies leaves ``path`` as it was.
 
     Raises:
-        ValueError: no blocks, or blocks whose grid, shape or precision differ from the first.
+        ValueError: no trajectory that can be used, or blocks whose grid, shape or precision differ from the first.
     """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     num_rows, schema, writer, kind = 0, None, None, None
+    rejected: list[Rejected] = []
     try:
         for block in blocks:
+            rejected += block.rejected
+            if not len(block):
+                continue
             if writer is None:
                 kind = (block.fields.shape[1:], block.fields.dtype, block.grid)
                 schema = _schema(block)
@@ -48,32 +53,52 @@ def write_parquet(blocks: Iterable[FieldBlock], path: str | Path) -> int:
                 )
             writer.write_table(_table(block, schema), row_group_size=len(block))
             num_rows += len(block)
+        if writer is not None:
+            writer.add_key_value_metadata({_REJECTED_KEY: json.dumps([asdict(row) for row in rejected]).encode()})
     finally:
         if writer is not None:
             writer.close()
     if writer is None:
-        raise ValueError(f"expected one block or more to write to {path}; got none. The source has no trajectories.")
+        first = f", first {rejected[0].id}: {rejected[0].error}" if rejected else ""
+        raise ValueError(
+            f"expected one trajectory or more to write to {path}; got none, {len(rejected)} were rejected{first}."
+        )
     partial.replace(path)
     return num_rows
 
 
 def read_parquet(path: str | Path) -> Iterator[FieldBlock]:
-    """Yield the row groups of a file written by :func:`write_parquet`."""
+    """Yield the row groups of a file written by :func:`write_parquet`; the first carries what was left out."""
+    grid, rejected = read_grid(path), tuple(read_rejected(path))
     with pq.ParquetFile(path) as file:
-        metadata = file.schema_arrow.metadata or {}
-        if _GRID_KEY not in metadata:
-            raise ValueError(
-                f"expected a grid in the metadata of {path} under {_GRID_KEY.decode()!r}; got keys {sorted(metadata)}. "
-                "Write the file with write_parquet."
-            )
-        grid = _grid(json.loads(metadata[_GRID_KEY]))
-        start = 0
         for group in range(file.num_row_groups):
-            column = file.read_row_group(group, columns=["fields"])["fields"].combine_chunks()
+            rows = file.read_row_group(group, columns=["id", "fields"])
+            column = rows["fields"].combine_chunks()
             column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-            fields = column.to_numpy_ndarray()
-            yield FieldBlock(start=start, fields=fields, grid=grid)
-            start += len(fields)
+            yield FieldBlock(
+                tuple(rows["id"].to_pylist()), column.to_numpy_ndarray(), grid, rejected if not group else ()
+            )
+
+
+def read_grid(path: str | Path) -> Grid:
+    """What the numbers of a file written by :func:`write_parquet` mean.
+
+    Raises:
+        ValueError: the file does not say.
+    """
+    metadata = pq.read_schema(path).metadata or {}
+    if _GRID_KEY not in metadata:
+        raise ValueError(
+            f"expected a grid in the metadata of {path} under {_GRID_KEY.decode()!r}; got keys {sorted(metadata)}. "
+            "Write the file with write_parquet."
+        )
+    return _grid(json.loads(metadata[_GRID_KEY]))
+
+
+def read_rejected(path: str | Path) -> list[Rejected]:
+    """The trajectories that were left out when the file was written, each with a sentence."""
+    metadata = pq.read_metadata(path).metadata or {}
+    return [Rejected(**row) for row in json.loads(metadata.get(_REJECTED_KEY, b"[]"))]
 
 
 def _grid(values: dict[str, Any]) -> Grid:
@@ -89,4 +114,4 @@ def _schema(block: FieldBlock) -> pa.Schema:
 
 def _table(block: FieldBlock, schema: pa.Schema) -> pa.Table:
     tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(block.fields))
-    return pa.table([pa.array(block.row_ids), tensor], schema=schema)
+    return pa.table([pa.array(block.ids), tensor], schema=schema)

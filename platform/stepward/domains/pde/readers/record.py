@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from stepward.domains.pde.solver.state import CONSERVED_CHANNELS, PRIMITIVE_CHANNELS
+from stepward.core.wing import Rejected
 
-__all__ = ["FieldBlock", "Grid", "to_conserved", "to_primitive"]
+__all__ = ["BOUNDARIES", "FieldBlock", "Grid", "find_bad", "sift"]
+
+BOUNDARIES = ("periodic", "wall", "outflow", "open", "unknown")
+_POSITIVE = ("density", "pressure")
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,9 @@ class Grid:
         axes: names of the spatial axes, in array order: ("x",) or ("x", "y").
         spacing: cell size along each axis.
         dt: time between frames.
-        boundary: of each axis: "periodic", "wall", "open", "outflow" or "unknown".
-        parameters: physical constants found in the file (gamma, nu, ...).
+        boundary: of each axis: "periodic", "wall" (nothing passes), "outflow" (zero gradient), "open" (The Well's word
+            for outflow), two of them joined by "+" where the ends differ, or "unknown".
+        parameters: physical constants of the file (gamma, nu, ...).
     """
 
     source: str
@@ -39,79 +43,59 @@ class Grid:
 
 @dataclass(frozen=True)
 class FieldBlock:
-    """Consecutive trajectories of one file.
+    """Trajectories of one file that can be used, and those of the same part of the file that cannot.
 
     Attributes:
-        start: index in the file of the first trajectory; row ids are built from it.
+        ids: ``source:index`` of every trajectory: the same in every block size.
         fields: [n, frames, channel, *grid], in the precision of the file.
         grid: what they mean.
+        rejected: trajectories left out, each with a sentence.
     """
 
-    start: int
+    ids: tuple[str, ...]
     fields: Float[ndarray, "n frames channel *space"]
     grid: Grid
+    rejected: tuple[Rejected, ...] = ()
 
     def __len__(self) -> int:
         return len(self.fields)
 
-    @property
-    def row_ids(self) -> list[str]:
-        """``source:index`` for every trajectory: the same in every block size."""
-        return [f"{self.grid.source}:{index}" for index in range(self.start, self.start + len(self))]
+    def without(self, problems: Sequence[str]) -> FieldBlock:
+        """The trajectories whose sentence in `problems` is empty; the others are rejected with theirs."""
+        good = np.array([not problem for problem in problems], bool)
+        bad = [Rejected(name, problem, "") for name, problem in zip(self.ids, problems, strict=True) if problem]
+        ids = tuple(name for name, fine in zip(self.ids, good, strict=True) if fine)
+        return FieldBlock(ids, self.fields[good], self.grid, (*self.rejected, *bad)) if bad else self
 
 
-def to_conserved(block: FieldBlock, *, gamma: float = 1.4) -> FieldBlock:
-    """Two-dimensional gas states as (rho, m_x, m_y, E), whatever of rho, v, m, p, E the file holds; other channels go.
+def sift(
+    fields: Float[ndarray, "n frames channel *space"], grid: Grid, start: int, problems: Sequence[str] | None = None
+) -> FieldBlock:
+    """A block of the trajectories from `start` on of a file: those that hold physical numbers, the others rejected.
 
-    Raises:
-        ValueError: the channels do not determine the state (naming those that are there), or p and E contradict each
-            other, as they do when channels come in an unexpected order.
+    Args:
+        problems: what else is wrong with each trajectory, "" if nothing is.
     """
-    have = _channels_by_name(block)
-    rho = have["density"]
-    has_momentum = "momentum_x" in have
-    momentum = [have[f"momentum_{axis}"] if has_momentum else rho * have[f"velocity_{axis}"] for axis in "xy"]
-    energy = have.get("energy")
-    if "pressure" in have:
-        expected = have["pressure"] / (gamma - 1.0) + 0.5 * (momentum[0] ** 2 + momentum[1] ** 2) / rho
-        energy = expected if energy is None else energy
-        _check_energy(block, energy, expected, gamma)
-    assert energy is not None  # _channels_by_name saw one of the two
-    return _with_channels(block, [rho, *momentum, energy], CONSERVED_CHANNELS)
+    ids = tuple(f"{grid.source}:{index}" for index in range(start, start + len(fields)))
+    bad = find_bad(fields, grid.channels)
+    both = [known or seen for known, seen in zip(problems or [""] * len(bad), bad, strict=True)]
+    return FieldBlock(ids, fields, grid).without(both)
 
 
-def to_primitive(block: FieldBlock, *, gamma: float = 1.4) -> FieldBlock:
-    """Two-dimensional gas states as (rho, v_x, v_y, p); errors as :func:`to_conserved`."""
-    conserved = to_conserved(block, gamma=gamma)
-    rho, mx, my, energy = np.moveaxis(conserved.fields, 2, 0)
-    pressure = (gamma - 1.0) * (energy - 0.5 * (mx**2 + my**2) / rho)
-    return _with_channels(block, [rho, mx / rho, my / rho, pressure], PRIMITIVE_CHANNELS)
-
-
-def _channels_by_name(block: FieldBlock) -> dict[str, ndarray]:
-    have = dict(zip(block.grid.channels, np.moveaxis(block.fields, 2, 0), strict=True))
-    complete = "density" in have and any(
-        all(f"{vector}_{axis}" in have for axis in "xy") for vector in ("momentum", "velocity")
-    )
-    if len(block.grid.axes) != 2 or not complete or not {"energy", "pressure"} & set(have):
-        raise ValueError(
-            "expected two axes and channels density, momentum_x/y or velocity_x/y, and energy or pressure; got axes "
-            f"{block.grid.axes} and channels {block.grid.channels} in {block.grid.source}. "
-            "Name the channels when reading."
-        )
-    return have
-
-
-def _check_energy(block: FieldBlock, energy: ndarray, expected: ndarray, gamma: float) -> None:
-    """fp32 files keep about 1e-6; half a per cent of the mean tells a wrong channel from rounding and interpolation."""
-    error = float(np.abs(energy - expected).mean() / np.abs(expected).mean())
-    if not error < 5e-3:
-        raise ValueError(
-            f"energy and pressure contradict each other in {block.grid.source}: mean relative difference {error:.3g} "
-            f"at gamma={gamma:g}, expected below 5e-3. Check the order of channels {block.grid.channels}, gamma, and "
-            "whether the channel called 'energy' is the total energy; pass the right channel names to the reader."
-        )
-
-
-def _with_channels(block: FieldBlock, channels: list[ndarray], names: tuple[str, ...]) -> FieldBlock:
-    return replace(block, fields=np.stack(channels, axis=2), grid=replace(block.grid, channels=names))
+def find_bad(fields: Float[ndarray, "n frames channel *space"], channels: Sequence[str]) -> list[str]:
+    """What is wrong with each trajectory, at its first bad cell: numbers that are not finite, or density or pressure
+    that is not positive; "" if nothing is.
+    """
+    problems = [""] * len(fields)
+    for channel, name in enumerate(channels):
+        values = fields[:, :, channel]
+        good = np.isfinite(values)
+        if name in _POSITIVE:
+            good &= values > 0
+        for row in np.flatnonzero(~good.all(axis=tuple(range(1, good.ndim)))):
+            frame, *cell = (int(index) for index in np.argwhere(~good[row])[0])
+            problems[row] = problems[row] or (
+                f"expected finite {'positive ' if name in _POSITIVE else ''}{name}, got "
+                f"{float(values[row, frame][tuple(cell)])!r} in frame {frame}, cell {tuple(cell)}"
+            )
+    return problems

@@ -18,8 +18,9 @@ import h5py
 import numpy as np
 from numpy import ndarray
 
-from stepward.domains.pde.readers.hdf5 import check_fields, find_dataset, open_hdf5, ranges, uniform_spacing
-from stepward.domains.pde.readers.record import FieldBlock, Grid
+from stepward.domains.pde.readers.hdf5 import boundaries, find_dataset, open_hdf5, ranges, uniform_spacing
+from stepward.domains.pde.readers.record import FieldBlock, Grid, sift
+from stepward.domains.pde.readers.timing import Steps, common_step
 
 __all__ = ["read_the_well"]
 
@@ -37,29 +38,47 @@ class _Field:
 
 
 def read_the_well(
-    path: str | Path, *, block_size: int = 1, fields: Sequence[str] | None = None
+    path: str | Path,
+    *,
+    block_size: int = 1,
+    fields: Sequence[str] | None = None,
+    gamma: float | None = None,
+    boundary: tuple[str, ...] | None = None,
+    dt: float | None = None,
 ) -> Iterator[FieldBlock]:
     """Yield blocks of ``block_size`` trajectories; only one block is in memory.
 
     Args:
         fields: which datasets to read, in this order (default: all, scalars first). Vector and tensor components become
             channels ``name_x``, ``name_xy``. What does not vary over samples, time or an axis is repeated along it.
+        gamma, boundary: instead of the file's.
+        dt: which trajectories to read of a file whose time steps differ; by default the commonest.
 
     Raises:
-        FileNotFoundError, ValueError: missing or truncated file, missing group, field or attribute, a shape that
-            contradicts the attributes, bad values.
+        FileNotFoundError, ValueError: missing or truncated file, missing group, field or attribute, three axes, axes
+            that are not Cartesian, a shape that contradicts the attributes, a gamma that differs between trajectories.
     """
     with open_hdf5(path) as file:
         axes = tuple(_names(_group(file, "dimensions").attrs, "spatial_dims", file))
+        _refuse_unsupported(file, axes)
         shape = _shape(file, axes)
         chosen = _choose(file, _all_fields(file, shape), fields)
         channels = tuple(channel for field in chosen for channel in _channel_names(field, axes))
-        grid = _grid(file, channels, axes, Path(path).name)
+        steps = common_step(file["dimensions/time"][...], shape[0], source=Path(path).name, wanted=dt)
+        grid = _grid(file, channels, axes, steps, boundary, gamma)
         for start, stop in ranges(shape[0], block_size):
             parts = [_read(field, shape, start, stop) for field in chosen]
-            block = np.concatenate(parts, axis=2)
-            check_fields(block, channels, source=grid.source, start=start)
-            yield FieldBlock(start=start, fields=block, grid=grid)
+            yield sift(np.concatenate(parts, axis=2), grid, start, steps.problems[start:stop])
+
+
+def _refuse_unsupported(file: h5py.File, axes: tuple[str, ...]) -> None:
+    kind = file.attrs.get("grid_type", "cartesian")
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if len(axes) > 2 or kind != "cartesian":
+        name = file.attrs.get("dataset_name", Path(file.filename).name)
+        raise ValueError(
+            f"The Well {name}: a {kind} grid with axes {axes} is not supported: expected one or two Cartesian axes."
+        )
 
 
 def _group(file: h5py.File, name: str) -> h5py.Group:
@@ -133,24 +152,49 @@ def _read(field: _Field, shape: tuple[int, ...], start: int, stop: int) -> ndarr
     return np.moveaxis(values, -1, 2)
 
 
-def _grid(file: h5py.File, channels: tuple[str, ...], axes: tuple[str, ...], source: str) -> Grid:
-    dimensions = file["dimensions"]
+def _grid(
+    file: h5py.File,
+    channels: tuple[str, ...],
+    axes: tuple[str, ...],
+    steps: Steps,
+    boundary: tuple[str, ...] | None,
+    gamma: float | None,
+) -> Grid:
+    source = Path(file.filename).name
 
     def step(name: str) -> float:
-        values = dimensions[name][:]
+        values = file["dimensions"][name][:]
         return uniform_spacing(values if values.ndim == 1 else values[0], name=name, source=source)
 
-    scalars = {**file.attrs, **{name: data[()] for name, data in file.get("scalars", {}).items()}}
-    constants = {name: np.asarray(value) for name, value in scalars.items() if np.size(value) == 1}
+    constants = _constants(file, gamma)
     return Grid(
         source=source,
         channels=channels,
         axes=axes,
         spacing=tuple(step(axis) for axis in axes),
-        dt=step("time"),
-        boundary=tuple(_boundary(file, axis) for axis in axes),
-        parameters={name: float(value.item()) for name, value in constants.items() if value.dtype.kind in "fiu"},
+        dt=steps.dt,
+        boundary=boundaries(boundary, tuple(_boundary(file, axis) for axis in axes)),
+        parameters=constants,
     )
+
+
+def _constants(file: h5py.File, gamma: float | None) -> dict[str, float]:
+    """Numbers that all trajectories share: attributes, and scalars of one value; `gamma` instead of the file's.
+
+    Raises:
+        ValueError: gamma is not one of them although the file has it.
+    """
+    constants = {}
+    for name, value in {**file.attrs, **{name: data[()] for name, data in file.get("scalars", {}).items()}}.items():
+        values = np.unique(np.asarray(value))
+        if values.dtype.kind in "fiu" and len(values) == 1:
+            constants[name] = float(values[0])
+        elif name == "gamma" and gamma is None:
+            raise ValueError(
+                f"{file.filename}: expected one gamma for all trajectories; got {values[:5]}. Split the file, or say "
+                "which to use: source.gamma"
+            )
+    return constants if gamma is None else constants | {"gamma": gamma}
 
 
 def _boundary(file: h5py.File, axis: str) -> str:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 
 from stepward.core.config import Config
+from stepward.domains.pde.grids import by_grid
 from stepward.domains.pde.rewards.common import finite_scores
 from stepward.domains.pde.states import PDEStates, as_numpy
 
@@ -61,9 +62,10 @@ class ARM:
         """Name -> gap of every step, >= 0, before weights; for step logs.
 
         Raises:
-            ValueError: fields that are not (ρ, m_x, m_y, E).
+            ValueError: fields that are not (ρ, m_x, m_y, E), or a weight on a sum that the boundary does not keep.
         """
         before, after = (_euler(s.fields) for s in (parents, children))
+        self._check_boundary(parents)
         if self.settings.energy_form == "squared":
             before, after = (np.concatenate([f[:, :3], f[:, 3:] ** 2], axis=1) for f in (before, after))
         with np.errstate(over="ignore", invalid="ignore"):
@@ -76,6 +78,18 @@ class ARM:
                 "energy": gap[:, 3],
                 "negativity": -np.minimum(after[:, 0], 0.0).mean(axis=(1, 2)),
             }
+
+    def _check_boundary(self, parents: PDEStates) -> None:
+        weights = self.settings
+        sums = [name for name in ("mass", "momentum", "energy") if getattr(weights, name)]
+        for grid, _ in by_grid(parents.reference):
+            ends = set() if grid is None else set(grid.boundary) - {"periodic"}
+            lost = sums if ends - {"wall"} else [name for name in sums if ends and name == "momentum"]
+            if grid is not None and lost:
+                raise ValueError(
+                    f"ARM: {' and '.join(lost)} {'is' if len(lost) == 1 else 'are'} not conserved where the boundary "
+                    f"is {', '.join(grid.boundary)} ({grid.source}). Set {', '.join(f'{name}=0' for name in lost)}."
+                )
 
 
 def _euler(fields: Any) -> Float[np.ndarray, "n 4 h w"]:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from stepward.core.config import Config
 from stepward.domains.pde.flops import Positions
-from stepward.domains.pde.rewards.common import ROWS, filled, finite_scores, in_pieces
+from stepward.domains.pde.grids import require_periodic
+from stepward.domains.pde.rewards.common import NOT_PERIODIC, ROWS, filled, finite_scores, in_pieces
 from stepward.domains.pde.rewards.network import Inputs, Padding, StepCNN
 from stepward.domains.pde.states import PDEStates, as_numpy
 from stepward.domains.pde.surrogates import as_tensor
@@ -27,7 +28,9 @@ class CNNSettings(Config):
     width: int = Field(32, ge=1, description="channels of a layer; the source has 64")
     depth: int = Field(5, ge=1, description="layers; the source has 6")
     patch: int = Field(2, ge=1, description="cells of a patch along an axis; the source has 1")
-    padding: Padding = Field("circular", description="circular for periodic data; the source has zeros")
+    padding: Padding = Field(
+        "circular", description="circular for periodic data, the source has zeros; replicate: walls, outflow"
+    )
     num_scales: int = Field(1, ge=1, description="trunks, each on an input coarser by two than the one before")
 
     def module(self) -> StepCNN:
@@ -71,7 +74,13 @@ class CNNReward:
         return finite_scores(maps.mean(axis=(1, 2), dtype=np.float64))
 
     def score_map(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, "n p q"]:
-        """A score a patch; not finite where the candidate is not."""
+        """A score a patch; not finite where the candidate is not.
+
+        Raises:
+            ValueError: data with walls or other ends, and a network that takes them for periodic.
+        """
+        if self.module.periodic:
+            require_periodic(parents.reference, "Reward model cnn", NOT_PERIODIC)
         if not len(children):
             cells = (size // self.settings.patch for size in children.fields.shape[2:])
             return np.zeros((0, *cells), np.float32)

@@ -14,6 +14,7 @@ from stepward.domains.pde.states import PDEStates
 from stepward.domains.pde.surrogates.storage import fill
 
 ROWS = 256
+NOT_PERIODIC = "Train one that is not periodic: learner.kind=cnn learner.padding=replicate"
 
 
 def finite_scores(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

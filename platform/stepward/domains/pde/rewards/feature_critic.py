@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from stepward.core.config import Config
-from stepward.domains.pde.rewards.common import filled, finite_scores
+from stepward.domains.pde.grids import require_periodic
+from stepward.domains.pde.rewards.common import NOT_PERIODIC, filled, finite_scores
 from stepward.domains.pde.states import PDEStates, as_numpy
 
 PER_CHANNEL = 4  # mean, mean square, mean of the negative part, mean square of differences between neighbours
@@ -96,7 +97,8 @@ class FeatureCriticReward:
         self.num_parameters = sum(parameter.numel() for parameter in self.module.parameters())
 
     def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
-        """One score a step, higher is better."""
+        """One score a step, higher is better; its roughness counts the step from the last cell to the first."""
+        require_periodic(parents.reference, "Reward model feature_critic", NOT_PERIODIC)
         inputs = {name: torch.from_numpy(array) for name, array in self.settings.encode(parents, children).items()}
         with torch.inference_mode():
             return finite_scores(self.module(**inputs).numpy())

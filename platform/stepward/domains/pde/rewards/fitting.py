@@ -184,10 +184,11 @@ def score_candidates(
 def ranking_loss(
     module: Any, data: RankedCandidates, rows: np.ndarray, fit: RewardFit, rng: np.random.Generator, device: str
 ) -> Tensor:
-    """Loss of the states `rows`, each with all its candidates, moved at random around the periodic square."""
+    """Loss of the states `rows`, each with all its candidates, moved at random around the square if it is periodic."""
     inputs = _inputs(data, rows, device)
     shift = rng.integers(0, data.state.shape[2:]).tolist() if not fit.patch_weight else [0, 0]
-    inputs = [torch.roll(x, shift, dims=(2, 3)) for x in inputs]  # the square is periodic
+    if getattr(module, "periodic", True):
+        inputs = [torch.roll(x, shift, dims=(2, 3)) for x in inputs]
     errors = torch.from_numpy(data.errors[rows]).to(device, torch.float32)
     if not fit.patch_weight:
         return fit.objective.losses(module(*inputs).reshape(errors.shape), errors).mean()

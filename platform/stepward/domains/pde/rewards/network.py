@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d, interpolate, pixel_unshuffle
 
 TINY = 1e-6
 Inputs = Literal["anchored", "raw"]
-Padding = Literal["circular", "zeros"]
+Padding = Literal["circular", "zeros", "replicate"]
 
 
 class StepCNN(nn.Module):
@@ -30,7 +30,10 @@ class StepCNN(nn.Module):
         num_channels: C.
         width, depth: channels and layers of a trunk.
         patch: cells of a patch along an axis, put into channels first; the map has one value a patch.
-        padding: "circular" for periodic data, or "zeros".
+        padding: "circular" for periodic data, or "zeros" (the source's); "replicate" for walls and outflow.
+
+    Attributes:
+        periodic: takes both axes for periodic, and is trained on steps moved along them.
     """
 
     mean: Tensor
@@ -50,7 +53,7 @@ class StepCNN(nn.Module):
         num_scales: int = 1,
     ) -> None:
         super().__init__()
-        self.inputs, self.patch = inputs, patch
+        self.inputs, self.patch, self.periodic = inputs, patch, padding != "replicate"
         fan_in = num_channels * patch**2 * (3 if inputs == "anchored" else 2)
         self.trunks = nn.ModuleList(_trunk(fan_in, width, depth, padding) for _ in range(num_scales))
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in range(num_scales))

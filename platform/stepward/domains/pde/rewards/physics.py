@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 
 from stepward.core.config import Config
+from stepward.domains.pde.grids import by_grid, euler_solver
 from stepward.domains.pde.rewards.common import finite_scores
 from stepward.domains.pde.solver import EulerSolver, flux_residual
 from stepward.domains.pde.states import PDEStates, as_numpy
@@ -29,8 +30,8 @@ class PhysicsSettings(Config):
         "step", description="flux: fluxes at both ends, for small steps; step: the solver's own step, right for any"
     )
     coarsen_by: int = Field(1, ge=1, description="coarser grid of the step's solver; the flux form does not use it")
-    dt: float = Field(0.05, gt=0, description="time between frames")
-    gamma: float = Field(1.4, gt=1, description="ratio of specific heats")
+    dt: float | None = Field(None, gt=0, description="time between frames; none: the data's")
+    gamma: float | None = Field(None, gt=1, description="ratio of specific heats; none: the data's")
 
     @model_validator(mode="after")
     def _effective(self) -> PhysicsSettings:
@@ -52,7 +53,7 @@ class PhysicsReward:
     num_parameters = 0
 
     def __init__(self, settings: PhysicsSettings) -> None:
-        self.settings, self._solver = settings, EulerSolver(gamma=settings.gamma)
+        self.settings = settings
 
     def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
         """Minus the weighted terms of each step."""
@@ -63,7 +64,8 @@ class PhysicsReward:
         """Name -> term of every step, >= 0, of those with a weight; NaN where it does not exist.
 
         Raises:
-            ValueError: fields that are not those of a gas.
+            ValueError: fields that are not those of a gas, ends that the solver does not know, entropy of an open
+                system.
         """
         before, after = (as_numpy(s.fields).astype(np.float64) for s in (parents, children))
         if after.shape[1] != 4:
@@ -71,47 +73,70 @@ class PhysicsReward:
                 "Physics reward: expected the 4 fields (density, momentum_x, momentum_y, energy), got "
                 f"{after.shape[1]}. It knows the Euler equations only; leave it out for other data."
             )
-        terms = {}
-        with np.errstate(all="ignore"):
-            if self.settings.residual:
-                terms["residual"] = self._residual(before, after)
-            if self.settings.entropy:
-                terms["entropy"] = np.maximum(self._entropy(before) - self._entropy(after), 0.0)
-            if self.settings.positivity:
-                terms["positivity"] = -np.minimum(after[:, 0], 0).mean((1, 2)) - np.minimum(
-                    self._pressure(after), 0
-                ).mean((1, 2))
+        weighted = [name for name in ("residual", "entropy", "positivity") if getattr(self.settings, name)]
+        terms = {name: np.full(len(after), np.nan) for name in weighted}
+        for grid, rows in by_grid(parents.reference):
+            given = {"gamma": self.settings.gamma, "dt": self.settings.dt}
+            solver, dt = euler_solver(grid, after.shape[2:], **given, who="Physics reward")
+            with np.errstate(all="ignore"):
+                for name, values in terms.items():
+                    term = getattr(self, f"_{name}")
+                    values[rows] = term(before[rows], after[rows], solver, dt)
         return terms
 
-    def _residual(self, before: np.ndarray, after: np.ndarray) -> Float[np.ndarray, " n"]:
+    def _entropy(
+        self, before: np.ndarray, after: np.ndarray, solver: EulerSolver, dt: float
+    ) -> Float[np.ndarray, " n"]:
+        """The fall of total entropy."""
+        if "outflow" in solver.boundary:
+            raise ValueError(
+                f"Physics reward: expected a closed system for the weight on entropy, but its boundary is "
+                f"{solver.boundary}, where entropy may leave. Set entropy=0."
+            )
+        return np.maximum(_entropy(before, solver.gamma) - _entropy(after, solver.gamma), 0.0)
+
+    def _positivity(
+        self, before: np.ndarray, after: np.ndarray, solver: EulerSolver, dt: float
+    ) -> Float[np.ndarray, " n"]:
+        return _negative(after[:, 0]) + _negative(_pressure(after, solver.gamma))
+
+    def _residual(
+        self, before: np.ndarray, after: np.ndarray, solver: EulerSolver, dt: float
+    ) -> Float[np.ndarray, " n"]:
         """Root mean square of R · dt over cells and channels, each channel relative to the parent's."""
         found = np.full(len(before), np.nan)
-        good = np.flatnonzero(self._physical(before) & np.isfinite(after).all(axis=(1, 2, 3)))
+        good = np.flatnonzero(_physical(before, solver.gamma) & np.isfinite(after).all(axis=(1, 2, 3)))
         if not len(good):
             return found
-        dt = self.settings.dt
         if self.settings.residual_form == "flux":
-            residual = flux_residual(before[good], after[good], dt, solver=self._solver)
+            residual = flux_residual(before[good], after[good], dt, solver=solver)
         else:  # siblings share a parent and its step, which is the expensive part: one a parent
             parents, sibling = distinct_rows(before[good])
-            stepped = self._solver.advance(parents, dt, coarsen_by=self.settings.coarsen_by, on_unphysical="nan")
+            stepped = solver.advance(parents, dt, coarsen_by=self.settings.coarsen_by, on_unphysical="nan")
             residual = (after[good] - stepped[sibling]) / dt
         size = np.sqrt((before[good] ** 2).mean(axis=(2, 3), keepdims=True)) + 1e-12
         found[good] = np.sqrt(((residual * dt / size) ** 2).mean(axis=(1, 2, 3)))
         return found
 
-    def _physical(self, fields: np.ndarray) -> Bool[np.ndarray, " n"]:
-        good = np.isfinite(fields).all(axis=1) & (fields[:, 0] > 0) & (self._pressure(fields) > 0)
-        return good.all(axis=(1, 2))
 
-    def _pressure(self, fields: np.ndarray) -> Float[np.ndarray, "n h w"]:
-        kinetic = (fields[:, 1] ** 2 + fields[:, 2] ** 2) / (2 * fields[:, 0])
-        return (self.settings.gamma - 1) * (fields[:, 3] - kinetic)
+def _physical(fields: np.ndarray, gamma: float) -> Bool[np.ndarray, " n"]:
+    good = np.isfinite(fields).all(axis=1) & (fields[:, 0] > 0) & (_pressure(fields, gamma) > 0)
+    return good.all(axis=(1, 2))
 
-    def _entropy(self, fields: np.ndarray) -> Float[np.ndarray, " n"]:
-        """Mean of ρ log(p / ρ^γ); it does not fall in a closed system."""
-        density, pressure = fields[:, 0], self._pressure(fields)
-        return (density * np.log(pressure / density**self.settings.gamma)).mean(axis=(1, 2))
+
+def _negative(values: np.ndarray) -> Float[np.ndarray, " n"]:
+    """Minus the negative part, mean over cells."""
+    return -np.minimum(values, 0).mean(axis=(1, 2))
+
+
+def _pressure(fields: np.ndarray, gamma: float) -> Float[np.ndarray, "n h w"]:
+    return (gamma - 1) * (fields[:, 3] - (fields[:, 1] ** 2 + fields[:, 2] ** 2) / (2 * fields[:, 0]))
+
+
+def _entropy(fields: np.ndarray, gamma: float) -> Float[np.ndarray, " n"]:
+    """Mean of ρ log(p / ρ^γ); it does not fall in a closed system."""
+    density, pressure = fields[:, 0], _pressure(fields, gamma)
+    return (density * np.log(pressure / density**gamma)).mean(axis=(1, 2))
 
 
 def distinct_rows(fields: Float[np.ndarray, "n c h w"]) -> tuple[Float[np.ndarray, "m c h w"], Int[np.ndarray, " n"]]:

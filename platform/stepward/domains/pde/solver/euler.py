@@ -23,11 +23,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from stepward.domains.pde.solver.kernel import advance_batch, flux_divergence_batch
+from stepward.domains.pde.solver.kernel import OUTFLOW, PERIODIC, WALL, advance_batch, flux_divergence_batch
 from stepward.domains.pde.solver.state import check_physical, coarsen, prolong, unphysical
 
-__all__ = ["EulerSolver"]
+__all__ = ["Boundary", "EulerSolver"]
 
+Boundary = Literal["periodic", "outflow", "wall"]
+_EDGES: dict[str, int] = {"periodic": PERIODIC, "outflow": OUTFLOW, "wall": WALL}
 _MIN_CELLS = 2
 
 
@@ -38,13 +40,14 @@ class EulerSolver:
     Attributes:
         gamma: ratio of specific heats, > 1.
         cfl: Courant number per axis, in (0, 0.5].
-        boundary: ``"periodic"`` (conserves all four fields to round-off) or ``"outflow"`` (zero gradient).
+        boundary: of each axis: ``"periodic"`` (both axes: conserves all four fields to round-off), ``"outflow"`` (zero
+            gradient) or ``"wall"`` (a mirror: conserves mass and energy).
         extent: side lengths (L_x, L_y) of the domain.
     """
 
     gamma: float = 1.4
     cfl: float = 0.4
-    boundary: Literal["periodic", "outflow"] = "periodic"
+    boundary: tuple[Boundary, Boundary] = ("periodic", "periodic")
     extent: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
@@ -52,8 +55,8 @@ class EulerSolver:
             raise ValueError(f"expected gamma > 1; got {self.gamma}. Air has 1.4.")
         if not 0.0 < self.cfl <= 0.5:
             raise ValueError(f"expected 0 < cfl <= 0.5; got {self.cfl}. Both axes share one step; 0.4 is a good value.")
-        if self.boundary not in ("periodic", "outflow"):
-            raise ValueError(f"expected boundary 'periodic' or 'outflow'; got {self.boundary!r}.")
+        if len(self.boundary) != 2 or not set(self.boundary) <= set(_EDGES):
+            raise ValueError(f"expected a boundary for each of two axes, out of {list(_EDGES)}; got {self.boundary!r}.")
         if not all(length > 0 for length in self.extent):
             raise ValueError(f"expected positive side lengths; got extent {self.extent}.")
 
@@ -83,9 +86,7 @@ class EulerSolver:
         bad_cell = np.empty(len(coarse), dtype=np.int64)
         counts = np.zeros((len(coarse), 2), dtype=np.int64)
         dx, dy = self._spacing(coarse)
-        advance_batch(
-            coarse, float(duration), dx, dy, self.cfl, self.gamma, self.boundary == "periodic", bad_cell, counts
-        )
+        advance_batch(coarse, float(duration), dx, dy, self.cfl, self.gamma, self._edges, bad_cell, counts)
         self._handle_bad(coarse, bad_cell, on_unphysical)
         return prolong(coarse, coarsen_by, boundary=self.boundary) if coarsen_by > 1 else coarse
 
@@ -120,11 +121,15 @@ class EulerSolver:
         bad_cell = np.empty(len(state), dtype=np.int64)
         dx, dy = self._spacing(state)
         slope_scale = 0.5 if order == 2 else 0.0
-        flux_divergence_batch(state, out, dx, dy, self.gamma, self.boundary == "periodic", slope_scale, bad_cell)
+        flux_divergence_batch(state, out, dx, dy, self.gamma, self._edges, slope_scale, bad_cell)
         if (bad_cell >= 0).any():
             self._handle_bad(state, bad_cell, on_unphysical)
             out[bad_cell >= 0] = np.nan
         return out
+
+    @property
+    def _edges(self) -> tuple[int, int]:
+        return _EDGES[self.boundary[0]], _EDGES[self.boundary[1]]
 
     def _spacing(self, fields: ndarray) -> tuple[float, float]:
         return self.extent[0] / fields.shape[-2], self.extent[1] / fields.shape[-1]

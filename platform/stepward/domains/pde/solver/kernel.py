@@ -10,6 +10,9 @@ densities and pressures are positive. HLLC with the Einfeldt-Batten wave speeds 
 the CFL condition. A second-order stage that still leaves a cell without positive density or pressure is thrown away
 and the step repeated at first order (``slope_scale = 0``), then with half the step.
 
+``edges``: what lies beyond the ends of the x and of the y axis, PERIODIC, OUTFLOW (the last cell again) or WALL (the
+mirror image, with the normal velocity reversed: no mass and no energy passes).
+
 ``no_type_check``: Numba types functions by what they are called with; a run-time checker must not come between.
 """
 
@@ -20,9 +23,10 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-__all__ = ["GHOST", "MIN_STEP_SHARE", "advance_batch", "flux_divergence_batch"]
+__all__ = ["GHOST", "MIN_STEP_SHARE", "OUTFLOW", "PERIODIC", "WALL", "advance_batch", "flux_divergence_batch"]
 
 GHOST = 2
+PERIODIC, OUTFLOW, WALL = 0, 1, 2
 MIN_STEP_SHARE = 1e-7  # a state that needs shorter steps than this share of the duration is given up
 _NUM_ROWS = 6  # scratch rows of _divergence
 _MAX_HALVINGS = 12
@@ -80,7 +84,18 @@ def _hllc(rho_l, vn_l, vt_l, p_l, rho_r, vn_r, vt_r, p_r, gamma):
 
 @njit(error_model="numpy", cache=True)
 @no_type_check
-def _load_primitives(u, w, gamma, periodic):
+def _mirrored(g, size, edge):
+    """Padded indices of the cells that ghost cell ``g`` below, and ghost cell ``g`` above, take their values from."""
+    if edge == PERIODIC:
+        return size + g, GHOST + g
+    if edge == WALL:
+        return 2 * GHOST - 1 - g, size + GHOST - 1 - g
+    return GHOST, size + GHOST - 1
+
+
+@njit(error_model="numpy", cache=True)
+@no_type_check
+def _load_primitives(u, w, gamma, edges):
     """Write the primitive fields of ``u`` and their ghost cells into ``w``; returns the first bad cell or -1.
 
     A cell is bad when density or pressure is not positive, or anything is not finite.
@@ -102,15 +117,17 @@ def _load_primitives(u, w, gamma, periodic):
                 bad = i * ny + j
     for k in range(4):
         for g in range(GHOST):
-            low = nx + g if periodic else GHOST
-            high = GHOST + g if periodic else nx + GHOST - 1
+            low, high = _mirrored(g, nx, edges[0])
+            sign = -1.0 if edges[0] == WALL and k == 1 else 1.0
             for j in range(GHOST, ny + GHOST):
-                w[k, g, j] = w[k, low, j]
-                w[k, nx + GHOST + g, j] = w[k, high, j]
-        for i in range(nx + 2 * GHOST):
-            for g in range(GHOST):
-                w[k, i, g] = w[k, i, ny + g if periodic else GHOST]
-                w[k, i, ny + GHOST + g] = w[k, i, GHOST + g if periodic else ny + GHOST - 1]
+                w[k, g, j] = sign * w[k, low, j]
+                w[k, nx + GHOST + g, j] = sign * w[k, high, j]
+        for g in range(GHOST):
+            low, high = _mirrored(g, ny, edges[1])
+            sign = -1.0 if edges[1] == WALL and k == 2 else 1.0
+            for i in range(nx + 2 * GHOST):
+                w[k, i, g] = sign * w[k, i, low]
+                w[k, i, ny + GHOST + g] = sign * w[k, i, high]
     return bad
 
 
@@ -219,23 +236,23 @@ def _copy(out, source):
 
 @njit(error_model="numpy", cache=True)
 @no_type_check
-def _try_step(u, dt, dx, dy, gamma, periodic, slope_scale, w, rate, stage, rows):
+def _try_step(u, dt, dx, dy, gamma, edges, slope_scale, w, rate, stage, rows):
     """One SSP-RK2 step of ``u`` (whose primitives are already in ``w``) into ``stage``; returns the bad cell or -1."""
     _divergence(w, rate, dx, dy, gamma, slope_scale, rows)
     _shu_osher(stage, u, u, rate, 0.0, dt)
-    bad = _load_primitives(stage, w, gamma, periodic)
+    bad = _load_primitives(stage, w, gamma, edges)
     if bad >= 0:
         return bad
     _divergence(w, rate, dx, dy, gamma, slope_scale, rows)
     _shu_osher(stage, u, stage, rate, 0.5, dt)
-    return _load_primitives(stage, w, gamma, periodic)
+    return _load_primitives(stage, w, gamma, edges)
 
 
 @njit(error_model="numpy", cache=True)
 @no_type_check
-def _advance_one(u, duration, dx, dy, cfl, gamma, periodic, w, rate, stage, rows, counts):
+def _advance_one(u, duration, dx, dy, cfl, gamma, edges, w, rate, stage, rows, counts):
     """Advance ``u[4, nx, ny]`` in place; returns the first bad cell or -1. ``counts`` += (steps, repeated steps)."""
-    bad = _load_primitives(u, w, gamma, periodic)
+    bad = _load_primitives(u, w, gamma, edges)
     if bad >= 0:
         return bad
     elapsed = 0.0
@@ -250,7 +267,7 @@ def _advance_one(u, duration, dx, dy, cfl, gamma, periodic, w, rate, stage, rows
         dt = remaining if last else min(allowed, 0.5 * remaining)
         slope_scale = 0.5
         for _ in range(_MAX_HALVINGS):
-            bad = _try_step(u, dt, dx, dy, gamma, periodic, slope_scale, w, rate, stage, rows)
+            bad = _try_step(u, dt, dx, dy, gamma, edges, slope_scale, w, rate, stage, rows)
             if bad < 0:
                 break
             if slope_scale == 0.0:
@@ -258,7 +275,7 @@ def _advance_one(u, duration, dx, dy, cfl, gamma, periodic, w, rate, stage, rows
                 last = False
             slope_scale = 0.0
             counts[1] += 1
-            _load_primitives(u, w, gamma, periodic)
+            _load_primitives(u, w, gamma, edges)
         if bad >= 0:
             return bad
         _copy(u, stage)
@@ -269,7 +286,7 @@ def _advance_one(u, duration, dx, dy, cfl, gamma, periodic, w, rate, stage, rows
 
 @njit(error_model="numpy", cache=True, nogil=True)
 @no_type_check
-def advance_batch(fields, duration, dx, dy, cfl, gamma, periodic, bad_cell, counts):
+def advance_batch(fields, duration, dx, dy, cfl, gamma, edges, bad_cell, counts):
     """Advance ``fields[n, 4, nx, ny]`` in place by ``duration``, each sample with its own time steps.
 
     ``bad_cell[n]`` receives -1, or the flat index of the first cell of a sample that could not be kept physical; the
@@ -281,16 +298,16 @@ def advance_batch(fields, duration, dx, dy, cfl, gamma, periodic, bad_cell, coun
     stage = np.empty((4, nx, ny))
     rows = np.empty((_NUM_ROWS, 4, ny + 2 * GHOST))
     for s in range(n):
-        bad_cell[s] = _advance_one(fields[s], duration, dx, dy, cfl, gamma, periodic, w, rate, stage, rows, counts[s])
+        bad_cell[s] = _advance_one(fields[s], duration, dx, dy, cfl, gamma, edges, w, rate, stage, rows, counts[s])
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 @no_type_check
-def flux_divergence_batch(fields, out, dx, dy, gamma, periodic, slope_scale, bad_cell):
+def flux_divergence_batch(fields, out, dx, dy, gamma, edges, slope_scale, bad_cell):
     """``out[n, 4, nx, ny]`` = div F(fields) by the same reconstruction and flux as :func:`advance_batch`."""
     n, _, nx, ny = fields.shape
     w = np.empty((4, nx + 2 * GHOST, ny + 2 * GHOST))
     rows = np.empty((_NUM_ROWS, 4, ny + 2 * GHOST))
     for s in range(n):
-        bad_cell[s] = _load_primitives(fields[s], w, gamma, periodic)
+        bad_cell[s] = _load_primitives(fields[s], w, gamma, edges)
         _divergence(w, out[s], dx, dy, gamma, slope_scale, rows)

@@ -106,12 +106,12 @@ def coarsen(fields: Float[ndarray, "*batch nx ny"], factor: int) -> Float[ndarra
 
 
 def prolong(
-    fields: Float[ndarray, "*batch mx my"], factor: int, *, boundary: str = "periodic"
+    fields: Float[ndarray, "*batch mx my"], factor: int, *, boundary: tuple[str, str] = ("periodic", "periodic")
 ) -> Float[ndarray, "*batch nx ny"]:
     """Refine by ``factor``: piecewise linear in each cell with van Leer slopes. Block averages are kept exactly."""
-    mode: Literal["wrap", "edge"] = "wrap" if boundary == "periodic" else "edge"
+    modes: list[Literal["wrap", "edge"]] = ["wrap" if kind == "periodic" else "edge" for kind in boundary]
     offsets = (np.arange(factor) + 0.5) / factor - 0.5  # cell-relative positions of the fine cells, mean zero
-    parts = [_slope(fields, axis, mode)[..., None, None] for axis in (-2, -1)]
+    parts = [_slope(fields, axis, mode)[..., None, None] for axis, mode in zip((-2, -1), modes, strict=True)]
     fine = fields[..., None, None] + parts[0] * offsets[:, None] + parts[1] * offsets[None, :]
     fine = np.moveaxis(fine, -2, -3)  # [..., mx, factor, my, factor]
     return fine.reshape(*fields.shape[:-2], fields.shape[-2] * factor, fields.shape[-1] * factor)

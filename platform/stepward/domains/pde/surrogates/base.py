@@ -24,9 +24,11 @@ class Surrogate(nn.Module, ABC):
 
     Attributes:
         stochastic: kinds of chance it knows: among "dropout", "latent", "tau", "code", "output".
+        periodic: takes both axes for periodic, and is trained on windows moved along them.
     """
 
     stochastic: ClassVar[frozenset[str]] = frozenset()
+    periodic: bool = True
     mean: Tensor
     scale: Tensor
     step_scale: Tensor
@@ -99,9 +101,9 @@ class NormalisedSurrogate(Surrogate):
 class Wrapped(Surrogate):
     """A user's own module, called with physical fields [n, C, H, W] and giving those one step later."""
 
-    def __init__(self, module: nn.Module, num_channels: int, multiple: int = 1) -> None:
+    def __init__(self, module: nn.Module, num_channels: int, multiple: int = 1, *, periodic: bool = True) -> None:
         super().__init__(num_channels, multiple)
-        self.module = module
+        self.module, self.periodic = module, periodic
 
     def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
         self.check(fields)

@@ -18,7 +18,7 @@ from stepward.core.config import Config
 from stepward.domains.pde.surrogates.base import Surrogate
 from stepward.domains.pde.surrogates.draws import Draws
 from stepward.domains.pde.surrogates.latent import LatentSettings
-from stepward.domains.pde.surrogates.unet import UNetSettings
+from stepward.domains.pde.surrogates.unet import Padding, UNetSettings
 from stepward.domains.pde.surrogates.vit import ViTSettings
 
 
@@ -48,10 +48,12 @@ class Corrected(Surrogate):
         base: Surrogate = settings.base.build()
         super().__init__(base.num_channels, max(base.multiple, settings.patch))
         self.settings, self.base = settings, base.requires_grad_(False)
+        self.periodic = base.periodic
+        padding: Padding = "circular" if base.periodic else "replicate"
         inner, widths = base.num_channels * settings.patch**2, [settings.width] * (settings.depth - 1)
         sizes = [2 * inner, *widths, inner]
         self.layers = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1, padding_mode="circular") for a, b in itertools.pairwise(sizes)
+            nn.Conv2d(a, b, 3, padding=1, padding_mode=padding) for a, b in itertools.pairwise(sizes)
         )
         nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.layers[-1].bias)  # type: ignore[arg-type]

@@ -137,8 +137,8 @@ def _descend(
     epochs: int,
     seed: int,
 ) -> Iterator[float]:
-    """Mean loss of each epoch of AdamW with a cosine schedule, on random windows, moved at random around the periodic
-    square.
+    """Mean loss of each epoch of AdamW with a cosine schedule, on random windows, moved at random around the square if
+    it is periodic.
     """
     surrogate.requires_grad_(False)
     for parameter in parameters:
@@ -156,7 +156,8 @@ def _descend(
             for first in range(0, len(order) - size + 1, size):
                 rows = index[order[first : first + size]]
                 window = data[rows[:, :1], rows[:, 1:] + frames]
-                window = torch.roll(window, tuple(rng.integers(0, data.shape[3:]).tolist()), dims=(3, 4))
+                shift = tuple(rng.integers(0, data.shape[3:]).tolist())
+                window = torch.roll(window, shift, dims=(3, 4)) if surrogate.periodic else window
                 loss = step(window, count)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()

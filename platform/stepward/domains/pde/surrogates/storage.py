@@ -31,13 +31,14 @@ def surrogate_kinds() -> dict[str, type[Config]]:
 
 
 def build_surrogate(settings: Any) -> Surrogate:
-    """A fresh surrogate from its settings. A plain torch module is wrapped; `num_channels` is read from the
-    settings.
+    """A fresh surrogate from its settings. A plain torch module is wrapped; `num_channels`, `multiple` and `periodic`
+    are read from the settings, where they have them.
     """
     module = settings.build()
     if isinstance(module, Surrogate):
         return module
-    return Wrapped(module, getattr(settings, "num_channels", 4), getattr(settings, "multiple", 1))
+    known = {name: getattr(settings, name) for name in ("multiple", "periodic") if hasattr(settings, name)}
+    return Wrapped(module, getattr(settings, "num_channels", 4), **known)
 
 
 def save_surrogate(folder: Folder, surrogate: Surrogate, settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""The default surrogate: a small U-Net on 2 x 2 patches, periodic everywhere. It conserves nothing by itself.
+"""The default surrogate: a small U-Net on 2 x 2 patches. It conserves nothing by itself.
 
 With `code_dim` > 0 it is conditioned on a random code by FiLM (Perez et al. 2018), to be trained with the CRPS.
 Good values: width 32 on 32 x 32 cells (about 280,000 parameters): one-step NRMSE .043 from 160 trajectories.
@@ -18,15 +18,18 @@ from stepward.core.config import Config
 from stepward.domains.pde.surrogates.base import NormalisedSurrogate
 from stepward.domains.pde.surrogates.draws import Draws, RowDropout, channel_noise
 
+Padding = Literal["circular", "replicate"]
+
 
 class UNetSettings(Config):
-    """U-Net on patches with circular padding."""
+    """U-Net on patches."""
 
     kind: Literal["unet"] = "unet"
     num_channels: int = Field(4, ge=1, description="fields C")
     width: int = Field(32, ge=4, description="channels of the finest level; the coarser one has twice as many")
     patch: int = Field(2, ge=1, description="cells of a patch along an axis")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate in every block, for MC dropout")
+    padding: Padding = Field("circular", description="circular for periodic data; replicate for walls and outflow")
     code_dim: int = Field(0, ge=0, description="numbers of the random code; 0: a deterministic network")
 
     def build(self) -> UNet:
@@ -39,14 +42,15 @@ class UNet(NormalisedSurrogate):
     def __init__(self, settings: UNetSettings) -> None:
         super().__init__(settings.num_channels, 2 * settings.patch)
         self.settings = settings
-        width, inner = settings.width, settings.num_channels * settings.patch**2
-        self.lift = _conv(inner, width)
+        self.periodic = settings.padding == "circular"
+        width, inner, pad = settings.width, settings.num_channels * settings.patch**2, settings.padding
+        self.lift = _conv(inner, width, pad)
         self.fine_in = _Block(width, settings)
-        self.down = _conv(width, 2 * width)
+        self.down = _conv(width, 2 * width, pad)
         self.coarse = nn.ModuleList(_Block(2 * width, settings) for _ in range(2))
-        self.up = _conv(3 * width, width)
+        self.up = _conv(3 * width, width, pad)
         self.fine_out = _Block(width, settings)
-        self.project = _conv(width, inner)
+        self.project = _conv(width, inner, pad)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
         kinds = {"latent"} | ({"dropout"} if settings.dropout else set()) | ({"code"} if settings.code_dim else set())
@@ -76,7 +80,7 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, settings: UNetSettings) -> None:
         super().__init__()
-        self.first, self.second = _conv(width, width), _conv(width, width)
+        self.first, self.second = (_conv(width, width, settings.padding) for _ in range(2))
         self.dropout = RowDropout(settings.dropout)
         self.film = nn.Linear(settings.code_dim, 2 * width) if settings.code_dim else None
         if self.film is not None:  # codes begin without effect, and get the one that the CRPS pays for
@@ -91,5 +95,5 @@ class _Block(nn.Module):
         return channel_noise(x + self.second(self.dropout(gelu(hidden), draws)), draws, 1)
 
 
-def _conv(fan_in: int, fan_out: int) -> nn.Conv2d:
-    return nn.Conv2d(fan_in, fan_out, 3, padding=1, padding_mode="circular")
+def _conv(fan_in: int, fan_out: int, padding: Padding) -> nn.Conv2d:
+    return nn.Conv2d(fan_in, fan_out, 3, padding=1, padding_mode=padding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,12 @@ from stepward.core.config import Config
 logger = logging.getLogger("stepward.cluster")
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in what `ray job submit` starts
+PATIENCE = 15.0  # seconds in which a cluster must answer
+_local = False  # whether the cluster in use was started here, and so has what it has
+
+
+class ClusterError(RuntimeError):
+    """No cluster answers at the address."""
 
 
 class ClusterSettings(Config):
@@ -46,8 +52,9 @@ def connect(cluster: ClusterSettings) -> Iterator[None]:
     Workers get the copy of this package that the driver imported.
 
     Raises:
-        ConnectionError: there is no cluster at the address.
+        ClusterError: nobody answers at the address, or not as a Ray cluster does.
     """
+    global _local
     address = cluster.resolved_address()
     if address == "local":
         _own_token()
@@ -59,12 +66,35 @@ def connect(cluster: ClusterSettings) -> Iterator[None]:
         yield
         return
     logger.info("Driver uses stepward from %s", package_path())
-    ray.init(**_init_arguments(cluster, address))
+    _require_answer(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
+    try:
+        ray.init(**_init_arguments(cluster, address))
+    except ConnectionError as error:
+        raise ClusterError(f"cluster.address={address}: {error}") from None
     _quiet()
+    _local = address == "local"
     try:
         yield
     finally:
+        _local = False
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself waits for ever for a cluster that does not answer, and longer for one that is none."""
+    if address in ("local", "auto"):
+        return
+    import grpc
+    from ray._private.grpc_utils import init_grpc_channel
+
+    try:
+        with init_grpc_channel(address.removeprefix("ray://")) as channel:
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+    except grpc.FutureTimeoutError:
+        raise ClusterError(
+            f"cluster.address={address}: expected a Ray cluster, but none answered in {PATIENCE:g} s. Start one "
+            "(docs/operations.md), correct the address, or leave it out for a cluster of this machine."
+        ) from None
 
 
 def package_path() -> str:
@@ -78,6 +108,32 @@ def resources() -> dict[str, float]:
 
     found = ray.cluster_resources()
     return {"CPU": found.get("CPU", 0.0), "GPU": found.get("GPU", 0.0)}
+
+
+def require_room(
+    setting: str, number: int, cpus: float, gpus: float, reserved: Mapping[str, float] | None = None
+) -> None:
+    """Check that `number` workers of a pool fit at the same time.
+
+    Args:
+        setting: name of the block of settings, for the message.
+        cpus, gpus: of a worker.
+        reserved: what others will take of the cluster.
+
+    Raises:
+        ValueError: they never will, because the cluster is of this machine. On another one, which may grow, it is a
+            warning.
+    """
+    have = {kind: number - (reserved or {}).get(kind, 0.0) for kind, number in resources().items()}
+    if number * cpus <= have["CPU"] and number * gpus <= have["GPU"]:
+        return
+    text = (
+        f"{setting}: expected room for {number} worker(s) of {cpus:g} CPUs and {gpus:g} GPUs each, but the cluster has "
+        f"{have['CPU']:g} CPUs and {have['GPU']:g} GPUs for them."
+    )
+    if _local:
+        raise ValueError(f"{text} Ask for less.")
+    logger.warning("%s The job waits for it to grow; if it cannot, stop the job and ask for less.", text)
 
 
 def _init_arguments(cluster: ClusterSettings, address: str) -> dict[str, Any]:

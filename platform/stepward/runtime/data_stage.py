@@ -25,6 +25,7 @@ from stepward.core.storage import Folder
 from stepward.core.wing import Rejected, Wing, find_wing
 from stepward.domains.pde.readers import FieldBlock, read_parquet, write_parquet
 from stepward.runtime.cluster import ClusterSettings, connect
+from stepward.runtime.outcome import in_words
 from stepward.runtime.pools import PoolSettings, actor_pool
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
@@ -105,7 +106,7 @@ class DataWorker:
                 blocks = self._settings.source.blocks(item, self._settings.seed)
                 self._folder.write_bytes(_part(item), _as_parquet(blocks))
         except Exception as failure:
-            error = f"{type(failure).__name__}: {failure}"
+            error = in_words(failure)
         return {"item": [item], "error": [error]}
 
 

@@ -18,6 +18,7 @@ from stepward.core.wing import Wing, find_wing
 from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.studies import study_of
 from stepward.runtime.cluster import ClusterSettings, connect
+from stepward.runtime.outcome import in_words
 from stepward.runtime.pools import PoolSettings, actor_pool
 from stepward.runtime.progress import progress
 from stepward.runtime.scorers import ScorerPool, remote_loader, scorers
@@ -161,7 +162,7 @@ class EvaluateWorker:
         try:
             self._work.do(str(item))
         except Exception as failure:
-            error = f"{type(failure).__name__}: {failure}"
+            error = in_words(failure)
         return {"item": [str(item)], "error": [error]}
 
 

@@ -36,7 +36,8 @@ from stepward.label import (
 )
 from stepward.label.continuations import IN_FLIGHT
 from stepward.runtime.cluster import ClusterSettings, connect, package_path
-from stepward.runtime.pools import PoolSettings, actor_pool
+from stepward.runtime.outcome import in_words
+from stepward.runtime.pools import PoolSettings, WorkersDiedError, actor_pool
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 
@@ -223,7 +224,7 @@ class LabelWorker:
                 work.begin(name)
                 work.commit(name, *task(work.rows(name)))
         except Exception as error:
-            answer["error"] = f"{type(error).__name__}: {error}"
+            answer["error"] = in_words(error)
         return {key: [value] for key, value in answer.items()}
 
 
@@ -232,7 +233,7 @@ def _label_alone(settings: dict[str, Any], batch: str, phase: Phase) -> dict[str
         work, task = bench(settings, phase)
         dead = label_alone(work, task, batch, settings["pool"]["max_attempts"])
     except Exception as error:
-        return {"dead": 0, "error": f"{type(error).__name__}: {error}"}
+        return {"dead": 0, "error": in_words(error)}
     return {"dead": dead, "error": ""}
 
 
@@ -255,7 +256,7 @@ def explain_stop(url: str) -> Iterator[None]:
     """Say of what stops the stage that nothing is lost, and how to go on."""
     try:
         yield
-    except (LabellingError, OSError) as error:
+    except (LabellingError, WorkersDiedError, OSError) as error:
         hint = "Free some space" if "No space left" in str(error) or "quota" in str(error).lower() else "Mend the cause"
         raise LabellingError(
             f"Labelling stopped: {error}\nEvery finished batch is kept in {url}. {hint}, "

@@ -10,12 +10,16 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from stepward.core.config import Config
-from stepward.runtime.cluster import resources
+from stepward.runtime.cluster import require_room, resources
 
 P = TypeVar("P", bound="PoolSettings")
 IN_FLIGHT = 4  # tasks that wait for each actor, so that it never waits for the driver
 TASKS_PER_ACTOR = 16  # at least, as far as there are items: the fewer, the longer an actor waits for others at the end
 MAX_ITEMS = 8  # of a task
+
+
+class WorkersDiedError(RuntimeError):
+    """The workers of a pool died more often than they may."""
 
 
 class PoolSettings(Config):
@@ -28,7 +32,7 @@ class PoolSettings(Config):
     gpus_per_actor: float | None = Field(
         None, ge=0, description="GPUs of a worker, maybe a fraction; none: 1 or, without GPUs, 0"
     )
-    max_restarts: int = Field(16, ge=0, description="new starts of a worker that died, in one round")
+    max_restarts: int = Field(16, ge=0, description="new starts a worker, of those that died, in one round")
     max_task_retries: int = Field(1, ge=0, description="new tries of an item whose worker died, in one round")
 
     @property
@@ -40,14 +44,16 @@ class PoolSettings(Config):
         """These settings with the numbers that depend on the cluster filled in.
 
         Raises:
-            ValueError: the cluster does not have room for one actor.
+            ValueError: the cluster does not have room for one actor, or, if it is of this machine, for all of them.
         """
         have = {kind: number - self.reserved.get(kind, 0) for kind, number in resources().items()}
         gpus = self.gpus_per_actor
         if gpus is None:
             gpus = 1.0 if have["GPU"] >= 1 else 0.0
         room = int(have["GPU"] / gpus) if gpus else int(have["CPU"] / self.cpus_per_actor)
-        if self.num_actors is None and room < 1:
+        if self.num_actors is not None:
+            require_room("pool", self.num_actors, self.cpus_per_actor, gpus, self.reserved)
+        elif room < 1:
             raise ValueError(
                 f"pool: expected room for a worker of {self.cpus_per_actor:g} CPUs and {gpus:g} GPUs, but the cluster "
                 f"has {have['CPU']:g} CPUs and {have['GPU']:g} GPUs left. Ask for less, or set pool.num_actors for a "
@@ -66,18 +72,29 @@ def actor_pool(
     `max_task_retries` times gets no answer, and the pool goes on: see afterwards which items are missing. Work is done
     at least once, so a worker's effects must be the same when repeated, and it should pass over what is done already.
 
+    Ray restarts workers without end and without a word, and it is here that restarts are counted: a pool whose actors
+    have each a number of restarts of their own would wait for ever once all of them used it up, and what Ray Data hands
+    to its actors cannot be counted on by such actors, of which Ray warns for every pool.
+
     Args:
         worker: class made once an actor with `arguments`; called with ``{"item": [item]}`` it returns a dict of
             columns of one row.
         pool: resolved settings.
+
+    Raises:
+        WorkersDiedError: more often than `max_restarts` times each, all together.
     """
     import ray.data
+
+    from stepward.runtime.pool_deaths import ALLOWED, CountingDeaths
 
     assert pool.num_actors is not None, "resolved"
     num_tasks = math.ceil(len(items) / items_per_task(len(items), pool.num_actors))
     context = ray.data.DataContext.get_current().copy()
     context.max_errored_blocks = -1
-    remote = {"max_restarts": pool.max_restarts, "max_task_retries": pool.max_task_retries}
+    context.custom_execution_callback_classes = [CountingDeaths]
+    context.set_config(ALLOWED, pool.max_restarts * pool.num_actors)
+    remote = {"max_restarts": -1, "max_task_retries": pool.max_task_retries}
     with ray.data.DataContext.current(context), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*ray_remote_args.*")  # these two have no other way in
         answers = ray.data.from_items(list(items), override_num_blocks=num_tasks).map_batches(

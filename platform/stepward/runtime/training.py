@@ -18,7 +18,7 @@ from pydantic import Field
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.config import Config
 from stepward.core.wing import Wing
-from stepward.runtime.cluster import ClusterSettings, connect, resources
+from stepward.runtime.cluster import ClusterSettings, connect, require_room, resources
 from stepward.runtime.learning import learning_of
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.train_worker import Trained, fit, train
@@ -42,9 +42,14 @@ class TrainPool(Config):
     max_failures: int = Field(3, ge=0, description="how often workers that died are started again from the last epoch")
 
     def resolve(self) -> TrainPool:
-        """These settings with the numbers that depend on the cluster filled in."""
+        """These settings with the numbers that depend on the cluster filled in.
+
+        Raises:
+            ValueError: the cluster of this machine does not have room for all workers.
+        """
         have = resources()
         gpu = have["GPU"] >= self.num_workers if self.use_gpu is None else self.use_gpu
+        require_room("pool", self.num_workers, self.cpus_per_worker, float(gpu))
         return self.model_copy(update={"use_gpu": gpu})
 
 

@@ -23,7 +23,7 @@ from pydantic import Field
 from stepward.core.artifacts import Manifest
 from stepward.core.config import Config
 from stepward.core.wing import Wing
-from stepward.runtime.cluster import ClusterSettings, connect, resources
+from stepward.runtime.cluster import ClusterSettings, connect, require_room, resources
 from stepward.runtime.learning import learning_of
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
@@ -79,6 +79,8 @@ class TrialPool(Config):
         gpus = self.gpus_per_trial
         if gpus is None:
             gpus = 1.0 if have["GPU"] >= 1 else 0.0
+        if self.max_concurrent is not None:
+            require_room("pool", 1, self.cpus_per_trial, gpus)
         room = int(min(have["CPU"] / self.cpus_per_trial, have["GPU"] / gpus if gpus else float("inf")))
         if self.max_concurrent is None and room < 1:
             raise ValueError(

@@ -84,7 +84,7 @@ def test_equal_forms_are_accepted(grader, answer, gold):
 def test_other_values_are_rejected(grader, answer, gold):
     result = verdict(grader, answer, gold)
     assert not result.correct
-    assert result.reason in ("different", "integer")
+    assert result.reason == "different"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,6 @@ def test_other_values_are_rejected(grader, answer, gold):
         ("9" * 10_000, "9", "too long"),
         ("1" + "+1" * 450, "451", "too many digits"),
         ("$", "1", "unparsable"),
-        ("\u0663", "3", "unparsable: SympifyError"),
     ],
 )
 def test_what_cannot_be_read_is_wrong_for_a_stated_reason(grader, answer, gold, reason):
@@ -115,7 +114,7 @@ NEVER_ENDING = ["9^{9^{9^{9}}}", "(10^8)!", "{" * 400 + "1" + "}" * 400]
 
 
 def test_never_ending_answers_are_killed_and_the_rest_is_judged(grader):
-    answers = [*NEVER_ENDING, "\\frac{2}{4}"]
+    answers = [*NEVER_ENDING, "\\sqrt{0.25}"]
     results = grader.grade(answers, ["0.5"] * len(answers))
     assert [r.correct for r in results] == [False] * len(NEVER_ENDING) + [True]
     assert {r.reason for r in results[:-1]} == {"time-out"}
@@ -144,7 +143,7 @@ def test_order_and_duplicates(grader):
 
 
 def test_several_workers_give_the_same_verdicts(grader):
-    pairs = [(f"\\frac{{{n}}}{{{d}}}", f"{n / d:.8f}") for n in range(1, 9) for d in (2, 4, 5, 8)]
+    pairs = [(f"\\sqrt{{\\frac{{{n}}}{{{d}}}}}", f"{(n / d) ** 0.5:.8f}") for n in range(1, 9) for d in (2, 4, 5, 8)]
     answers, golds = zip(*pairs, strict=True)
     with Grader(num_workers=2) as two:
         assert [v.correct for v in two.grade(answers, golds)] == [v.correct for v in grader.grade(answers, golds)]
@@ -183,16 +182,16 @@ def workers_of(pid):
 def test_a_worker_killed_from_outside_is_replaced():
     with Grader() as grader:
         before = workers_of(os.getpid())
-        assert verdict(grader, "\\frac12", "0.5").correct
+        assert verdict(grader, "\\sqrt{4}", "2").correct
         (worker,) = workers_of(os.getpid()) - before
         os.kill(worker, signal.SIGKILL)
-        assert verdict(grader, "\\frac14", "0.25").correct
+        assert verdict(grader, "\\sqrt{9}", "3").correct
 
 
 def test_works_from_a_thread(grader):
     results = []
     threads = [
-        threading.Thread(target=lambda n=n: results.append(verdict(grader, f"\\frac{{{n}}}{{2}}", str(n / 2)).correct))
+        threading.Thread(target=lambda n=n: results.append(verdict(grader, f"\\sqrt{{{n * n}}}", str(n)).correct))
         for n in (1, 3, 5)
     ]
     for thread in threads:
@@ -206,7 +205,7 @@ PARENT = """
 import sys
 from stepward.domains.math.grading import Grader
 grader = Grader()
-grader.grade([{first!r}], ["0.5"])
+grader.grade([{first!r}], ["2"])
 print("ready", flush=True)
 if {busy}: grader.grade(["9^{{9^{{9^{{9}}}}}}"], ["1"])
 sys.stdin.read()
@@ -216,7 +215,7 @@ sys.stdin.read()
 @pytest.mark.parametrize("busy", [False, True])
 def test_workers_leave_when_their_parent_is_killed(project_root, busy):
     env = {**os.environ, "PYTHONPATH": str(project_root / "platform")}
-    code = PARENT.format(first="\\frac12", busy=busy)
+    code = PARENT.format(first="\\sqrt{4}", busy=busy)
     parent = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
     )
@@ -231,7 +230,7 @@ def test_workers_leave_when_their_parent_is_killed(project_root, busy):
 
 
 def test_memory_is_limited(grader):
-    assert verdict(grader, "\\frac58", "0.625").correct
+    assert verdict(grader, "\\sqrt{16}", "4").correct
     workers = workers_of(os.getpid())
     assert workers
     for worker in workers:
@@ -243,7 +242,7 @@ FORK = """
 import os
 from stepward.domains.math.grading import Grader
 grader = Grader()
-right = lambda: grader.grade(["\\\\frac12"], ["0.5"])[0].correct
+right = lambda: grader.grade(["\\\\sqrt{4}"], ["2"])[0].correct
 assert right()
 (worker,) = grader._pool._workers.values()
 child = os.fork()
@@ -263,7 +262,7 @@ def test_a_fork_gets_workers_of_its_own_and_leaves_its_parent_s_alone(project_ro
 
 def test_idle_workers_use_no_processor_time(grader):
     before = workers_of(os.getpid())
-    assert verdict(grader, "\\frac38", "0.375").correct
+    assert verdict(grader, "\\sqrt{25}", "5").correct
     (worker, *_) = before | workers_of(os.getpid())
 
     def ticks():
@@ -278,7 +277,7 @@ def test_a_missing_math_verify_is_an_error_and_no_verdict(monkeypatch, tmp_path)
     (tmp_path / "math_verify.py").write_text("raise ImportError('not here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Grader() as grader, pytest.raises(RuntimeError, match=r"not here.*Check that math-verify imports"):
-        grader.grade(["\\frac12"], ["0.5"])
+        grader.grade(["\\sqrt{4}"], ["2"])
 
 
 def test_agrees_with_the_published_verdicts(shared_data, grader):

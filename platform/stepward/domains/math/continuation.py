@@ -90,15 +90,12 @@ def _answered(
 ) -> Int8[np.ndarray, " n"]:
     """An answer, where there is one, is why a solution is over, whatever limit it reached at the same moment.
 
-    A line that says it is the answer counts when it is finished. At the end of a text any answer counts.
+    A line that says it is the answer counts when it is finished and no thought. At the end of a text any answer counts.
     """
     ending = reason.copy()
     for i, piece in enumerate(added):
-        if reason[i] == Ending.NO_ANSWER:
-            is_answer = bool(final_answer(text[i]))
-        else:
-            is_answer = "\n" in piece and is_final_answer(piece.rpartition("\n")[0].rstrip().rpartition("\n")[2])
-        if is_answer:
+        says_so = "\n" in piece and is_final_answer(piece.rpartition("\n")[0].rstrip().rpartition("\n")[2])
+        if (says_so or reason[i] == Ending.NO_ANSWER) and final_answer(text[i]):
             ending[i] = Ending.ANSWERED
     return ending
 

@@ -17,7 +17,8 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 # A sentence ends at . ! or ? before white space and a capital, digit, bracket or formula; "3.5" and "e.g. two" do not.
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(\[$\\]?[A-Z0-9$\\])")
 _FINAL = re.compile(
-    r"^\s*\**(?:####|A:|(?:Final )?Answer:|# Answer)|\\f?boxed\s*\{|\b(?:final )?answer is\b", re.IGNORECASE
+    r"^\s*\**(?:####|A:|(?:Final )?Answer:|# Answer)|\\(?:f?boxed|fbox|framebox)(?![A-Za-z])|\b(?:final )?answer is\b",
+    re.IGNORECASE,
 )
 
 

@@ -12,14 +12,23 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from stepward.domains.math.grading.extraction import final_answer
+from stepward.domains.math.grading.formulas import names_a_value
+from stepward.domains.math.grading.numbers import (
+    join_thousands,
+    read_decimal_comma,
+    read_quantity,
+    same_quantity,
+    split_unit,
+)
 from stepward.domains.math.grading.pool import Judgement, WorkerPool
+from stepward.domains.math.grading.writing import ascii_math, unwrap_text
 
 __all__ = ["Grader", "GraderLimits", "Verdict"]
 
-_INTEGER = re.compile(r"-?(?:0|[1-9]\d*)", re.ASCII)
-# 1,234  1{,}234  1,\!234  1\,234 are one number; math-verify reads the last as the mixed number 1 + 234.
-_SEPARATED = re.compile(r"-?\d{1,3}(?:(?:,\\!|\{,\}|\\,|,)\d{3})+(?:\.\d+)?", re.ASCII)
-_SEPARATOR = re.compile(r",\\!|\{,\}|\\,|,")
+_CLOCK = re.compile(r"(\d{1,6})\s*(?::|\\colon)\s*(\d{1,6})(?:\s*:\s*(\d{1,6}))?(?:\s*([aApP])\.?[mM]\.?)?", re.ASCII)
+_WORDS = re.compile(r"\(?([A-Za-z][A-Za-z' .,-]*[A-Za-z])\)?\.?")
+_COMPARISONS = {">=": "\\ge ", "<=": "\\le ", "!=": "\\neq ", "**": "^"}
+_COMPARISON = re.compile(r"[<>]=|(?<![\d)!])!=|\*\*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +58,9 @@ class Verdict:
 
     Attributes:
         correct: the answer equals the reference answer.
-        reason: ``identical``, ``integer`` (compared as integers), ``equal`` or ``different`` (math-verify);
-            or why it could not be read, which counts as wrong: ``empty``, ``no reference``, ``too long``,
-            ``too many digits``, ``unparsable`` (with the error's name), ``time-out``, ``memory``, ``worker died``.
+        reason: ``identical``, ``equal`` or ``different``; or why it could not be read, which counts as wrong:
+            ``empty``, ``no reference``, ``too long``, ``too many digits``, ``unparsable`` (with the error's name),
+            ``time-out``, ``memory``, ``worker died``.
         seconds: wall time spent on it; 0 where a short cut settled it.
     """
 
@@ -69,8 +78,10 @@ class Grader:
 
     Use it as a context manager, or call `close`; the workers also end with their parent, however it dies.
 
-    **Semantics** are those of math-verify 0.9 with numbers compared to 6 decimals: 1/2 = 0.5 = \frac12, 1,234 = 1234,
-    50% = 50 = 0.5, x = 5 equals 5, and sets do not depend on order. Thousands separators are removed beforehand.
+    **Semantics.** Numbers, times and ratios, and words are compared as `numbers` and this file say; the rest as
+    math-verify 0.9 does: x = 5 equals 5, x \ge 4 equals [4, \infty), and sets do not depend on order. 1/2 = 0.5 =
+    \frac12, 1,234 = 1 234 = 1234, 50% = 50 = 0.5. Numbers are compared exactly, and decimals to 6 places and 5 parts in
+    a million. Where both state a unit the units must measure the same; a stated base must be the reference's.
     """
 
     def __init__(self, *, num_workers: int = 1, limits: GraderLimits | None = None) -> None:
@@ -93,10 +104,10 @@ class Grader:
         """
         if len(answers) != len(gold):
             raise ValueError(f"expected one reference an answer, got {len(answers)} answers and {len(gold)} references")
-        pairs = [(a.strip(), g.strip()) for a, g in zip(answers, gold, strict=True)]
+        pairs = [(ascii_math(a).strip(), ascii_math(g).strip()) for a, g in zip(answers, gold, strict=True)]
         settled = {pair: self._without_worker(*pair) for pair in dict.fromkeys(pairs)}
         hard = [pair for pair, verdict in settled.items() if verdict is None]
-        judged = self._pool.judge([(_join_thousands(a), _join_thousands(g)) for a, g in hard])
+        judged = self._pool.judge([_formulas(*pair) for pair in hard])
         verdicts = {pair: verdict for pair, verdict in settled.items() if verdict is not None}
         verdicts.update((pair, _verdict(judgement)) for pair, judgement in zip(hard, judged, strict=True))
         return [verdicts[pair] for pair in pairs]
@@ -126,16 +137,61 @@ class Grader:
             return Verdict(False, "too long")
         if sum(map(str.isdigit, answer)) > self.limits.digits:
             return Verdict(False, "too many digits")
-        if answer == gold:
-            return Verdict(True, "identical")
-        answer, gold = _join_thousands(answer), _join_thousands(gold)
-        if _INTEGER.fullmatch(answer) and _INTEGER.fullmatch(gold):
-            return Verdict(int(answer) == int(gold), "integer")
-        return None
+        return Verdict(True, "identical") if answer == gold else _plain_verdict(answer, gold)
 
 
-def _join_thousands(answer: str) -> str:
-    return _SEPARATOR.sub("", answer) if _SEPARATED.fullmatch(answer) else answer
+def _plain_verdict(answer: str, gold: str) -> Verdict | None:
+    """The verdict where both are numbers, times or ratios, or words, or where their units differ; else None."""
+    number, expected = read_quantity(answer), read_quantity(gold)
+    if number and expected:
+        return _settled(same_quantity(number, expected))
+    if (number and number.is_decimal) or (expected and expected.is_decimal):
+        number, expected = number or read_decimal_comma(answer), expected or read_decimal_comma(gold)
+        if number and expected:
+            return _settled(same_quantity(number, expected))
+    clocks = [_CLOCK.fullmatch(unwrap_text(time.replace("{:}", ":")).strip()) for time in (answer, gold)]
+    if clocks[0] and clocks[1]:
+        return _settled(_same_clock(clocks[0].groups(), clocks[1].groups()))
+    words = _words(answer), _words(gold)
+    if words[0] and words[1]:
+        return _settled(words[0] == words[1])
+    units = split_unit(answer)[1], split_unit(gold)[1]
+    return _settled(False) if units[0] and units[1] and units[0] != units[1] else None
+
+
+def _settled(correct: bool) -> Verdict:
+    return Verdict(correct, "equal" if correct else "different")
+
+
+def _same_clock(answer: Sequence[str | None], gold: Sequence[str | None]) -> bool:
+    """Whether hours, minutes and seconds (or the terms of a ratio) agree, and the halves of the day if both say it."""
+    halves = [(time[3] or "").lower() for time in (answer, gold)]
+    terms = [[int(term) for term in time[:3] if term] for time in (answer, gold)]
+    return terms[0] == terms[1] and ("" in halves or halves[0] == halves[1])
+
+
+def _words(answer: str) -> str:
+    """An answer in words in one case and spacing, "" for any other; a lone letter or two may be variables."""
+    words = _WORDS.fullmatch(" ".join(unwrap_text(answer).split()))
+    return words[1].lower() if words and (len(words[1]) > 3 or "\\text" in answer) else ""
+
+
+def _formulas(answer: str, gold: str) -> tuple[str, str]:
+    """What math-verify is given: no units, no thousands separators, no ``x =`` that only one of the two has."""
+    answer, gold = _formula(answer), _formula(gold)
+    if ("=" in answer) != ("=" in gold):
+        answer, gold = _right_side(answer), _right_side(gold)
+    return answer, gold
+
+
+def _formula(answer: str) -> str:
+    latex = join_thousands(split_unit(answer)[0])
+    return _COMPARISON.sub(lambda sign: _COMPARISONS[sign[0]], latex)
+
+
+def _right_side(latex: str) -> str:
+    left, equals, right = latex.partition("=")
+    return right if equals and "=" not in right and names_a_value(left) else latex
 
 
 def _verdict(judgement: Judgement) -> Verdict:

@@ -21,7 +21,8 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 MEMORY_BYTES = 1 << 30
 ORPHAN_CHECK_SECONDS = 10.0
@@ -52,25 +53,29 @@ def load_judge() -> Callable[[str, str], tuple[bool, str]]:
     """Import math-verify, warm its grammars up, and return ``judge(answer, gold) -> (correct, reason)``."""
     import logging
 
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+    from latex2sympy2_extended.math_normalization import NormalizationConfig
+    from math_verify import LatexExtractionConfig, grader, parse, verify
 
     logging.disable(logging.CRITICAL)
-    formula, number = LatexExtractionConfig(), ExprExtractionConfig()
+    grader.sympy_numeric_eq = partial(same_values, grader.sympy_numeric_eq)
+    # Units were taken off before: the library's list of them has single letters, so that 3t would be 3.
+    plain = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
+    formula = LatexExtractionConfig(normalization_config=plain, boxed_match_priority=-1)
 
     @lru_cache(maxsize=4096)
     def read(text: str) -> list:
         # parsing_timeout=None: the library's own limit is SIGALRM, which only works in a main thread and kills others.
         latex = re.sub(r"(?<!\\)\$", "", text).replace("\n", " ").strip()
-        # In broken LaTeX a stray number is no answer; in words ("about 5 coins") it is.
-        targets = [formula] if "\\" in latex else [formula, number]
-        return parse(f"${latex}$", targets, parsing_timeout=None, raise_on_error=True)
+        return parse(f"${latex}$", [formula], parsing_timeout=None, raise_on_error=True)
 
     def judge(answer: str, gold: str) -> tuple[bool, str]:
         try:
             expected, found = read(gold), read(answer)
             if not expected or not found:
                 return False, "unparsable"
-            correct = bool(verify(expected, found, timeout_seconds=None))
+            if not comparable(expected[0], found[0]):
+                return False, "different"
+            correct = bool(verify(expected, found, allow_set_relation_comp=True, timeout_seconds=None))
         except MemoryError:
             return False, "memory"
         except Exception as error:  # text from a model can break a parser anywhere; the verdict says where
@@ -79,6 +84,56 @@ def load_judge() -> Callable[[str, str], tuple[bool, str]]:
 
     judge("\\frac{1}{2}", "0.5")
     return judge
+
+
+def comparable(gold: Any, answer: Any) -> bool:
+    """False where only one of the two is an equation, and the other cannot be what it says of its left side.
+
+    ``x = 5`` and ``a + b = 5`` say 5; ``x^2 = 5`` and ``2x + 3y = 5`` do not, though the library reads both as 5.
+    """
+    from math_verify import grader
+    from sympy import Basic, Symbol
+    from sympy.core.function import AppliedUndef
+
+    if not isinstance(gold, Basic) or not isinstance(answer, Basic):
+        return True
+    if grader.is_equation(answer) and not grader.is_equation(gold):
+        left = grader.take_first_relation(answer).lhs
+        return not left.free_symbols or isinstance(left, AppliedUndef) or grader.is_assignment_relation(answer)
+    if grader.is_equation(gold) and not grader.is_equation(answer):
+        return isinstance(grader.take_first_relation(gold).lhs, (Symbol, AppliedUndef))
+    return True
+
+
+def same_values(library_rule: Callable[..., bool], a: Any, b: Any, *precision: int) -> bool:
+    """Whether two values are equal: exactly, or where one is a decimal to 6 places and 5 parts in a million.
+
+    It takes the place of the library's rule for numbers, which compares to 6 places whatever the size (so that 3/2^80
+    is 3/2^81). What has variables is left to the library.
+    """
+    from math_verify.grader import get_pct_val
+    from sympy import Float, MatrixBase, MatrixExpr, Rational
+
+    same = partial(same_values, library_rule)
+    if isinstance(a, (MatrixBase, MatrixExpr)) or isinstance(b, (MatrixBase, MatrixExpr)):
+        a, b = a.doit(), b.doit()
+        if not (isinstance(a, MatrixBase) and isinstance(b, MatrixBase) and a.shape == b.shape):
+            return False
+        return all(same(x, y, *precision) for x, y in zip(a.flat(), b.flat(), strict=True))
+    if a.free_symbols or b.free_symbols:
+        return library_rule(a, b, *precision)
+    percents = [get_pct_val(value) for value in (a, b)]
+    if (percents[0] is None) != (percents[1] is None):
+        whole, percent = (b, percents[0]) if percents[1] is None else (a, percents[1])
+        return any(same(whole, value) for value in (percent, percent * Rational(1, 100)))
+    a, b = a.doit(), b.doit()
+    if isinstance(a, Rational) and isinstance(b, Rational):
+        return bool(a == b)
+    x, y = a.evalf(50), b.evalf(50)
+    difference, size = abs(x - y), max(abs(x), abs(y))
+    if a.has(Float) or b.has(Float):
+        return bool(difference <= min(5e-7, 5e-6 * size))
+    return bool(difference <= size * Float("1e-40"))
 
 
 def limit_processor(seconds: float) -> None:

@@ -1,9 +1,11 @@
 """Rules about the files of the project themselves: what must not exist, what must not be said, who may import whom."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,38 @@ def test_nobody_imports_jobs(project_root: Path) -> None:
     pattern = re.compile(r"^\s*(?:from|import)\s+jobs\b", re.MULTILINE)
     texts = text_files(project_root)
     assert [str(path) for path, text in texts.items() if path.suffix == ".py" and pattern.search(text)] == []
+
+
+# Declared and not imported: what they are for.
+UNSEEN = {
+    "datasets": "keeps the folder datasets/ from passing for the package",
+    "accelerate": "transformers places models with it",
+}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project_root: Path) -> None:
+    """A library that only comes along with another one may leave with it; one that nobody imports is a burden."""
+    project = tomllib.loads((project_root / "pyproject.toml").read_text())["project"]
+    extras = [text for texts in project["optional-dependencies"].values() for text in texts]
+    core = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+    every = core | {canonicalize_name(Requirement(text).name) for text in extras}
+    owners = packages_distributions()
+    used: dict[str, set[tuple[str, ...]]] = {"platform": set(), "tests": set()}
+    for path, text in text_files(project_root).items():
+        if path.suffix == ".py" and path.parts[0] in ("platform", "tests", "jobs", "benchmarks"):
+            modules = {
+                name.split(".")[0]
+                for node in ast.walk(ast.parse(text))
+                for name in (
+                    [alias.name for alias in node.names] if isinstance(node, ast.Import)
+                    else [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level
+                    else []
+                )
+            }  # fmt: skip
+            used["platform" if path.parts[0] == "platform" else "tests"] |= {
+                tuple(canonicalize_name(owner) for owner in owners[module]) for module in modules if module in owners
+            }
+    own = {"stepward", "setuptools", "pip"}  # what builds a package is there
+    undeclared = {owner for owner in used["platform"] | used["tests"] if not set(owner) & (every | own)}
+    assert undeclared == set()
+    assert core - {name for owner in used["platform"] for name in owner} - set(UNSEEN) == set()

@@ -81,11 +81,11 @@ def test_the_step_log_names_every_candidate_with_its_components():
     result = run(Beam(width=1, num_candidates=3))
     arm, near = ARMSettings().build(PDE()), NearDeterministicSettings().build(PDE())
     log = step_log(result, {"arm": arm, "near": near}).to_pandas()
-    assert len(log) == 4 * 3 * PROBLEMS.horizon and np.array_equal(log.near, log.score)
+    assert len(log) == 4 * 3 * PROBLEMS.horizon and np.array_equal(log["score/near"], log.score)
     weighted = sum(
-        getattr(ARMSettings(), term) * log[f"arm/{term}"] for term in ("mass", "momentum", "energy", "negativity")
+        getattr(ARMSettings(), term) * log[f"score/arm/{term}"] for term in ("mass", "momentum", "energy", "negativity")
     )
-    assert np.allclose(log.arm, -weighted, rtol=1e-5)
+    assert np.allclose(log["score/arm"], -weighted, rtol=1e-5)
     chosen = log[log.chosen]
     assert len(chosen) == 4 * PROBLEMS.horizon
     best = log.groupby(["problem", "step"]).score.max().reset_index()

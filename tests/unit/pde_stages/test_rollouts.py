@@ -134,11 +134,11 @@ def test_the_log_of_steps_has_every_candidate_and_the_parts_of_its_score(done: R
     assert sizes.drop("mean").eq(4 * HORIZON).all() and log.problem_id.nunique() == 2
     assert sizes["mean"].eq(HORIZON).all(), "what is composed is one child a step"
     both = log[log.arm == "both"]
-    assert both[["prm", "near_deterministic"]].notna().all().all() and both.random.isna().all()
+    assert both[["score/prm", "score/near_deterministic"]].notna().all().all() and both["score/random"].isna().all()
     chosen = log[log.chosen].groupby(["arm", "problem_id", "step"]).size()
     assert chosen.eq(1).all() and len(chosen) == 6 * 2 * HORIZON
     alone = log[log.arm == "prm"]
-    assert np.allclose(alone.prm, alone.score, rtol=1e-4)
+    assert np.allclose(alone["score/prm"], alone.score, rtol=1e-4)
 
 
 def test_a_missing_reward_model_is_named_before_anything_runs(store: Path) -> None:
@@ -163,3 +163,15 @@ def test_a_missing_reward_model_is_named_before_anything_runs(store: Path) -> No
 def test_settings_that_cannot_be_are_refused(store: Path, changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rollout_settings_of(store, **changes)
+
+
+def test_a_guide_may_be_called_like_a_column_of_the_log(store: Path) -> None:
+    """The default guide `arm` (ARM) gave the log a second column `arm`, and the experiment died at its evaluation."""
+    guides = {"arm": {"kind": "arm"}, "step": {"kind": "random"}, "score": {"kind": "near_deterministic"}}
+    arms = {name: {"guide": name} for name in guides}
+    settings = rollout_settings_of(store, name="names", guides=guides, arms=arms, references=["arm"], num_pictures=0)
+    log = do_all(settings, shard_size=16).steps()
+    assert log is not None and {"arm", "step", "score", "score/arm", "score/step", "score/score"} <= set(
+        log.column_names
+    )
+    assert set(log["arm"].to_pylist()) == set(guides)

@@ -73,8 +73,8 @@ def errors_over_time(
 
 def step_log(result: SearchResult, components: dict[str, RewardModel]) -> pa.Table:
     """Every candidate that was considered: problem, step, node, parent, score, value, on the chosen path or not, and
-    its score by each of `components`, for example the parts of a composite; of rewards that are sums of terms, such as
-    an analytical one, the terms, too, as ``<name>/<term>``.
+    as ``score/<name>`` its score by each of `components`, for example the parts of a composite; of rewards that are
+    sums of terms, such as an analytical one, the terms, too, as ``score/<name>/<term>``.
     """
     tree, rollouts = result.tree, read_rollouts(result)
     assert tree is not None, "checked by read_rollouts"
@@ -90,9 +90,11 @@ def step_log(result: SearchResult, components: dict[str, RewardModel]) -> pa.Tab
     }
     parents, children = tree.states(tree.parent[nodes]), tree.states(nodes)
     for name, reward in components.items():
-        columns[name] = reward.score(parents, children)
+        columns[f"score/{name}"] = reward.score(parents, children)
         terms = getattr(reward, "components", None)
-        columns |= {f"{name}/{term}": values for term, values in terms(parents, children).items()} if terms else {}
+        columns |= (
+            {f"score/{name}/{term}": values for term, values in terms(parents, children).items()} if terms else {}
+        )
     return pa.table(columns)
 
 

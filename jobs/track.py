@@ -12,9 +12,10 @@ import _platform  # noqa: F401
 from stepward.core.config import load_config
 from stepward.runtime.tracking import tracking_errors
 from stepward.runtime.tracking_job import TrackSettings, run_track
+from stepward.runtime.tracking_store import without_secrets
 
 settings = load_config(TrackSettings, doc=__doc__)
 try:
     print(run_track(settings))
 except (ValueError, *tracking_errors()) as error:
-    sys.exit(f"Not tracked: {error}")
+    sys.exit(f"Not tracked: {without_secrets(str(error))}")

@@ -116,7 +116,7 @@ def _make_parts(settings: DataJob, folder: Folder) -> None:
     if not left:
         return
     store = settings.store if "://" in settings.store else str(Path(settings.store).resolve())
-    values = settings.model_dump(mode="json", exclude={"overwrite"}) | {"store": store}
+    values = settings.model_dump(mode="json", exclude={"overwrite", "tracking"}) | {"store": store}
     with connect(settings.cluster), progress("Making", len(items), len(items) - len(left)) as advance:
         for answer in actor_pool(DataWorker, {"settings": values}, left, settings.pool.resolve()):
             if answer["error"]:

@@ -170,5 +170,5 @@ def _shipped(settings: Any) -> dict[str, Any]:
     """Settings as plain values, with a store that workers find from their own working directory."""
     from pathlib import Path
 
-    plain = settings.model_dump(mode="json")
+    plain = settings.model_dump(mode="json", exclude={"tracking"})
     return plain if "://" in settings.store else plain | {"store": str(Path(settings.store).resolve())}

@@ -160,7 +160,7 @@ def run_experiment(settings: ExperimentJob) -> Experimented:
             )
             made[stage.artifact.stage] = result = stage.run(stage.settings)
             console.print(f"    {str(result).splitlines()[0]}", highlight=False, markup=False, soft_wrap=True)
-    return Experimented(made["evaluate"], made["report"], settings.tracking.uri, time.monotonic() - started)
+    return Experimented(made["evaluate"], made["report"], settings.tracking.place, time.monotonic() - started)
 
 
 def stages(settings: ExperimentJob) -> Iterator[Stage]:

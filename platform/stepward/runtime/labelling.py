@@ -239,7 +239,7 @@ def _label_alone(settings: dict[str, Any], batch: str, phase: Phase) -> dict[str
 
 def shipped(settings: LabelJob) -> dict[str, Any]:
     """The settings as plain values: classes made for a domain do not travel, their values do."""
-    return settings.model_dump(mode="json", exclude={"overwrite"})
+    return settings.model_dump(mode="json", exclude={"overwrite", "tracking"})
 
 
 def bench(values: dict[str, Any], phase: Phase = "label") -> tuple[LabelWork, Any]:

@@ -24,7 +24,10 @@ def report(run: Callable[[Any], Any], settings: Any) -> None:
     handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False, markup=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler])
     logging.getLogger("stepward").setLevel(logging.INFO)
+    tracking = getattr(settings, "tracking", None)
     try:
+        if tracking is not None:
+            tracking.check()
         print(run(settings))  # noqa: T201
     except Exception as error:
         if not is_sentence(error):

@@ -104,7 +104,7 @@ def run_report(settings: ReportJob) -> Reported:
     track(artifact, settings.tracking)
     facts = artifact.manifest().facts
     page_url = f"{artifact.url}/report.html"
-    store = settings.tracking.uri if settings.tracking.enabled else "not tracked (tracking.enabled=false)"
+    store = settings.tracking.place if settings.tracking.enabled else "not tracked (tracking.enabled=false)"
     return Reported(page_url, facts["figures"], facts["missing"], store, time.monotonic() - started, finished)
 
 

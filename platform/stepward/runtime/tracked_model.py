@@ -16,6 +16,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from mlflow.pyfunc import PythonModel
 
 from stepward.core.artifacts import MANIFEST, Artifact, Manifest
@@ -46,12 +47,13 @@ class TrackedReward(PythonModel):
 
 
 def state_table(frame: pd.DataFrame) -> pa.Table:
-    """A data frame of states as the table a wing reads: columns of equally long lists become fixed-size lists."""
+    """A data frame of states as the table a wing reads: columns whose lists are all of one length get it."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     for position, column in enumerate(table.column_names):
         values = table[column].combine_chunks()
-        if pa.types.is_list(values.type) and len(values):
-            fixed = pa.FixedSizeListArray.from_arrays(values.flatten(), len(values[0]))
+        lengths = pc.list_value_length(values).unique().to_pylist() if pa.types.is_list(values.type) else []
+        if len(lengths) == 1 and lengths[0] is not None:
+            fixed = pa.FixedSizeListArray.from_arrays(values.flatten(), lengths[0])
             table = table.set_column(position, column, fixed)
     return table
 

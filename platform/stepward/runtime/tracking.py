@@ -17,13 +17,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from pydantic import Field
 
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.config import Config
 from stepward.runtime.tracked_run import RunContent, run_content
 from stepward.runtime.tracked_views import description_tags
+from stepward.runtime.tracking_store import (
+    TrackingStoreError,
+    database_of,
+    require_driver,
+    without_secrets,
+    writing,
+)
 
 logger = logging.getLogger("stepward.tracking")
 
@@ -46,12 +52,27 @@ class Tracking(Config):
     )
     timeout: int = Field(10, ge=1, description="seconds to wait for an answer of an MLflow server")
 
+    @property
+    def place(self) -> str:
+        """The store as it may be shown."""
+        return without_secrets(self.uri)
+
+    def check(self) -> None:
+        """Say before any work begins what could not be tracked after it.
+
+        Raises:
+            TrackingStoreError: the driver of the database is not installed.
+        """
+        if self.enabled:
+            require_driver(self.uri)
+
 
 def track(artifact: Artifact, tracking: Tracking) -> str | None:
     """Log a finished artifact; returns its run id, or None where tracking is off or out of reach.
 
     A tracking store that cannot be reached or written costs a warning with the command that logs the artifact later.
-    What was logged is noted in the artifact's folder, so that a finished job need not ask the store again.
+    Nothing that goes wrong here fails the job, whose artifact is complete: what is no fault of the store is shown with
+    its traceback. What was logged is noted in the artifact's folder, so that a finished job need not ask the store.
     """
     if not tracking.enabled:
         return None
@@ -62,12 +83,15 @@ def track(artifact: Artifact, tracking: Tracking) -> str | None:
         run = log_artifact(artifact, tracking)
         _note(artifact, tracking, run)
         return run
-    except tracking_errors() as error:
+    except Exception as error:
+        known = isinstance(error, tracking_errors())
         logger.warning(
-            "Not tracked: the MLflow store %s cannot be used now (%s: %s).\n"
+            "Not tracked: %s (%s: %s).\n"
             "The artifact is complete; log it later with\n"
             "    python jobs/track.py --artifact %s --tracking.experiment %s --tracking.uri %s",
-            tracking.uri, type(error).__name__, _first_line(error), artifact.url, tracking.experiment, tracking.uri,
+            f"the MLflow store {tracking.place} cannot be used now" if known else "the artifact could not be logged",
+            type(error).__name__, _first_line(error), artifact.url, tracking.experiment, tracking.place,
+            exc_info=not known,
         )  # fmt: skip
         return None
 
@@ -80,7 +104,7 @@ def log_artifact(artifact: Artifact, tracking: Tracking) -> str:
         Exception: one of `tracking_errors`, for example a server that does not answer.
     """
     manifest = artifact.manifest()
-    with _mlflow_environment(tracking), _store_lock(tracking.uri):
+    with _mlflow_environment(tracking), writing(tracking.uri):
         client = _client(tracking.uri)
         experiment = _experiment(client, artifact.domain, tracking.uri)
         parent = _parent_run(client, experiment, tracking.experiment)
@@ -95,7 +119,7 @@ def log_artifact(artifact: Artifact, tracking: Tracking) -> str:
 
 def _noted(artifact: Artifact, tracking: Tracking) -> str | None:
     """The run that this artifact is known to have in this store; None if it is not known, or its database is gone."""
-    database = _database(tracking.uri)
+    database = database_of(tracking.uri)
     if not artifact.folder.exists(NOTE) or (database is not None and not database.exists()):
         return None
     return artifact.folder.read_json(NOTE).get(_note_key(artifact, tracking))
@@ -107,7 +131,7 @@ def _note(artifact: Artifact, tracking: Tracking, run: str) -> None:
 
 
 def _note_key(artifact: Artifact, tracking: Tracking) -> str:
-    place = _database(tracking.uri) or tracking.uri
+    place = database_of(tracking.uri) or tracking.place
     return f"{artifact.manifest().fingerprint} {tracking.experiment} {place}"
 
 
@@ -116,7 +140,8 @@ def tracking_errors() -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return (MlflowException, SQLAlchemyError, OSError)  # the errors of `requests` are OSErrors
+    # a driver that is not installed is an ImportError, and the errors of `requests` are OSErrors
+    return (MlflowException, SQLAlchemyError, TrackingStoreError, ImportError, OSError)
 
 
 def _log_run(
@@ -203,7 +228,7 @@ def _experiment(client: Any, name: str, uri: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
-    database = _database(uri)
+    database = database_of(uri)
     location = (database.parent / "mlruns" / name).as_uri() if database else None
     made = client.create_experiment(name, artifact_location=location)
     for key, value in description_tags(made).items():
@@ -256,23 +281,6 @@ def _mlflow_environment(tracking: Tracking) -> Iterator[None]:
             os.environ.pop(key, None)
 
 
-@contextmanager
-def _store_lock(uri: str) -> Iterator[None]:
-    """One process at a time writes to a database file: two that create the same one at once both die."""
-    database = _database(uri)
-    if database is None:
-        yield
-        return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock", timeout=120):
-        yield
-
-
-def _database(uri: str) -> Path | None:
-    """The file behind a sqlite URI."""
-    return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
-
-
 def _chunks(items: Iterable[Any], size: int) -> list[list[Any]]:
     items = list(items)
     return [items[start : start + size] for start in range(0, len(items), size)]
@@ -283,4 +291,4 @@ def _quoted(text: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:160]
+    return without_secrets((str(error).strip().splitlines() or [""])[0])[:400]

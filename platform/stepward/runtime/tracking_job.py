@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from dataclasses import dataclass
 
 from pydantic import Field
 
-from stepward.core.artifacts import MANIFEST, Artifact
+from stepward.core.artifacts import MANIFEST, Artifact, ArtifactError
 from stepward.core.config import Config
 from stepward.core.storage import Folder
 from stepward.runtime.tracking import Tracking, log_artifact
 
+logger = logging.getLogger("stepward.tracking")
 ALL = "all"
 
 
@@ -46,7 +47,7 @@ def run_track(settings: TrackSettings) -> Tracked:
         artifacts = stored_artifacts(settings.store)
     else:
         artifacts = [artifact_at(settings.artifact)]
-    return Tracked({a.url: log_artifact(a, settings.tracking) for a in artifacts}, settings.tracking.uri)
+    return Tracked({a.url: log_artifact(a, settings.tracking) for a in artifacts}, settings.tracking.place)
 
 
 def artifact_at(url: str) -> Artifact:
@@ -63,5 +64,11 @@ def stored_artifacts(store: str) -> list[Artifact]:
     manifests = [name for name in root.files() if name.endswith(f"/{MANIFEST}") and name.count("/") == 3]
     if not manifests:
         raise ValueError(f"store: expected finished artifacts below {root.url!r}, found none.")
-    made = sorted((json.loads(root.read_bytes(name))["created"], name) for name in manifests)
-    return [Artifact(store, *name.split("/")[:3]) for _, name in made]
+    made = []
+    for name in manifests:
+        artifact = Artifact(store, *name.split("/")[:3])
+        try:
+            made.append((artifact.manifest().created, name, artifact))
+        except ArtifactError as error:
+            logger.warning("Left out: %s", error)
+    return [artifact for *_, artifact in sorted(made, key=lambda found: found[:2])]

@@ -121,7 +121,7 @@ def shipped(settings: TrainJob) -> dict[str, Any]:
     """
     unset = {"objective", "optimisation"} if settings.fitted_at_once else set()
     store = settings.store if "://" in settings.store else str(Path(settings.store).resolve())
-    return settings.model_dump(mode="json", exclude={"overwrite", *unset}) | {"store": store}
+    return settings.model_dump(mode="json", exclude={"overwrite", "tracking", *unset}) | {"store": store}
 
 
 def _train_on_ray(settings: TrainJob, run: str) -> Trained:

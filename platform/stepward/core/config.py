@@ -49,22 +49,24 @@ def load_config(config_class: type[C], argv: Sequence[str] | None = None, *, doc
 def parse_config(config_class: type[C], argv: Sequence[str]) -> C:
     """`load_config` without help or exit: raises ValueError with a message that names every wrong setting."""
     settings: dict[str, Any] = {}
-    for key, value in _pairs(argv):
+    written: dict[str, Any] = {}  # the same, all of it as texts
+    for key, value, text in _pairs(argv):
         if key is None:
-            settings = _merge(settings, read_yaml(value))
+            settings, written = _merge(settings, read_yaml(value)), _merge(written, read_yaml(value, as_texts=True))
         else:
-            settings = _merge(settings, _nest(key.split("."), value))
-    return validate(config_class, _with_default_kinds(config_class, settings))
+            path = key.split(".")
+            settings, written = _merge(settings, _nest(path, value)), _merge(written, _nest(path, text))
+    return validate(config_class, _with_default_kinds(config_class, settings), written)
 
 
 def peek(argv: Sequence[str], key: str, default: str) -> str:
     """The value of one top-level setting before the rest is validated, for example which domain a job is for."""
     found = default
-    for name, value in _pairs([a for a in argv if a not in ("-h", "--help")]):
+    for name, value, text in _pairs([a for a in argv if a not in ("-h", "--help")]):
         if name is None:
-            found = read_yaml(value).get(key, found)
+            found = read_yaml(value, as_texts=True).get(key, found)
         elif name == key:
-            found = value
+            found = text
     return str(found)
 
 
@@ -82,11 +84,22 @@ def override(config_class: type[C], settings: Mapping[str, Any], changes: Mappin
     return validate(config_class, _with_default_kinds(config_class, changed))
 
 
-def validate(config_class: type[C], settings: dict[str, Any]) -> C:
-    """Validate plain settings; errors name the dotted field, what was expected and what came."""
+def validate(config_class: type[C], settings: dict[str, Any], written: Mapping[str, Any] | None = None) -> C:
+    """Validate plain settings; errors name the dotted field, what was expected and what came.
+
+    Args:
+        written: the settings as they were typed. YAML takes 2024, 2024-05-01, 1e5 and yes for a number, a date and a
+            truth value; where a text is expected, what was typed is meant.
+    """
     try:
         return config_class.model_validate(settings)
     except ValidationError as error:
+        texts = [item["loc"] for item in error.errors() if item["type"] == "string_type"]
+        meant: Any = settings
+        for location in texts if written else ():
+            meant = _as_written(meant, written, location)
+        if meant is not settings:
+            return validate(config_class, meant)
         lines = [_explain(config_class, item) for item in error.errors()]
         raise ValueError("\n".join(lines)) from None
 
@@ -130,14 +143,30 @@ def _values_of_config(settings: Any) -> Any:
     return settings.model_dump() if isinstance(settings, Config) else settings
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping."""
+def _as_written(value: Any, written: Any, location: tuple[Any, ...]) -> Any:
+    """`value` with what was typed at a location, whose parts may be kinds beside keys; unchanged if there is none."""
+    if not location:
+        return written if isinstance(written, str) else value
+    first, *rest = location
+    if isinstance(value, dict) and isinstance(written, Mapping):
+        if first not in value or first not in written:
+            return _as_written(value, written, tuple(rest)) if rest else value
+        new = _as_written(value[first], written[first], tuple(rest))
+        return value if new is value[first] else {**value, first: new}
+    if isinstance(value, list) and isinstance(written, list) and isinstance(first, int) and first < len(written):
+        new = _as_written(value[first], written[first], tuple(rest))
+        return value if new is value[first] else [*value[:first], new, *value[first + 1 :]]
+    return value
+
+
+def read_yaml(path: str | Path, *, as_texts: bool = False) -> dict[str, Any]:
+    """A YAML file that holds a mapping; its values as texts where that is asked for."""
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"{path}: expected a YAML file, but there is none. Check the path; overrides are key=value.")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        content = _load(file.read_text(encoding="utf-8"), as_texts)
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: a date that is none, bytes that are no UTF-8
         raise ValueError(f"{path}: not valid YAML: {error}") from None
     if content is None:
         return {}
@@ -163,36 +192,43 @@ def dotted_fields(config_class: type[Config], prefix: str = "") -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _pairs(argv: Sequence[str]) -> list[tuple[str | None, Any]]:
-    """Arguments -> (dotted key, value); a bare argument is a YAML path and has the key None."""
-    pairs: list[tuple[str | None, Any]] = []
+def _load(text: str, as_texts: bool = False) -> Any:
+    return yaml.load(text, yaml.BaseLoader) if as_texts else yaml.safe_load(text)
+
+
+def _pairs(argv: Sequence[str]) -> list[tuple[str | None, Any, Any]]:
+    """Arguments -> (dotted key, value, value as texts); a bare argument is a YAML path and has the key None."""
+    pairs: list[tuple[str | None, Any, Any]] = []
     waiting = list(argv)
     while waiting:
         argument = waiting.pop(0)
         body = argument[2:] if argument.startswith("--") else argument
         if "=" in body:
             key, text = body.split("=", 1)
-            pairs.append((key, _value(key, text)))
+            pairs.append((key, *_values(key, text)))
         elif argument.startswith("--"):
             if not waiting:
                 raise ValueError(f"--{body}: expected a value after it. Write --{body} VALUE or {body}=VALUE.")
-            pairs.append((body, _value(body, waiting.pop(0))))
+            pairs.append((body, *_values(body, waiting.pop(0))))
         else:
-            pairs.append((None, argument))
+            pairs.append((None, argument, argument))
     return pairs
 
 
-def _value(key: str, text: str) -> Any:
+def _values(key: str, text: str) -> tuple[Any, Any]:
     try:
-        value = yaml.safe_load(text)
+        written = _load(text, as_texts=True)
+        value = _load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{key}: {text!r} is not valid YAML: {error}") from None
+    except ValueError:  # what looks like a date or a number and is none, such as 2024-13-40
+        value = written
     if isinstance(value, str):
         try:  # YAML 1.1 reads 1e-3 as text; people mean the number
-            return float(value)
+            return float(value), written
         except ValueError:
-            return value
-    return value
+            return value, written
+    return value, written
 
 
 def _nest(path: list[str], value: Any) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Which weights a folder holds, so that a model is told by its content and not by where it lies."""
+"""What a file or folder holds, so that a model or data are told by their content and not by where they lie."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,15 +22,33 @@ def weights_digest(path: str) -> str | None:
         return None
     if not any(file.suffix == ".safetensors" for file in files):
         return None
-    return _digest(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+    return _digest_of(files)
+
+
+def data_digest(path: str) -> str | None:
+    """SHA-256 of a file, or of all files of a local folder with their names; None where there is neither."""
+    place = Path(path)
+    if place.is_file():
+        return hashlib.sha256(place.read_bytes()).hexdigest()
+    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else []
+    return _digest_of(files, place) if files else None
+
+
+def _digest_of(files: Sequence[Path], root: Path | None = None) -> str:
+    return _digest(tuple((str(f), str(f.relative_to(root)) if root else f.name, *_stamp(f)) for f in files))
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 @lru_cache(maxsize=16)
-def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+def _digest(files: tuple[tuple[str, str, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for name, size, _ in files:
-        digest.update(f"{Path(name).name}\x1f{size}\x1f".encode())
-        with open(name, "rb") as file:
+    for path, name, size, _ in files:
+        digest.update(f"{name}\x1f{size}\x1f".encode())
+        with open(path, "rb") as file:
             while block := file.read(2**22):
                 digest.update(block)
     return digest.hexdigest()

@@ -121,7 +121,7 @@ def judge_search(trial: SearchTrial) -> tuple[Float[np.ndarray, " p"], dict[str,
     wing, labels = trial.wing, trial.artifact("label", trial.labels)
     problems = labels.folder.read_table("problems.parquet").sort_by("id")
     problems = problems.filter(pc.equal(problems["split"], "validation")).slice(0, trial.num_problems or len(problems))
-    proposers = Proposers(wing, labels.manifest().identity["proposer"])
+    proposers = Proposers(wing, trial.here(labels.manifest().identity["proposer"]))
     outcomes = search_outcomes(
         problems.combine_chunks(),
         trial.plan,

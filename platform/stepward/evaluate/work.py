@@ -248,7 +248,7 @@ class EvaluateWork:
 
 def proposers_of(settings: EvaluateSettings, labels: Artifact) -> Proposers:
     """The proposers of an evaluation of a policy that was labelled."""
-    return Proposers(settings.wing, labels.manifest().identity["proposer"], settings.proposers)
+    return Proposers(settings.wing, *settings.here((labels.manifest().identity["proposer"], settings.proposers)))
 
 
 def draw_samples(problems: pa.Table, settings: EvaluateSettings, wing: Wing, proposer: Proposer) -> Samples:

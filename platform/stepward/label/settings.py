@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, ClassVar
 
@@ -13,6 +11,7 @@ from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, one_of, with_defaults
 from stepward.core.registry import lookup
 from stepward.core.stage import StageSettings
+from stepward.core.weights import data_digest
 from stepward.core.wing import Wing
 from stepward.label.methods import METHODS, Fixed
 
@@ -88,10 +87,10 @@ class LabelSettings(StageSettings):
     labels: Any = Field(ContinuationLabels(), description="Monte-Carlo continuation labels")
 
     def identity(self) -> dict[str, Any]:
-        """The settings, and what is in the user's file of problems: the same path may hold other problems later."""
+        """The settings, and what the user's problems hold: the same file or folder may hold others later."""
         path = getattr(self.problems, "path", None)
-        content = {} if path is None or not Path(path).is_file() else {"problems_sha256": _sha256(path)}
-        return super().identity() | content
+        digest = None if path is None else data_digest(self.here(path))
+        return super().identity() | ({} if digest is None else {"problems_sha256": digest})
 
     def inputs(self) -> dict[str, Artifact]:
         """Artifacts that the labels are made from, such as a pretrained surrogate, by role."""
@@ -116,7 +115,3 @@ def label_settings(wing: Wing, base: type[LabelSettings] = LabelSettings) -> typ
     labels_class = with_defaults(labels_class, wing.defaults.labels)
     fields["labels"] = (labels_class, Field(labels_class(), description="what a label holds"))
     return create_model("LabelSettings", __base__=base, __module__=__name__, **fields)
-
-
-def _sha256(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

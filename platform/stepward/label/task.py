@@ -34,7 +34,7 @@ class LabelTask:
     def __init__(self, settings: LabelSettings, in_flight: int = IN_FLIGHT) -> None:
         self.settings, self.in_flight = settings, in_flight
         self.wing = settings.wing
-        self.proposer = settings.proposer.build()
+        self.proposer = settings.here(settings.proposer).build()
         self.verifier = self.wing.verifier()
         self.exact = self.wing.exact if settings.default_proposer else None
         self.whole = "problem_id" if settings.labels.whole_problems else None

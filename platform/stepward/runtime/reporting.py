@@ -161,7 +161,7 @@ def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:
     row = problems.filter(pc.is_in(problems["id"], pa.array(chosen[:1], pa.string()))).slice(0, 1)
     if not len(row):
         return None
-    proposers = Proposers(wing, sources.label.manifest.identity["proposer"], evaluation.proposers)
+    proposers = Proposers(wing, *settings.here((sources.label.manifest.identity["proposer"], evaluation.proposers)))
     result = build_search(plan.search)(
         wing.states(row.combine_chunks()),
         domain=wing.domain,

@@ -16,6 +16,11 @@ class Deep(Config):
     depth: int = Field(2, description="how deep")
 
 
+class Labelled(Config):
+    kind: Literal["labelled"] = "labelled"
+    label: str = "x"
+
+
 class Job(Config):
     rate: float = Field(0.5, gt=0, description="step size")
     sizes: tuple[int, ...] = Field((1, 2), description="some sizes")
@@ -132,3 +137,40 @@ def test_help_shows_blocks_by_name_and_types_as_people_write_them():
         "with what [dict[str, settings]; default {}]",
     ):
         assert piece in text
+
+
+class Named(Config):
+    """Texts at every depth, beside settings that are none."""
+
+    name: str = "default"
+    note: str | None = None
+    tags: tuple[str, ...] = ()
+    by_name: dict[str, str] = Field({})
+    net: Annotated[Small | Labelled, Field(discriminator="kind")] = Small()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024", "2024-05-01", "1e5", "007", "1.10", "yes", "null", "0x10", "1_000", "2024-13-40", "inf", "12:30:00"],
+)
+def test_a_text_is_what_was_typed(tmp_path, text):
+    """YAML takes these for numbers, dates, times and truth values."""
+    job = parse_config(
+        Named, [f"name={text}", f"tags=[{text}, a]", f"by_name={{x: {text}}}", f"net={{kind: labelled, label: {text}}}"]
+    )
+    assert (job.name, job.tags, job.by_name, job.net.label) == (text, (text, "a"), {"x": text}, text)
+    if text != "2024-13-40":  # in a file this is an error of YAML
+        file = tmp_path / "job.yaml"
+        file.write_text(f"name: {text}\nnet: {{kind: labelled, label: {text}}}\n")
+        job = parse_config(Named, [str(file)])
+        assert (job.name, job.net.label) == (text, text)
+    assert peek([f"name={text}"], "name", "x") == text
+
+
+def test_texts_as_typed_change_no_other_setting():
+    job = parse_config(Named, ["name=5", "net.width=7", "note=null"])
+    assert (job.name, job.net.width, job.note) == ("5", 7, None)
+    with pytest.raises(ValueError, match=r"net\.width"):
+        parse_config(Named, ["name=5", "net.width=x"])
+    with pytest.raises(ValueError, match=r"name.*string"):
+        parse_config(Named, ["name=[1]"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stepward.core.stage import FOLDERS, StageSettings
-from stepward.core.weights import weights_digest
+from stepward.core.weights import data_digest, weights_digest
 
 
 class Naming(StageSettings):
@@ -53,3 +53,17 @@ def test_identities_hold_the_digest_of_what_settings_name(tmp_path: Path, monkey
     (tmp_path / "artifacts" / "walk" / "pretrain").mkdir(parents=True)
     folder(tmp_path / "artifacts" / "walk" / "pretrain" / "default")
     assert FOLDERS not in Naming(model="artifacts/walk/pretrain/default").identity(), "artifacts are inputs"
+
+
+def test_problems_of_a_file_or_a_folder_are_told_by_what_they_hold(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "deep").mkdir(parents=True)
+    (data / "a.jsonl").write_text("1")
+    (data / "deep" / "b.jsonl").write_text("2")
+    first = data_digest(str(data))
+    assert first == data_digest(str(data)) is not None
+    (data / "deep" / "b.jsonl").write_text("3")
+    second = data_digest(str(data))
+    (data / "deep" / "b.jsonl").rename(data / "deep" / "c.jsonl")
+    assert len({first, second, data_digest(str(data)), data_digest(str(data / "a.jsonl"))}) == 4
+    assert data_digest(str(tmp_path / "none")) is None

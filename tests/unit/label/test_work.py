@@ -196,6 +196,18 @@ def test_pools_are_no_part_of_identity_and_problem_files_are(tmp_path: Path) -> 
     assert settings.identity() != first
 
 
+def test_a_folder_of_problems_is_part_of_identity_wherever_the_store_is(tmp_path: Path) -> None:
+    """`artifacts/…` means the store in use, and a folder may hold other problems later."""
+    data = tmp_path / "store" / "walk" / "data" / "mine"
+    data.mkdir(parents=True)
+    (data / "a.jsonl").write_text("1")
+    words = [f"store={tmp_path / 'store'}", "problems.path=artifacts/walk/data/mine"]
+    settings = parse_config(label_job(find_wing("walk")), words)
+    first = settings.identity()
+    (data / "a.jsonl").write_text("2")
+    assert first["problems_sha256"] != settings.identity()["problems_sha256"]
+
+
 def test_settings_of_one_of_several_proposers() -> None:
     settings = label_job(find_wing("walk"))
     assert parse_config(settings, ["proposer.temperature=2"]).proposer.kind == "softmax"

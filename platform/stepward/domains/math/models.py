@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from stepward.domains.math.settings import EMBEDDED
 
-__all__ = ["load_language_model", "load_tokenizer", "refuse_pickles"]
+__all__ = ["UNREADABLE", "load_language_model", "load_tokenizer", "read_weights", "refuse_pickles"]
+
+UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)  # no model, another one's weights, half a file
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -28,20 +32,41 @@ def load_language_model(name: str, *, dtype: torch.dtype = torch.float32) -> Pre
         dtype: precision of weights and arithmetic.
 
     Raises:
-        ValueError: there is no such model, or its weights are pickled; the message says how to convert them.
+        ValueError: there is no such model, its weights are damaged, lack tensors, or are pickled; the message says
+            which, and how to convert them.
     """
     transformers_logging.disable_progress_bar()  # of reading weights, beside the one of the job
     with as_file(files("stepward.domains.math") / "embedded") as embedded:
         source = str(embedded) if name == EMBEDDED else name
         refuse_pickles(source)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=dtype, use_safetensors=True, trust_remote_code=False
-            )
-        except (OSError, ValueError) as error:
+            model = read_weights(AutoModelForCausalLM, source, dtype)
+        except UNREADABLE as error:
             raise ValueError(_explain(name, error)) from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).eval()
+
+
+def read_weights(kind: Any, source: str, dtype: torch.dtype, new: tuple[str, ...] = ()) -> PreTrainedModel:
+    """A model of a folder or hub id, all of whose weights are there: transformers would draw the others at random.
+
+    Args:
+        kind: one of transformers' Auto classes.
+        new: beginnings of the names of tensors that are meant to be new.
+
+    Raises:
+        ValueError: tensors are missing; it names them.
+        Exception: one of `UNREADABLE`.
+    """
+    model, found = kind.from_pretrained(
+        source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith(new))
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise ValueError(f"its weights lack {', '.join(missing[:5])}{more}; a part of the model would be random")
+    whole: PreTrainedModel = model
+    return whole
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

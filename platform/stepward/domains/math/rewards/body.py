@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from stepward.domains.math.models import load_tokenizer
+from stepward.domains.math.models import UNREADABLE, load_tokenizer, read_weights
 from stepward.domains.math.settings import EMBEDDED
 
 __all__ = ["PADDING", "StepScorer", "build_body", "context_of", "tokenizer_of"]
@@ -44,12 +44,10 @@ def build_body(base: str, *, pretrained: bool) -> PreTrainedModel:
     with _folder(base) as source:
         try:
             if pretrained:
-                body = AutoModel.from_pretrained(
-                    source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-                )
+                body = read_weights(AutoModel, source, torch.float32, new=("pooler.",))
             else:
                 body = AutoModel.from_config(_config(base))
-        except (OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise ValueError(
                 f"base {base!r}: expected 'embedded', a folder with config.json and *.safetensors, or a hub id with "
                 f"these (pickled weights are refused): {str(error).strip().splitlines()[0]}"

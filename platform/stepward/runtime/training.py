@@ -7,8 +7,10 @@ folder under a name made of the labels' fingerprint, so labels that changed mean
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,8 +150,13 @@ def train_on_ray(
 
     pool, folder = pool.resolve(), artifact.folder
     trainer = TorchTrainer(
-        function,
-        train_loop_config={"settings": values, "threads": max(int(pool.cpus_per_worker), 1)},
+        _where_the_command_was_given,
+        train_loop_config={
+            "settings": values,
+            "threads": max(int(pool.cpus_per_worker), 1),
+            "function": function,
+            "folder": os.getcwd(),
+        },
         scaling_config=ScalingConfig(
             num_workers=pool.num_workers,
             use_gpu=bool(pool.use_gpu),
@@ -167,6 +174,15 @@ def train_on_ray(
         return trainer.fit()
     except Exception as error:  # Ray wraps whatever a worker raised in errors of its own
         raise TrainingError(_explain(error, folder.url)) from error
+
+
+def _where_the_command_was_given(config: dict[str, Any]) -> None:
+    """Run the training function in the driver's folder, where a worker has it: Ray Train starts workers elsewhere, and
+    a relative path of a user's file would mean nothing there.
+    """
+    with suppress(OSError):
+        os.chdir(config["folder"])
+    config["function"](config)
 
 
 def _fit_on_ray(settings: TrainJob) -> Trained:

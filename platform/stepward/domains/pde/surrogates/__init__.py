@@ -3,6 +3,7 @@
 from stepward.domains.pde.surrogates.base import Surrogate, Wrapped, as_given, as_tensor
 from stepward.domains.pde.surrogates.corrected import Corrected, CorrectedSettings
 from stepward.domains.pde.surrogates.draws import Draws, RowDropout, RowNoise
+from stepward.domains.pde.surrogates.exported import ExportedSettings
 from stepward.domains.pde.surrogates.fitting import SurrogateFit, fit_surrogate
 from stepward.domains.pde.surrogates.latent import LatentSettings, LatentStack
 from stepward.domains.pde.surrogates.storage import (
@@ -20,6 +21,7 @@ __all__ = [
     "Corrected",
     "CorrectedSettings",
     "Draws",
+    "ExportedSettings",
     "LatentSettings",
     "LatentStack",
     "RowDropout",

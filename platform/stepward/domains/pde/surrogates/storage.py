@@ -1,4 +1,7 @@
-"""Surrogates by name and on storage: ``surrogate.json`` says how to build one, ``weights.safetensors`` fills it."""
+"""Surrogates by name and on storage: ``surrogate.json`` says how to build one, ``weights.safetensors`` fills it.
+
+An exported program is kept beside them, as ``program.pt2``; a ``.pt2`` file alone is a surrogate, too.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,18 @@ from stepward.core.registry import lookup, plugins
 from stepward.core.storage import Folder
 from stepward.domains.pde.surrogates.base import Surrogate, Wrapped
 from stepward.domains.pde.surrogates.corrected import CorrectedSettings
+from stepward.domains.pde.surrogates.exported import ExportedSettings, is_program
 from stepward.domains.pde.surrogates.latent import LatentSettings
 from stepward.domains.pde.surrogates.unet import UNetSettings
 from stepward.domains.pde.surrogates.vit import ViTSettings
 
-DESCRIPTION, WEIGHTS = "surrogate.json", "weights.safetensors"
+DESCRIPTION, WEIGHTS, PROGRAM = "surrogate.json", "weights.safetensors", "program.pt2"
 SURROGATES: dict[str, type[Config]] = {
     "unet": UNetSettings,
     "vit": ViTSettings,
     "latent": LatentSettings,
     "corrected": CorrectedSettings,
+    "exported": ExportedSettings,
 }
 
 
@@ -42,18 +47,25 @@ def build_surrogate(settings: Any) -> Surrogate:
 
 
 def save_surrogate(folder: Folder, surrogate: Surrogate, settings: Any) -> None:
-    """Write weights, scales and settings."""
+    """Write weights, scales and settings, and the program of an exported one."""
+    if isinstance(settings, ExportedSettings):
+        folder.write_bytes(PROGRAM, settings.read())
+        settings = settings.model_copy(update={"path": PROGRAM})
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in surrogate.state_dict().items()}
     folder.write_weights(WEIGHTS, weights)
     folder.write_json(DESCRIPTION, {"kind": settings.kind, "settings": settings.model_dump(mode="json")})
 
 
 def load_surrogate(url: str, device: str | torch.device | None = None) -> Surrogate:
-    """A trained surrogate, in evaluation mode, without gradients; by default on the GPU if there is one.
+    """A trained surrogate (its folder, or a file of torch.export), in evaluation mode, without gradients; by default on
+    the GPU if there is one.
 
     Raises:
         ValueError: there is none, its kind is not installed, or weights and settings are of different networks.
     """
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if is_program(url):
+        return build_surrogate(ExportedSettings(path=url)).to(where).eval().requires_grad_(False)
     folder = Folder(url)
     for name in (DESCRIPTION, WEIGHTS):
         if not folder.exists(name):
@@ -63,9 +75,11 @@ def load_surrogate(url: str, device: str | torch.device | None = None) -> Surrog
             )
     described = folder.read_json(DESCRIPTION)
     settings_class = lookup(surrogate_kinds(), described["kind"], kind="surrogate")
-    surrogate = build_surrogate(validate(settings_class, described["settings"]))
+    settings: Any = validate(settings_class, described["settings"])
+    if isinstance(settings, ExportedSettings):
+        settings = settings.model_copy(update={"path": f"{folder.url}/{settings.path}"})
+    surrogate = build_surrogate(settings)
     fill(surrogate, folder.read_weights(WEIGHTS), f"{url}/{WEIGHTS}")
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return surrogate.to(where).eval().requires_grad_(False)
 
 

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from stepward.core.storage import Folder
 from stepward.domains.pde.surrogates import (
     CorrectedSettings,
     Draws,
+    FNOSettings,
     RowNoise,
     SurrogateFit,
     UNetSettings,
@@ -243,3 +246,24 @@ def test_a_corrector_has_the_budget_of_the_reward_model():
 
     corrector = sum(p.numel() for p in build_surrogate(CorrectedSettings()).correcting())
     assert corrector == pytest.approx(sum(p.numel() for p in CNNSettings().module().parameters()), rel=0.15)
+
+
+def test_the_fno_of_its_package_trains_and_is_found_again(tmp_path):
+    pytest.importorskip("neuralop", reason="the extra fno is not installed")
+    torch.manual_seed(0)
+    settings = FNOSettings(modes=4, width=8, depth=2)
+    network = build_surrogate(settings)
+    losses = fit_surrogate(network, training_trajectories(), SurrogateFit(epochs=4, batch_size=8, learning_rate=4e-3))
+    assert losses[-1] < losses[0]
+    save_surrogate(Folder(str(tmp_path)), network, settings)
+    now = torch.from_numpy(training_trajectories()[:3, 0].copy())
+    assert torch.equal(load_surrogate(str(tmp_path), "cpu")(now), network(now))
+    moved = network(torch.roll(now, 5, dims=3)).roll(-5, dims=3)
+    assert torch.allclose(moved, network(now), atol=1e-4)
+
+
+def test_a_network_whose_package_is_missing_says_which(monkeypatch):
+    monkeypatch.setitem(sys.modules, "neuralop", None)
+    monkeypatch.setitem(sys.modules, "neuralop.models", None)
+    with pytest.raises(ValueError, match=r"the package neuraloperator, which is not installed: pip install"):
+        FNOSettings().build()

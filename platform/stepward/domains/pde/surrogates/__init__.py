@@ -5,6 +5,7 @@ from stepward.domains.pde.surrogates.corrected import Corrected, CorrectedSettin
 from stepward.domains.pde.surrogates.draws import Draws, RowDropout, RowNoise
 from stepward.domains.pde.surrogates.exported import ExportedSettings
 from stepward.domains.pde.surrogates.fitting import SurrogateFit, fit_surrogate
+from stepward.domains.pde.surrogates.fno import FNOSettings
 from stepward.domains.pde.surrogates.latent import LatentSettings, LatentStack
 from stepward.domains.pde.surrogates.storage import (
     SURROGATES,
@@ -22,6 +23,7 @@ __all__ = [
     "CorrectedSettings",
     "Draws",
     "ExportedSettings",
+    "FNOSettings",
     "LatentSettings",
     "LatentStack",
     "RowDropout",

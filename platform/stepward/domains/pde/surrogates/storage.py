@@ -16,6 +16,7 @@ from stepward.core.storage import Folder
 from stepward.domains.pde.surrogates.base import Surrogate, Wrapped
 from stepward.domains.pde.surrogates.corrected import CorrectedSettings
 from stepward.domains.pde.surrogates.exported import ExportedSettings, is_program
+from stepward.domains.pde.surrogates.fno import FNOSettings
 from stepward.domains.pde.surrogates.latent import LatentSettings
 from stepward.domains.pde.surrogates.unet import UNetSettings
 from stepward.domains.pde.surrogates.vit import ViTSettings
@@ -26,6 +27,7 @@ SURROGATES: dict[str, type[Config]] = {
     "vit": ViTSettings,
     "latent": LatentSettings,
     "corrected": CorrectedSettings,
+    "fno": FNOSettings,
     "exported": ExportedSettings,
 }
 

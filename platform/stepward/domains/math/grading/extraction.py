@@ -44,7 +44,10 @@ _NEXT_QUESTION = re.compile(
     r")|<\|(?:im_start|im_end|eot_id|endoftext|end)\|>|</s>",
     re.MULTILINE,
 )
-_DENIAL = r"\s*(?:not|neither|wrong|incorrect|unknown|less|more|greater|fewer|over|under|between|either)\b"
+_DENIAL = (
+    r"\s*(?:not|neither|wrong|incorrect|unknown|less|more|greater|fewer|over|under|between|either"
+    r"|at\s+(?:most|least))\b"
+)
 _NEGATED = re.compile(_DENIAL, re.IGNORECASE)
 _DENIED = re.compile(rf"\banswer\s+(?:is|was|would be|will be|must be)(?:n't|{_DENIAL})[^.\n]*", re.IGNORECASE)
 _REASON = re.compile(
@@ -53,6 +56,7 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"\.\s+(?=[A-Z])|\.?\s*I hope\b")
+_TIMES = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
 _AND_A_PART = re.compile(r"(?<=\d) and (?=\d+/\d)")
 _CONDITION = re.compile(
     r"\b(?:if|when|where|since|because|with|for|for all|for every|for any|as|let|modulo?)\s+\Z", re.IGNORECASE
@@ -75,6 +79,8 @@ def final_answer(solution: str) -> str:
     around one number gives the number, with its unit if that is one of measure.
     """
     text = ascii_math(solution)
+    if "10^" in text:
+        text = _TIMES.sub(r"\\times ", text)
     if _THOUGHT_TAG.search(text):
         text = _OPENED_BY_PROMPT.sub("", _THOUGHT.sub("\n", text))
     text = _before_next_question(text)
@@ -143,7 +149,7 @@ def _phrases(text: str) -> list[_Stated]:
     for phrase in _PHRASE.finditer(text):
         sentence = _SENTENCE_END.split(phrase["answer"])[0]
         if not _NEGATED.match(sentence) and not _BOX.search(sentence):
-            stated.append(_Stated(phrase.end(), _tidy(sentence)))
+            stated.append(_Stated(phrase.start("answer") + len(sentence), _tidy(sentence)))
     return [s for s in stated if s.answer]
 
 
@@ -202,12 +208,13 @@ def _last_telling(found: list[Formula], text: str) -> int:
 
 
 def _together(found: list[Formula]) -> str:
-    return said(found[0].latex) if len(found) == 1 else ", ".join(said(formula.latex) for formula in found)
+    link = r" \text{ or } " if found[0].is_relation else ", "
+    return link.join(said(formula.latex) for formula in found)
 
 
 def _tidy(answer: str) -> str:
     """Drop words around a lone number or formula ("$18 per day" gives 18); leave answers in words as they are."""
-    answer = last_boxed(answer) or answer.strip().strip("*").strip()
+    answer = last_boxed(answer) or answer.strip().strip("*`").strip()
     if _NUMBER.fullmatch(answer):
         return plain_number(answer)
     answer = _AND_A_PART.sub(" ", answer)

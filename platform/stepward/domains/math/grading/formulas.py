@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from stepward.domains.math.grading.numbers import GROUPED, join_thousands
@@ -53,6 +54,8 @@ _MIXED = re.compile(r"-?\d+ \d+/\d+|-?[$€£¥]?\d{1,3}(?: \d{3})+(?:\.\d+)?", 
 _CLOCK = re.compile(r"\d+:\d+")
 _HALF_OF_DAY = re.compile(r"\s*[ap]\.?m\b\.?", re.IGNORECASE)
 _UNIT_AFTER = re.compile(r"\s*((?:square |sq\.? |cubic )?[A-Za-z°]+(?:\s*/\s*[A-Za-z]+| per [a-z]+)?(?:\^\{?\d\}?)?)")
+_BASE_AFTER = re.compile(r"\s*\(?(?:in )?base[ -](\d+|[a-z]+)\)?", re.IGNORECASE)
+_MONEY = ("dollar", "euro", "sterling", "yen", "rupee")
 _BETWEEN = re.compile(r"[\s,;]*(?:\b(?:and|or)\b)?\s*")
 _LINK = re.compile(r"[,;]|\band\b|\bor\b")
 _RELATION = re.compile(r"(?<![<>:\\])(?<!\s!)=(?!=)|\\(?:approx|equiv|simeq)(?![A-Za-z])")
@@ -86,6 +89,11 @@ class Formula(NamedTuple):
         return not re.search(r"\d|\\(?:sqrt|pi|infty|frac|emptyset|text)|[-+=<>*/]", self.latex)
 
     @property
+    def is_relation(self) -> bool:
+        """Whether it bounds something."""
+        return bool(re.search(r"[<>]|\\[lg]eq?(?![A-Za-z])", self.latex))
+
+    @property
     def is_one_of_several(self) -> bool:
         """Whether it may be one of several answers: a value, or a name and its value; no calculation, no relation."""
         left, equals, right = self.latex.partition("=")
@@ -98,10 +106,10 @@ def formulas(text: str) -> list[Formula]:
     found: list[Formula] = []
     position = 0
     for region in _delimited(text):
-        found += _bare(text, position, region.start)
-        found.append(region)
+        found += [*_bare(text, position, region.start), region]
         position = region.end
-    return found + _bare(text, position, len(text))
+    found += _bare(text, position, len(text))
+    return [f for before, f in pairwise([Formula(0, 0, ""), *found]) if f.start >= before.end]  # no 5 of "base 5"
 
 
 def joined(found: list[Formula], text: str, last: int) -> list[Formula]:
@@ -113,6 +121,8 @@ def joined(found: list[Formula], text: str, last: int) -> list[Formula]:
 
 
 def _are_linked(a: Formula, b: Formula, text: str) -> bool:
+    if a.is_relation and b.is_relation:
+        return text[a.end : b.start].strip() == "or"
     alike = a.is_delimited == b.is_delimited and ("=" in a.latex) == ("=" in b.latex)
     together = _BETWEEN.fullmatch(text, a.end, b.start) and _LINK.search(text, a.end - 2, b.start)
     return alike and a.is_one_of_several and b.is_one_of_several and bool(together)
@@ -149,6 +159,8 @@ def names_a_value(left: str, *, sums: bool = False) -> bool:
     """
     left = _ARGUMENT.sub("", _SUBSCRIPT.sub("", left)).replace("\\frac", "")
     is_line = re.search(r"x", left) and re.search(r"y", left)
+    if re.search(r"\|\s*[a-z]\s*\|", left):  # |x| = 3 says two values of x
+        return False
     return not re.search(r"\d|\^" if sums and not is_line else r"\d|[-+^]", left)
 
 
@@ -209,7 +221,7 @@ def _run(text: str, words: list[tuple[int, int]]) -> list[Formula]:
     if not words:
         return []
     start, end = words[0][0], words[-1][1]
-    latex = _balanced(_trimmed(text[start:end].strip("*`\"'")))
+    latex = _balanced(_trimmed(_trimmed(text[start:end]).strip("*`\"'")))
     if not re.search(r"\d|\\[A-Za-z]{2,}", latex) or re.fullmatch(r"[A-Za-z]\d+", latex):
         return []
     number = _NUMBER_IN_WORD.fullmatch(latex) or _MIXED.fullmatch(latex)
@@ -228,10 +240,12 @@ def _in_prose(text: str, start: int, end: int) -> list[Formula]:
 
 
 def _with_unit(text: str, start: int, end: int, number: str) -> Formula:
-    """A number, followed by its unit where it is one of measure and not of money."""
+    """A number, followed by its base or by its unit, unless that is a unit of money of which it is the amount."""
+    if base := _BASE_AFTER.match(text, end):
+        return Formula(start, base.end(), f"{number} (base {base[1]})")
     unit = _UNIT_AFTER.match(text, end) if text[end - 1] not in ".,;:!?" else None
     known = unit and read_unit(unit[1])
-    if unit and known and known.kind[0][0] in ("length", "mass", "angle"):
+    if unit and known and (known.kind[0][0] not in _MONEY or known.factor != 1):
         return Formula(start, unit.end(), f"{number} {unit[1]}")
     return Formula(start, end, number)
 

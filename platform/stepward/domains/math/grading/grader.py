@@ -27,6 +27,7 @@ __all__ = ["Grader", "GraderLimits", "Verdict"]
 
 _CLOCK = re.compile(r"(\d{1,6})\s*(?::|\\colon)\s*(\d{1,6})(?:\s*:\s*(\d{1,6}))?(?:\s*([aApP])\.?[mM]\.?)?", re.ASCII)
 _WORDS = re.compile(r"\(?([A-Za-z][A-Za-z' .,-]*[A-Za-z])\)?\.?")
+_LOOSE_NUMBERS = re.compile(r"-?[\d.]+(?:\s+[\d.]+)+", re.ASCII)
 _COMPARISONS = {">=": "\\ge ", "<=": "\\le ", "!=": "\\neq ", "**": "^"}
 _COMPARISON = re.compile(r"[<>]=|(?<![\d)!])!=|\*\*")
 
@@ -36,7 +37,7 @@ class GraderLimits:
     """What an answer may cost.
 
     Attributes:
-        characters: longest answer that is read; the longest reference answer of MATH has fewer than 200.
+        characters: longest answer or reference that is read; the longest reference answer of MATH has fewer than 200.
         digits: most digits in one answer.
         seconds: processor time for one answer (the kernel counts whole seconds, so up to 1 s more). The wall time is at
             most 4.5 times this, and a second or so to restart the worker. Real answers of MATH take .004 s, at most
@@ -133,7 +134,7 @@ class Grader:
             return Verdict(False, "no reference")
         if not answer:
             return Verdict(False, "empty")
-        if len(answer) > self.limits.characters:
+        if max(len(answer), len(gold)) > self.limits.characters:
             return Verdict(False, "too long")
         if sum(map(str.isdigit, answer)) > self.limits.digits:
             return Verdict(False, "too many digits")
@@ -155,6 +156,8 @@ def _plain_verdict(answer: str, gold: str) -> Verdict | None:
     words = _words(answer), _words(gold)
     if words[0] and words[1]:
         return _settled(words[0] == words[1])
+    if _LOOSE_NUMBERS.fullmatch(answer):  # "3 4", which math-verify adds
+        return _settled(False)
     units = split_unit(answer)[1], split_unit(gold)[1]
     return _settled(False) if units[0] and units[1] and units[0] != units[1] else None
 

@@ -38,13 +38,13 @@ _NUMBER = re.compile(
     (?:
         (?:(?P<whole>\d+)\s*)?{_FRACTION}
       | (?:(?P<whole2>\d+)[ ]+(?:and\s+)?)?(?P<top2>\d+)\s*/\s*(?P<under2>\d+)
-      | 10\s*\^\s*\{{\s*(?P<power3>-\d+)\s*\}}
+      | 10\s*\^\s*(?:\{{\s*)?(?P<power3>-?\d+)(?:\s*\}})?
       | {_DECIMAL}(?:\\overline\s*\{{(?P<cycle>\d+)\}}|\\(?:dot|bar)\s*\{{?(?P<cycle1>\d)\}}?|\((?P<cycle2>\d+)\))
       | (?P<shown>\d*\.\d*?(?P<repeated>\d{{1,6}}?)(?P=repeated){{2,}})(?:\.\.\.|\\l?dots)
       | (?P<integer3>\d+)?(?:\.(?P<decimals3>\d*))?
         (?:[eE](?P<power>[+-]?\d+)|\s*(?:\\times|\\cdot|\*|[xX])\s*10\s*\^\s*(?:\{{\s*)?(?P<power2>[+-]?\d+)(?:\s*\}})?)?
     )
-    (?:\s*_\s*\{{?\s*\(?(?P<base>\d+|[a-z]+)\)?\s*\}}?|\s*\(?base\s+(?P<base2>\d+|[a-z]+)\)?)?
+    (?:\s*_\s*\{{?\s*\(?(?P<base>\d+|[a-z]+)\)?\s*\}}?|\s*\(?(?:in\s+)?base\s+(?P<base2>\d+|[a-z]+)\)?)?
     (?:\s*(?P<percent>\\?%|percent(?:age)?\b|per\s+cent\b|pct\b))?
     (?P<rest>.*)
     """,
@@ -166,7 +166,7 @@ def _value(found: re.Match[str]) -> Fraction | None:
     if cycle := part["cycle"] or part["cycle1"] or part["cycle2"]:
         return _repeating(f"{part['integer']}.{part['decimals']}", cycle) if part["decimals"] is not None else None
     if part["power3"]:
-        return Fraction(10) ** int(part["power3"]) if int(part["power3"]) >= -_MAX_DIGITS else None
+        return Fraction(10) ** int(part["power3"]) if abs(int(part["power3"])) <= _MAX_DIGITS else None
     integer, decimals = part["integer3"] or "", part["decimals3"] or ""
     power = int(part["power"] or part["power2"] or 0)
     if not integer + decimals or abs(power) > _MAX_DIGITS:

@@ -26,6 +26,8 @@ from typing import Any
 
 MEMORY_BYTES = 1 << 30
 ORPHAN_CHECK_SECONDS = 10.0
+OR = re.compile(r"\\text\s*\{\s*or\s*\}|(?<![A-Za-z\\])or(?![A-Za-z])")
+RELATION = re.compile(r"[<>]|\\[lg](?:eq?|t)(?![A-Za-z])")
 
 
 def main() -> None:
@@ -55,6 +57,7 @@ def load_judge() -> Callable[[str, str], tuple[bool, str]]:
 
     from latex2sympy2_extended.math_normalization import NormalizationConfig
     from math_verify import LatexExtractionConfig, grader, parse, verify
+    from sympy import Union
 
     logging.disable(logging.CRITICAL)
     grader.sympy_numeric_eq = partial(same_values, grader.sympy_numeric_eq)
@@ -66,6 +69,11 @@ def load_judge() -> Callable[[str, str], tuple[bool, str]]:
     def read(text: str) -> list:
         # parsing_timeout=None: the library's own limit is SIGALRM, which only works in a main thread and kills others.
         latex = re.sub(r"(?<!\\)\$", "", text).replace("\n", " ").strip()
+        parts = OR.split(latex) if RELATION.search(latex) else []
+        if len(parts) > 1:  # x < 2 or x > 5
+            sets = [parse(f"${part}$", [formula], parsing_timeout=None, raise_on_error=True) for part in parts]
+            if all(part and grader.is_relation(part[0]) for part in sets):
+                return [Union(*(part[0].as_set() for part in sets))]
         return parse(f"${latex}$", [formula], parsing_timeout=None, raise_on_error=True)
 
     def judge(answer: str, gold: str) -> tuple[bool, str]:
@@ -92,13 +100,16 @@ def comparable(gold: Any, answer: Any) -> bool:
     ``x = 5`` and ``a + b = 5`` say 5; ``x^2 = 5`` and ``2x + 3y = 5`` do not, though the library reads both as 5.
     """
     from math_verify import grader
-    from sympy import Basic, Symbol
+    from sympy import Abs, Basic, Symbol
     from sympy.core.function import AppliedUndef
 
     if not isinstance(gold, Basic) or not isinstance(answer, Basic):
         return True
     if grader.is_equation(answer) and not grader.is_equation(gold):
         left = grader.take_first_relation(answer).lhs
+        is_line = {"x", "y"} <= {symbol.name for symbol in left.free_symbols}
+        if is_line or (isinstance(left, Abs) and left.args[0].is_Symbol):  # |x| = 3 says two values of x
+            return False
         return not left.free_symbols or isinstance(left, AppliedUndef) or grader.is_assignment_relation(answer)
     if grader.is_equation(gold) and not grader.is_equation(answer):
         return isinstance(grader.take_first_relation(gold).lhs, (Symbol, AppliedUndef))
@@ -130,6 +141,8 @@ def same_values(library_rule: Callable[..., bool], a: Any, b: Any, *precision: i
     if isinstance(a, Rational) and isinstance(b, Rational):
         return bool(a == b)
     x, y = a.evalf(50), b.evalf(50)
+    if not (x.is_finite and y.is_finite):
+        return bool(x == y)
     difference, size = abs(x - y), max(abs(x), abs(y))
     if a.has(Float) or b.has(Float):
         return bool(difference <= min(5e-7, 5e-6 * size))

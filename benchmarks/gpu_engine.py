@@ -3,18 +3,18 @@
     python benchmarks/gpu_engine.py                              # models of the shape of Qwen2.5 0.5B and 7B, bf16
     python benchmarks/gpu_engine.py --shapes tiny --device cpu   # tries everything in seconds, without a GPU
 
-Weights are random: nothing is downloaded, and speed does not depend on what they say. The task is that of labelling with a
-long prompt: P prefixes of `--shared` equal tokens (shots, system text) and `--own` tokens each, M continuations of a
-prefix, T new tokens each, no end of text. Continuations of random weights share nothing after their first token.
+Weights are random: nothing is downloaded, and speed does not depend on what they say. The task is that of labelling
+with a long prompt: P prefixes of `--shared` equal tokens (shots, system text) and `--own` tokens each, M continuations
+of a prefix, T new tokens each, no end of text. Continuations of random weights share nothing after their first token.
 
     engine        every continuation of every prefix in one call
     generate      num_return_sequences = M, a prefix a call (`--calls` of them), as it is mostly used
     batched       `generate` on the whole batch at once: all prefixes have one length, so nothing is padded
 
-A step must at least read the weights, and the keys and values of every text: that many bytes over the measured bandwidth of
-a copy is the limit that shares are of. Steering: a linear head on the hidden state of every token, taken while sampling,
-against a second pass of the same model over the finished texts, whole, and over the new tokens alone (what a reward
-model with a cache of its own would read).
+A step must at least read the weights, and the keys and values of every text: that many bytes over the measured
+bandwidth of a copy is the limit that shares are of. Steering: a linear head on the hidden state of every token, taken
+while sampling, against a second pass of the same model over the finished texts, whole, and over the new tokens alone
+(what a reward model with a cache of its own would read).
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""A surrogate of the paper's size on a GPU: how fast it trains, and what a step costs its proposer and its scorer.
+r"""A surrogate of the paper's size on a GPU: how fast it trains, and what a step costs its proposer and its scorer.
 
     python benchmarks/gpu_fields.py make --file flows.npz          # on any machine: trajectories, once
     python benchmarks/gpu_fields.py run --file flows.npz           # on the machine with the GPU
-    python benchmarks/gpu_fields.py make --file t.npz --num 4 --cells 16 && \\
+    python benchmarks/gpu_fields.py make --file t.npz --num 4 --cells 16 && \
         python benchmarks/gpu_fields.py run --file t.npz --device cpu --seconds 5 --states 4    # tries everything
 
 The surrogate is the vision transformer of arXiv:2509.02846 (width 256, depth 6, 4.8 M weights), the scorer its

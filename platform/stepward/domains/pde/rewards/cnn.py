@@ -94,4 +94,4 @@ class CNNReward:
         device = self.module.mean.device
         with torch.inference_mode():
             tensors = [as_tensor(f, device) for f in (parents.fields, children.deterministic, children.fields)]
-            return self.module.score_map(*tensors).cpu().numpy()
+            return self.module.score_map(*tensors).float().cpu().numpy()

@@ -172,6 +172,21 @@ def test_rows_that_raise_and_rows_that_kill(project_root: Path, tmp_path: Path) 
     assert "problems_sha256" in changed.stderr
 
 
+@pytest.mark.slow
+def test_a_row_that_hangs_costs_itself_alone_and_the_exit_code_says_so(project_root: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"id": f"p{i}", "start": i, "target": i + 7}) for i in range(4)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    settings = ["problems.path=mine.jsonl", "mining.per_problem=1", "pool.num_actors=1", "pool.time_limit=3",
+                "proposer.hang_at=2", f"store={tmp_path}", *SMALL]  # fmt: skip
+    done = run(project_root, tmp_path, *settings)
+    assert done.returncode == 3, done.stderr
+    assert "1 dead letters in dead_letters.parquet (1 took longer than pool.time_limit)" in done.stdout
+    artifact = Artifact(str(tmp_path), "faulty", "label", "default")
+    [dead] = artifact.folder.read_table("dead_letters.parquet").to_pylist()
+    assert dead["id"].startswith("p2/") and "longer than a row may" in dead["error"]
+    assert artifact.open().rows["labels"] == 3
+
+
 def test_full_disk(project_root: Path, tmp_path: Path) -> None:
     """On a real file system that is full, the job says so and keeps what is done; with more room it goes on."""
     store = tmp_path / "small"

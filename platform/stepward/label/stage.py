@@ -6,10 +6,12 @@ import time
 from collections import Counter
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from stepward.core.artifacts import Manifest, content_digest
 from stepward.label.mining import MiningWork, mine, read_problems
+from stepward.label.quarantine import OVERRAN
 from stepward.label.settings import SPLITS, LabelSettings
 from stepward.label.work import LabelWork
 
@@ -54,6 +56,11 @@ def mined_endings(settings: LabelSettings, work: LabelWork) -> dict[str, float]:
     return {f"mined.{name}": float(num) for name, num in sorted(count.items()) if name}
 
 
+def _num_overran(dead: pa.Table) -> int:
+    """Rows that were lost to the time limit: not to what they are, maybe, but to a setting."""
+    return sum(OVERRAN in error for error in dead["error"].to_pylist())
+
+
 def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest:
     """Audit the labels of all batches and write the manifest; from now on the artifact can be read.
 
@@ -85,5 +92,5 @@ def finish(settings: LabelSettings, work: LabelWork, started: float) -> Manifest
         inputs=settings.inputs(),
         rows=rows | {"dead_letters": len(dead)},
         cost={"seconds": time.monotonic() - started} | summary.cost,
-        facts={"batches": len(batches), "batches_begun": begun},
+        facts={"batches": len(batches), "batches_begun": begun, "overran": _num_overran(dead)},
     )

@@ -8,7 +8,8 @@ what is left to do is a listing of files:
     <artifact>/rollouts/train-000012.parquet    what its rollouts said, where a log is kept
     <scratch>/rows/train-000012.parquet         its rows; <scratch> is a folder of the artifact's own scratch folder
     <scratch>/begun/train-000012/<token>        one file for every time a worker began it
-    <scratch>/culprits/train-000012/<token>     in quarantine: the row at which each attempt stands, or died
+    <scratch>/culprits/train-000012/<token>     in quarantine: the row at which each attempt stands, and since when
+    <scratch>/died/train-000012/<token>         in quarantine: the driver saw this attempt's process die, at what time
     <scratch>/dead/train-000012.parquet         its rows that could not be labelled
     <scratch>/problems.parquet                  the problems they were mined from
     <scratch>/plan.json                         written when all rows are: batches and their numbers of rows
@@ -16,9 +17,11 @@ what is left to do is a listing of files:
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -118,11 +121,22 @@ class LabelWork:
 
     def note_row(self, batch: str, token: str, row: int) -> None:
         """Note, in quarantine, the row that is attempted next; `token` names the attempt."""
-        self.scratch.write_bytes(f"culprits/{batch}/{token}", str(row).encode())
+        self.scratch.write_json(f"culprits/{batch}/{token}", {"row": row, "at": time.time()})
 
-    def culprits(self, batch: str) -> Counter[int]:
-        """How often an attempt in quarantine ended at each row of a batch."""
-        return Counter(int(self.scratch.read_bytes(name)) for name in self.scratch.files(f"culprits/{batch}"))
+    def note_death(self, batch: str, token: str) -> None:
+        """Note, in quarantine, that the process of an attempt died. An attempt that ends with the driver, or with the
+        whole cluster, has no such note: it says nothing of the row.
+        """
+        self.scratch.write_json(f"died/{batch}/{token}", {"at": time.time()})
+
+    def culprits(self, batch: str) -> dict[int, list[float]]:
+        """Row of a batch -> seconds that each attempt in quarantine spent on it before its process died."""
+        found: dict[int, list[float]] = {}
+        for token in (PurePosixPath(name).name for name in self.scratch.files(f"died/{batch}")):
+            if self.scratch.exists(f"culprits/{batch}/{token}"):  # else it died before it began a row
+                begun, died = (self.scratch.read_json(f"{kind}/{batch}/{token}") for kind in ("culprits", "died"))
+                found.setdefault(begun["row"], []).append(died["at"] - begun["at"])
+        return found
 
     def commit(self, batch: str, labels: pa.Table, rejected: list[Rejected]) -> None:
         """Keep the outcome of a batch: dead letters first, because the file of labels is what says "done"."""

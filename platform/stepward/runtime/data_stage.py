@@ -26,7 +26,7 @@ from stepward.core.wing import Rejected, Wing, find_wing
 from stepward.domains.pde.readers import FieldBlock, read_parquet, write_parquet
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.outcome import in_words
-from stepward.runtime.pools import PoolSettings, actor_pool
+from stepward.runtime.pools import PoolSettings, actor_pool, limited
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 
@@ -103,8 +103,9 @@ class DataWorker:
         [item], error = map(str, batch["item"]), ""
         try:
             if not self._folder.exists(_part(item)):
-                blocks = self._settings.source.blocks(item, self._settings.seed)
-                self._folder.write_bytes(_part(item), _as_parquet(blocks))
+                with limited(self._settings.pool.time_limit):
+                    content = _as_parquet(self._settings.source.blocks(item, self._settings.seed))
+                self._folder.write_bytes(_part(item), content)
         except Exception as failure:
             error = in_words(failure)
         return {"item": [item], "error": [error]}
@@ -125,7 +126,8 @@ def _make_parts(settings: DataJob, folder: Folder) -> None:
     missing = [item for item in items if not folder.exists(_part(item))]
     if missing:
         raise RuntimeError(
-            f"{len(missing)} parts were not made because workers died, first {missing[0]}. Run it again."
+            f"{len(missing)} parts were not made because workers died or took longer than pool.time_limit, first "
+            f"{missing[0]}. Run it again."
         )
 
 

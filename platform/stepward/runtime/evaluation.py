@@ -19,7 +19,7 @@ from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.studies import study_of
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.outcome import in_words
-from stepward.runtime.pools import PoolSettings, actor_pool
+from stepward.runtime.pools import PoolSettings, actor_pool, limited
 from stepward.runtime.progress import progress
 from stepward.runtime.scorers import ScorerPool, remote_loader, scorers
 from stepward.runtime.tracking import Tracking, track
@@ -144,7 +144,8 @@ def evaluate_all(settings: Any, work: Any) -> None:
     missing = work.missing()
     if missing:
         raise RuntimeError(
-            f"{len(missing)} items were not done because workers died, first {missing[0]}. Run it again."
+            f"{len(missing)} items were not done because workers died or took longer than pool.time_limit, first "
+            f"{missing[0]}. Run it again."
         )
 
 
@@ -154,13 +155,15 @@ class EvaluateWorker:
     def __init__(self, settings: dict[str, Any], scorers: Sequence[Any] = ()) -> None:
         job: Any = validate(evaluate_job(find_wing(settings["domain"])), settings)
         served = {"load": remote_loader(list(scorers), os.getpid())} if scorers else {}
+        self._limit = job.pool.time_limit
         self._work = study_of(job.wing).part("work")(job, job.pool.shard_size, **served)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         [item] = batch["item"]
         error = ""
         try:
-            self._work.do(str(item))
+            with limited(self._limit):
+                self._work.do(str(item))
         except Exception as failure:
             error = in_words(failure)
         return {"item": [str(item)], "error": [error]}

@@ -6,12 +6,14 @@ being made, one a worker, and never leaves half a file or a duplicate (`stepward
 
 A batch that was begun `max_attempts` times and not finished is suspected of killing its workers. It is labelled
 row by row in a process of its own; the row it dies at is noted, and after `max_attempts` deaths becomes a dead letter.
+A worker that hangs is ended after `time_limit` and counts as dead; a driver that is killed says nothing of a row.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ from stepward.label import (
 from stepward.label.continuations import IN_FLIGHT
 from stepward.runtime.cluster import ClusterSettings, connect, package_path
 from stepward.runtime.outcome import in_words
-from stepward.runtime.pools import PoolSettings, WorkersDiedError, actor_pool
+from stepward.runtime.pools import PoolSettings, WorkersDiedError, actor_pool, limited
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 
@@ -78,12 +80,19 @@ class Labelled:
     seconds: float
     was_finished: bool
 
+    @property
+    def exit_code(self) -> int:
+        """Not 0 where rows were lost to the time limit: the artifact is whole, but a larger limit might save them."""
+        return 3 if self.manifest.facts.get("overran") else 0
+
     def __str__(self) -> str:
         rows = self.manifest.rows
         splits = ", ".join(f"{rows[name]:,} {name}" for name in rows if name not in ("labels", "dead_letters"))
         made = "Already finished" if self.was_finished else f"Labelled in {self.seconds:.1f} s"
         dead = f"; {rows['dead_letters']:,} dead letters in dead_letters.parquet" if rows["dead_letters"] else ""
-        return f"{made}: {rows['labels']:,} rows ({splits}){dead}\n{self.url}"
+        overran = self.manifest.facts.get("overran")
+        lost = f" ({overran:,} took longer than pool.time_limit)" if overran else ""
+        return f"{made}: {rows['labels']:,} rows ({splits}){dead}{lost}\n{self.url}"
 
 
 def label_job(wing: Wing) -> type[LabelJob]:
@@ -192,8 +201,9 @@ def _alone(
     rows = work.batches()[batch]
     for _ in range(1 + rows * pool.max_attempts):  # each death adds to the count of one row
         try:
-            answer = ray.get(isolated.remote(shipped(settings), batch, phase))
+            answer = ray.get(isolated.remote(shipped(settings), batch, token := uuid.uuid4().hex[:8], phase))
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+            work.note_death(batch, token)
             continue
         if answer["error"]:
             raise LabellingError(f"batch {batch}: {answer['error']}")
@@ -222,16 +232,21 @@ class LabelWorker:
             self._bench = work, task
             if not work.is_done(name):  # by an earlier try of this task, whose worker died at a later batch
                 work.begin(name)
-                work.commit(name, *task(work.rows(name)))
+                with limited(self._shipped["pool"]["time_limit"]):
+                    labels, rejected = task(work.rows(name))
+                work.commit(name, labels, rejected)
         except Exception as error:
             answer["error"] = in_words(error)
         return {key: [value] for key, value in answer.items()}
 
 
-def _label_alone(settings: dict[str, Any], batch: str, phase: Phase) -> dict[str, Any]:
+def _label_alone(settings: dict[str, Any], batch: str, token: str, phase: Phase) -> dict[str, Any]:
     try:
-        work, task = bench(settings, phase)
-        dead = label_alone(work, task, batch, settings["pool"]["max_attempts"])
+        (work, task), pool = bench(settings, phase), settings["pool"]
+        limit = pool["time_limit"]
+        dead = label_alone(
+            work, task, batch, token, pool["max_attempts"], time_limit=limit, limited=lambda: limited(limit)
+        )
     except Exception as error:
         return {"dead": 0, "error": in_words(error)}
     return {"dead": dead, "error": ""}

@@ -16,7 +16,7 @@ FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.E
 
 
 def report(run: Callable[[Any], Any], settings: Any) -> None:
-    """Run a stage, print its result, or its error without a traceback and exit 1.
+    """Run a stage, print its result, or its error without a traceback and exit 1; or with the result's `exit_code`.
 
     A ValueError is about what the user gave, a RuntimeError about what the job met (`is_sentence`); any other error is
     one of ours and keeps its traceback.
@@ -28,7 +28,10 @@ def report(run: Callable[[Any], Any], settings: Any) -> None:
     try:
         if tracking is not None:
             tracking.check()
-        print(run(settings))  # noqa: T201
+        result = run(settings)
+        print(result)  # noqa: T201
+        if code := getattr(result, "exit_code", 0):
+            raise SystemExit(code)
     except Exception as error:
         if not is_sentence(error):
             raise

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -34,6 +36,10 @@ class PoolSettings(Config):
     )
     max_restarts: int = Field(16, ge=0, description="new starts a worker, of those that died, in one round")
     max_task_retries: int = Field(1, ge=0, description="new tries of an item whose worker died, in one round")
+
+    time_limit: float | None = Field(
+        3600, gt=0, description="seconds of an item, after which its worker is taken to hang and ended; none: no limit"
+    )
 
     @property
     def reserved(self) -> dict[str, float]:
@@ -92,6 +98,7 @@ def actor_pool(
     num_tasks = math.ceil(len(items) / items_per_task(len(items), pool.num_actors))
     context = ray.data.DataContext.get_current().copy()
     context.max_errored_blocks = -1
+    context.execution_no_progress_timeout_s = -1  # how long an item may take is the pool's to say, not Ray's
     context.custom_execution_callback_classes = [CountingDeaths]
     context.set_config(ALLOWED, pool.max_restarts * pool.num_actors)
     remote = {"max_restarts": -1, "max_task_retries": pool.max_task_retries}
@@ -108,6 +115,19 @@ def actor_pool(
         )
         for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from batch.to_pylist()
+
+
+@contextmanager
+def limited(seconds: float | None) -> Iterator[None]:
+    """A block of a worker; if it takes longer, the process ends, even one that hangs outside of Python."""
+    if seconds is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True)  # where it hangs stands in the worker's log
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def items_per_task(num_items: int, num_actors: int) -> int:

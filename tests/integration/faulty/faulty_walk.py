@@ -1,6 +1,7 @@
 """The number walk with a proposer that is slow, raises, or kills its process: a plug-in found on the path."""
 
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -20,6 +21,7 @@ class FaultySettings(Config):
     kind: Literal["faulty"] = "faulty"
     seconds: float = Field(0.0, ge=0, description="how long every call takes longer, for time to kill in")
     raise_at: int = Field(1000, description="starts for which a call raises")
+    hang_at: int = Field(1000, description="starts for which a call never ends, and holds the interpreter")
     die_at: int = Field(1000, description="starts for which a call kills the process")
     unbuildable: bool = Field(False, description="the proposer cannot even be built")
 
@@ -38,6 +40,8 @@ class FaultyWalker(SoftmaxWalker):
         time.sleep(self.settings.seconds)
         if np.any(states.start == self.settings.die_at):
             os.kill(os.getpid(), signal.SIGKILL)
+        if np.any(states.start == self.settings.hang_at):
+            re.match("(a+)+$", "a" * 64 + "b")
         if np.any(states.start == self.settings.raise_at):
             raise ArithmeticError(f"start {self.settings.raise_at}")
         return super().propose(states, num_candidates=num_candidates, rng=rng)

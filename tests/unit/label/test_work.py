@@ -1,6 +1,7 @@
 """Batches, dead letters, quarantine and the audit: what keeps rows from being lost or doubled."""
 
 import errno
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from stepward.core.config import parse_config
 from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
 from stepward.label import LabelTask, LabelWork, cut, finish, label_alone, plan, salvage
-from stepward.runtime.labelling import LabelJob, LabellingError, LabelWorker, explain_stop, label_job, shipped
+from stepward.runtime.labelling import LabelJob, Labelled, LabellingError, LabelWorker, explain_stop, label_job, shipped
 
 SMALL = ["problems.num_train=4", "problems.num_validation=2", "problems.num_test=1", "mining.per_problem=5",
          "labels.num_rollouts_train=4", "labels.num_rollouts_validation=8", "labels.num_rollouts_test=8"]  # fmt: skip
@@ -125,20 +126,50 @@ def test_audit_finds_a_lost_row_and_a_doubled_one(job: LabelJob, work: LabelWork
     assert not job.artifact("label").finished
 
 
-def test_quarantine_gives_up_rows_at_which_attempts_ended(job: LabelJob, work: LabelWork) -> None:
+def test_quarantine_gives_up_rows_at_which_processes_died(job: LabelJob, work: LabelWork) -> None:
     batch = work.left()[0]
     expected, _ = LabelTask(job)(work.rows(batch))
     for token in ("first", "second"):
         work.note_row(batch, token, 1)
         work.note_row(batch, token, 2)  # an attempt stands at one row: the last one noted
+        work.note_death(batch, token)
     work.note_row(batch, "third", 4)
-    dead = label_alone(work, LabelTask(job), batch, max_attempts=2)
+    work.note_death(batch, "third")
+    work.note_death(batch, "before a row")
+    dead = label_alone(work, LabelTask(job), batch, "fourth", max_attempts=2)
     assert dead == 1
     labels = work.folder.read_table(f"labels/{batch}.parquet")
     assert labels.equals(pa.concat_tables([expected.slice(0, 2), expected.slice(3)])), "alone or not, the same labels"
     letter = work.scratch.read_table(f"dead/{batch}.parquet").to_pylist()[0]
     assert letter["id"] == expected["id"][2].as_py()
     assert "died 2 times" in letter["error"]
+
+
+def test_kills_of_the_driver_say_nothing_of_a_row(job: LabelJob, work: LabelWork) -> None:
+    """Its attempts in quarantine end with it; that they stood at a healthy row is chance."""
+    batch = work.left()[0]
+    for token in ("first", "second", "third", "fourth"):
+        work.note_row(batch, token, 1)
+    assert label_alone(work, LabelTask(job), batch, "fifth", max_attempts=2) == 0
+
+
+def test_rows_lost_to_the_time_limit_are_told_from_others_and_by_the_exit_code(
+    job: LabelJob, work: LabelWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    batch, *others = work.left()
+    for row, seconds in ((0, 9.0), (1, 11.0)):
+        for token in (f"{row}a", f"{row}b"):
+            work.note_row(batch, token, row)
+            now += seconds
+            work.note_death(batch, token)
+    assert label_alone(work, LabelTask(job), batch, "last", max_attempts=2, time_limit=10.0) == 2
+    letters = [row["error"] for row in work.scratch.read_table(f"dead/{batch}.parquet").to_pylist()]
+    assert ["pool.time_limit" in letter for letter in letters] == [False, True]
+    label_batches(job, work, others)
+    done = Labelled("", finish(job, work, 0.0), 0.0, was_finished=False)
+    assert done.exit_code == 3 and "1 took longer than pool.time_limit" in str(done)
 
 
 def test_scratch_files_of_other_settings_are_not_taken_up(job: LabelJob, work: LabelWork) -> None:

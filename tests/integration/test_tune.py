@@ -209,6 +209,31 @@ def test_a_misspelt_field_is_found_before_ray_starts(project_root: Path, tmp_pat
 
 
 @pytest.mark.slow
+def test_a_trial_whose_worker_is_killed_is_tried_again_and_one_that_raises_is_not(
+    project_root: Path, tmp_path: Path
+) -> None:
+    make_labels(tmp_path)
+    log = tmp_path / "begun.log"
+    learner = {"kind": "slow", "log": str(log), "dies": str(tmp_path / "died"), "depth": 1}
+    space = {"optimisation.num_epochs": 2, "subset.num_rows": 100, "learner.hidden_width": {"grid": [4, 5]},
+             "objective": {"grid": [{"kind": "soft_bce"}, {"kind": "pairwise", "group_by": "nowhere"}]},
+             **{f"learner.{name}": value for name, value in learner.items()}}  # fmt: skip
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
+    words = (f"store={tmp_path}", "space=space.yaml", "search.num_samples=1", "scheduler.kind=none",
+             "pool.max_concurrent=1", "cluster.object_store_mb=80", "tracking.enabled=false")  # fmt: skip
+    done = subprocess.run(
+        command(project_root, *words), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert "The workers of 1 trials died" in done.stderr
+    rows = Artifact(str(tmp_path), "walk", "tune", "default").folder.read_table("trials.parquet").to_pylist()
+    assert sorted(row["status"] for row in rows) == ["failed", "failed", "finished", "finished"]
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert all("nowhere" in row["error"] for row in failed)
+    assert len(log.read_text().split()) <= 4 + 1, "one more than there are trials: that of the worker that died"
+
+
+@pytest.mark.slow
 def test_a_killed_driver_goes_on(project_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 in the third of four trials, then the same command: the first two are not run again, the third goes on.
 

@@ -37,6 +37,10 @@ from stepward.tune import Space, problem_losses, untrained
 OUTCOME, LOSSES = "outcome.json", "losses.npy"
 
 
+class RaisedBeforeError(Exception):
+    """A trial that raised is taken up with others; the text is its first error."""
+
+
 @dataclass
 class Standing:
     """Where a trial stands after an epoch, as its checkpoint holds it.
@@ -65,16 +69,26 @@ class Standing:
 
 
 def run_trial(
-    config: dict[str, Any], *, base: dict[str, Any], space: Space, threads: int, device: str, of: str = "train"
+    config: dict[str, Any],
+    *,
+    base: dict[str, Any],
+    space: Space,
+    threads: int,
+    device: str,
+    of: str = "train",
+    raised: Mapping[str, str] | None = None,
 ) -> None:
     """The function Ray Tune runs: one trial.
 
     Args:
         config: what Tune hands out; see `trial_values`.
         base: plain train settings that are of the sweep.
+        raised: key of trials that raised in this run -> what; Tune takes them up beside those whose workers died.
     """
     from ray import tune
 
+    if known := (raised or {}).get(trial_key(config)):
+        raise RaisedBeforeError(known)
     torch.set_num_threads(threads)
     wing = find_wing(base["domain"])
     if of != "train":
@@ -117,6 +131,11 @@ def count_trial(
         yield from fitted(settings, labels, validation)
     else:
         yield from descended(settings, labels, validation, device, start)
+
+
+def trial_key(config: Mapping[str, Any]) -> str:
+    """What tells a trial from the others of its sweep."""
+    return json.dumps(config, sort_keys=True, default=str)
 
 
 def trial_values(config: Mapping[str, Any], space: Space) -> dict[str, Any]:

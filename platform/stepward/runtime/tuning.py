@@ -12,7 +12,7 @@ import importlib.util
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from stepward.runtime.cluster import ClusterSettings, connect, require_room, res
 from stepward.runtime.learning import learning_of
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
-from stepward.runtime.tune_worker import Standing, run_trial, trial_values
+from stepward.runtime.tune_worker import RaisedBeforeError, Standing, run_trial, trial_key, trial_values
 from stepward.runtime.tuned_artifact import finish, winner_line
 from stepward.tune import (
     Asha,
@@ -67,7 +67,12 @@ class TrialPool(Config):
         None, ge=0, description="GPUs of a trial, fractions share one; none: 1 where there are GPUs, else 0"
     )
     max_concurrent: int | None = Field(None, ge=1, description="trials at a time; none: as many as there is room for")
-    max_failures: int = Field(0, ge=0, description="how often a trial that raised or died is tried again")
+    max_failures: int = Field(
+        3,
+        ge=0,
+        description="how often trials whose worker died go on from their last epoch; one that raised is not "
+        "tried again, because it would raise again",
+    )
 
     def resolve(self) -> TrialPool:
         """These settings with the numbers that depend on the cluster filled in.
@@ -169,14 +174,33 @@ def _sweep(settings: TuneJob, plan: Plan, run: str) -> list[Trial]:
     folder = settings.artifact("tune").folder
     place = folder.url if "://" in folder.url else folder.path
     with _quiet_tune(), progress("Tuning", plan.num_trials) as advance, ticking(advance):
-        tuner = _tuner(settings, plan, place, run)
-        results = tuner.fit()
+        results = _tuner(settings, plan, place, run).fit()
+        for _ in range(settings.pool.max_failures):
+            dead = [result for result in results if _died(result.error)]
+            if not dead:
+                break
+            logger.warning("The workers of %d trials died: these go on from their last epoch", len(dead))
+            results = _tuner(settings, plan, place, run, raised=_raised(results)).fit()
     numbered = [(result.config.get("drawn", {}).get("id", position), result) for position, result in enumerate(results)]
     # a sweep that was taken up lists its trials in another order; drawn ones know their number
     return [_trial(number, result, plan) for number, result in sorted(numbered, key=lambda pair: pair[0])]
 
 
-def _tuner(settings: TuneJob, plan: Plan, place: str, run: str) -> Any:
+def _died(error: Any) -> bool:
+    """Whether a trial ended because its process did."""
+    from ray import exceptions
+
+    return isinstance(error, exceptions.RayActorError | exceptions.WorkerCrashedError | exceptions.OutOfMemoryError)
+
+
+def _raised(results: Any) -> dict[str, str]:
+    """Key of the trials that raised -> what they raised."""
+    failed = [result for result in results if result.error is not None and not _died(result.error)]
+    return {trial_key(result.config): _first_words(result.error) for result in failed}
+
+
+def _tuner(settings: TuneJob, plan: Plan, place: str, run: str, raised: Mapping[str, str] | None = None) -> Any:
+    """A sweep to begin, or to go on with. `raised`: given within a run, what will not be tried again in it."""
     from ray import tune
 
     from stepward.runtime.tune_progress import Ticks
@@ -188,6 +212,7 @@ def _tuner(settings: TuneJob, plan: Plan, place: str, run: str) -> Any:
         base=settings.base() | {"store": store},
         space=plan.space,
         of=settings.of,
+        raised=dict(raised or {}),
         threads=max(int(pool.cpus_per_trial), 1),
         device="cuda" if pool.gpus_per_trial else "cpu",
     )
@@ -195,7 +220,8 @@ def _tuner(settings: TuneJob, plan: Plan, place: str, run: str) -> Any:
     path = f"{place}/{run}"
     if tune.Tuner.can_restore(path):
         logger.info("Going on with the sweep in %s", path)
-        return tune.Tuner.restore(path, trainable=trainable, restart_errored=True)
+        again = {"restart_errored": True} if raised is None else {"resume_errored": True}
+        return tune.Tuner.restore(path, trainable=trainable, **again)
     drawn = None if plan.trials is None else [{"id": i, "values": values} for i, values in enumerate(plan.trials)]
     suggested = {name: _domain(one) for name, one in plan.space.dimensions.items()}
     return tune.Tuner(
@@ -215,7 +241,6 @@ def _tuner(settings: TuneJob, plan: Plan, place: str, run: str) -> Any:
             storage_path=place,
             verbose=0,
             callbacks=[Ticks()],
-            failure_config=tune.FailureConfig(max_failures=pool.max_failures),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
         ),
     )
@@ -281,6 +306,8 @@ def _first_words(error: Any) -> str:
     if error is None:
         return ""
     cause = getattr(error, "cause", None)
+    if isinstance(cause, RaisedBeforeError):
+        return str(cause)
     if cause is not None:
         return f"{type(cause).__name__}: {cause}"
     lines = [line for line in str(error).strip().splitlines() if line.strip()]

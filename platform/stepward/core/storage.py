@@ -114,6 +114,8 @@ class Folder:
         return sorted(path[len(self.path) :].lstrip("/") for path in found)
 
     def _join(self, name: str) -> str:
+        if ".." in name.split("/"):  # names may come from settings or from others: no file is read or written elsewhere
+            raise ValueError(f"{self.url}: expected a name inside this folder, got {name!r}. Choose another name.")
         return f"{self.path}/{name}" if name else self.path
 
 

@@ -16,7 +16,7 @@ from pydantic import Field, create_model, model_validator
 from rich.console import Console
 from rich.table import Table
 
-from stepward.core.artifacts import Artifact
+from stepward.core.artifacts import NAME, Artifact
 from stepward.core.config import Config, with_defaults
 from stepward.core.stage import STORE, StageSettings, replace_texts
 from stepward.core.wing import Wing, find_wing
@@ -40,7 +40,7 @@ class ExperimentJob(Config):
     """All settings of jobs/experiment.py; `experiment_job` adds the blocks of a domain."""
 
     domain: str = Field("walk", description="which domain: the name of an installed wing")
-    name: str = Field("default", pattern=r"^[A-Za-z0-9._-]+$", description="name of the experiment and its artifacts")
+    name: str = Field("default", pattern=NAME, description="name of the experiment and its artifacts")
     store: str = Field("artifacts", description="root of all artifacts: a path, or a URL such as s3://bucket/stepward")
     seed: int = Field(0, ge=0, description="root of every random stream; a stage may have its own")
     overwrite: bool = Field(False, description="make every artifact of the experiment anew")
@@ -270,7 +270,7 @@ def _train_jobs(wing: Wing) -> dict[str, type[TrainJob]]:
     for name, kind in kinds.items():
         learner = Field(wing.learners[kind](), description=annotation.description)
         fields: dict[str, Any] = {
-            "name": (str, Field(name, pattern=r"^[A-Za-z0-9._-]+$", description="name of the artifact to make")),
+            "name": (str, Field(name, pattern=NAME, description="name of the artifact to make")),
             "learner": (annotation.rebuild_annotation(), learner),
         }
         if kind in wing.defaults.baselines:

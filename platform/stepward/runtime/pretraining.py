@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from stepward.core.artifacts import Artifact, Manifest
+from stepward.core.artifacts import NAME, Artifact, Manifest
 from stepward.core.seeding import Rng
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
@@ -35,7 +35,7 @@ class PretrainJob(StageSettings):
     """All settings of jobs/pretrain.py."""
 
     domain: Literal["math"] = Field("math", description="the domain whose proposer is trained by the project")
-    name: str = Field("proposer", pattern=r"^[A-Za-z0-9._-]+$", description="name of the artifact to make")
+    name: str = Field("proposer", pattern=NAME, description="name of the artifact to make")
     recipe: ProposerRecipe = Field(ProposerRecipe(), description="tokenizer, model and curriculum")
     num_problems: int = Field(300, ge=1, description="validation problems on which solve rates are measured")
     num_samples: int = Field(8, ge=1, description="solutions sampled of each, at temperature .8")

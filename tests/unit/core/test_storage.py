@@ -91,3 +91,10 @@ def test_a_folder_without_tables_is_said(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     with pytest.raises(ValueError, match="labels: expected Parquet files, found none"):
         Folder(tmp_path).read_table("labels")
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "shards/guide/../../x.json"])
+def test_names_that_leave_the_folder_are_refused(folder: Folder, name: str) -> None:
+    for use in (folder.exists, folder.read_bytes, folder.delete, folder.files, lambda n: folder.write_bytes(n, b"")):
+        with pytest.raises(ValueError, match="expected a name inside this folder"):
+            use(name)

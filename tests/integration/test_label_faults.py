@@ -172,6 +172,14 @@ def test_rows_that_raise_and_rows_that_kill(project_root: Path, tmp_path: Path) 
     assert "problems_sha256" in changed.stderr
 
 
+def test_a_proposer_that_cannot_be_built_does_not_claim_the_name(project_root: Path, tmp_path: Path) -> None:
+    settings = ["problems.num_train=2", f"store={tmp_path}", *SMALL]
+    failed = run(project_root, tmp_path, *settings, "proposer.unbuildable=true")
+    assert failed.returncode == 1 and "no weights here" in failed.stderr
+    again = run(project_root, tmp_path, *settings)
+    assert again.returncode == 0, again.stderr
+
+
 @pytest.mark.slow
 def test_a_row_that_hangs_costs_itself_alone_and_the_exit_code_says_so(project_root: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"id": f"p{i}", "start": i, "target": i + 7}) for i in range(4)]

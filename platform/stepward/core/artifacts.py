@@ -10,8 +10,8 @@ import hashlib
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from functools import lru_cache
@@ -117,12 +117,17 @@ class Artifact:
         return self.folder.exists(MANIFEST)
 
     @contextmanager
-    def claim(self, identity: Mapping[str, Any], *, overwrite: bool = False) -> Iterator[bool]:
+    def claim(
+        self, identity: Mapping[str, Any], *, overwrite: bool = False, worth: Callable[[], bool] | None = None
+    ) -> Iterator[bool]:
         """The block makes the artifact, and no other process does; True if it is finished with these settings.
 
-        A block that raises before it wrote anything leaves the name free for other settings. The lock belongs to the
-        operating system, so a killed process leaves none. Object stores behind a URL have no locks: nothing is refused
-        there.
+        A block that raises before there is anything to go on with leaves the name free for other settings. The lock
+        belongs to the operating system, so a killed process leaves none. Object stores behind a URL have no locks:
+        nothing is refused there.
+
+        Args:
+            worth: whether what was made until now is worth to go on with; none: whether there is any file.
 
         Raises:
             ArtifactError: as `begin`.
@@ -137,8 +142,9 @@ class Artifact:
             try:
                 yield finished
             except BaseException:
-                if self.folder.files() == [STARTED] and not self.scratch.files():
-                    self.folder.delete("")
+                with suppress(OSError):  # of a storage that fails, the first error is the one to show
+                    if not (worth or self._has_files)():
+                        self._remove()
                 raise
 
     def begin(self, identity: Mapping[str, Any], *, overwrite: bool = False) -> bool:
@@ -247,6 +253,9 @@ class Artifact:
                     f"{recorded['fingerprint']}, got {now}. Make this artifact again (overwrite=true)."
                 )
         return manifest
+
+    def _has_files(self) -> bool:
+        return self.folder.files() != [STARTED] or bool(self.scratch.files())
 
     def _remove(self) -> None:
         """Everything of the artifact, in an order in which no part of it is ever taken for a whole one."""

@@ -114,12 +114,13 @@ def run_label(settings: LabelJob) -> Labelled:
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("label"), settings.identity()
-    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+    work = LabelWork(artifact, identity)
+    with artifact.claim(identity, overwrite=settings.overwrite, worth=lambda: _worth(settings, work)) as was_finished:
         if was_finished:
             manifest = artifact.open()
         else:
             with explain_stop(artifact.url):
-                manifest = _make(settings, LabelWork(artifact, identity), started)
+                manifest = _make(settings, work, started)
     track(artifact, settings.tracking)
     return Labelled(artifact.url, manifest, time.monotonic() - started, was_finished)
 
@@ -135,6 +136,12 @@ def _make(settings: LabelJob, work: LabelWork, started: float) -> Manifest:
                 mine_all(settings, work)
             label_all(settings, work)
     return finish(settings, work, started)
+
+
+def _worth(settings: LabelJob, work: LabelWork) -> bool:
+    """Whether a worker began anything. A plan alone is made again at once, unless workers had to mine it."""
+    mining = MiningWork(work.artifact, settings.identity())
+    return bool(work.begun() or mining.begun() or (work.planned and mines_in_workers(settings)))
 
 
 def mine_all(settings: LabelJob, work: LabelWork) -> None:

@@ -24,7 +24,7 @@ from stepward.core.wing import Wing
 from stepward.domains.math.recipe import ProposerRecipe, encode_documents, prompt_lengths
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.tracking import Tracking, track
-from stepward.runtime.training import TrainingError, TrainPool
+from stepward.runtime.training import TrainingError, TrainPool, has_checkpoint
 
 logger = logging.getLogger("stepward.pretrain")
 
@@ -76,7 +76,7 @@ def run_pretrain(settings: PretrainJob) -> Pretrained:
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("pretrain"), settings.identity()
-    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+    with artifact.claim(identity, overwrite=settings.overwrite, worth=lambda: has_checkpoint(artifact)) as was_finished:
         if not was_finished:
             with connect(settings.cluster):
                 history = _train_on_ray(settings, artifact)

@@ -43,7 +43,7 @@ from stepward.domains.pde.surrogates.storage import DESCRIPTION, WEIGHTS, fill
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.parallel import average_gradients, last_checkpoint, my_rank, report_epochs
 from stepward.runtime.tracking import Tracking, track
-from stepward.runtime.training import TrainPool, train_on_ray
+from stepward.runtime.training import TrainPool, has_checkpoint, train_on_ray
 from stepward.train import Checkpoint, seeded_module
 from stepward.train.surrogates import surrogate_epochs
 
@@ -115,7 +115,7 @@ def run_pretrain(settings: SurrogateJob) -> Pretrained:
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("pretrain"), settings.identity()
-    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+    with artifact.claim(identity, overwrite=settings.overwrite, worth=lambda: has_checkpoint(artifact)) as was_finished:
         if not was_finished:
             _check_boundary(settings)
             inputs = settings.inputs()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import Field
@@ -98,7 +98,7 @@ def run_train(settings: TrainJob) -> TrainResult:
     """
     started = time.monotonic()
     artifact, identity = settings.artifact("train"), settings.identity()
-    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+    with artifact.claim(identity, overwrite=settings.overwrite, worth=lambda: has_checkpoint(artifact)) as was_finished:
         manifest = artifact.open() if was_finished else _make(settings, started)
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
@@ -114,6 +114,12 @@ def _make(settings: TrainJob, started: float) -> Manifest:
         trained = _fit_on_ray(settings) if settings.fitted_at_once else _train_on_ray(settings, f"run-{fingerprint}")
     manifest: Manifest = learning.finish(settings, trained, started)
     return manifest
+
+
+def has_checkpoint(artifact: Artifact) -> bool:
+    """Whether a training or a sweep in the artifact's folder came far enough to go on from."""
+    folders = (PurePosixPath(name).parts[:-1] for name in artifact.folder.files())
+    return any(part.startswith("checkpoint_") for parts in folders for part in parts)
 
 
 def shipped(settings: TrainJob) -> dict[str, Any]:

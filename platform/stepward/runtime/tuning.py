@@ -27,6 +27,7 @@ from stepward.runtime.cluster import ClusterSettings, connect, require_room, res
 from stepward.runtime.learning import learning_of
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
+from stepward.runtime.training import has_checkpoint
 from stepward.runtime.tune_worker import RaisedBeforeError, Standing, run_trial, trial_key, trial_values
 from stepward.runtime.tuned_artifact import finish, winner_line
 from stepward.tune import (
@@ -145,7 +146,7 @@ def run_tune(settings: TuneJob) -> TuneResult:
     if isinstance(settings.search, OptunaSearch) and importlib.util.find_spec("optuna") is None:
         raise ValueError("search.kind=optuna: the package optuna is not installed. pip install 'stepward[optuna]'")
     artifact, identity = settings.artifact("tune"), settings.identity()
-    with artifact.claim(identity, overwrite=settings.overwrite) as was_finished:
+    with artifact.claim(identity, overwrite=settings.overwrite, worth=lambda: has_checkpoint(artifact)) as was_finished:
         manifest = artifact.open() if was_finished else _make(settings, plan, started)
     track(artifact, settings.tracking)
     return TuneResult(artifact.url, manifest, time.monotonic() - started, was_finished)

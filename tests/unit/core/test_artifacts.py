@@ -1,5 +1,6 @@
 """Artifacts: finished or refused, and a fingerprint that sees content and nothing else."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import stepward
 from kill_points import every_point, kill
 from stepward.core.artifacts import Artifact, ArtifactError, content_digest
 from stepward.core.locks import StoreError
@@ -145,6 +147,21 @@ def test_a_block_that_raises_before_it_wrote_anything_leaves_the_name_free(tmp_p
         pass
 
 
+@pytest.mark.parametrize("worth", [True, False])
+def test_a_stage_says_what_is_worth_to_go_on_with(tmp_path: Path, worth: bool) -> None:
+    artifact = Artifact(str(tmp_path), "walk", "label", "a")
+
+    def stop() -> None:
+        with artifact.claim({"m": 1}, worth=lambda: worth):
+            artifact.folder.write_bytes("run-1/log", b"")
+            (artifact.scratch / "rows").write_bytes("plan", b"")
+            raise ValueError("no model")
+
+    with pytest.raises(ValueError, match="no model"):
+        stop()
+    assert artifact.folder.exists() is artifact.scratch.exists() is worth
+
+
 def test_checkpoints_go_only_when_the_artifact_is_complete(tmp_path: Path) -> None:
     """Killed at every operation of the end of a stage: what it needs to go on is there, or nothing is left to do."""
 
@@ -200,3 +217,11 @@ def test_a_store_that_cannot_be_written_is_said() -> None:
         artifact = Artifact(store, "walk", "label", "a")
         with pytest.raises(StoreError, match="expected a store that can be written"), artifact.claim({}):
             pass
+
+
+def test_stages_leave_the_removal_of_their_checkpoints_to_the_manifest() -> None:
+    """What is removed before the manifest is written is lost with a kill in between. Labels plan over leftovers."""
+    package = Path(stepward.__file__).parent
+    allowed = {"core/artifacts.py", "core/storage.py", "label/work.py", "label/mining.py"}
+    found = {str(f.relative_to(package)) for f in package.rglob("*.py") if re.search(r"\.delete\(", f.read_text())}
+    assert found <= allowed

@@ -161,3 +161,14 @@ def test_missing_files_name_the_remedy(tmp_path):
 def test_ratings_must_match_the_steps():
     with pytest.raises(ValueError, match="1 ratings for 2 steps"):
         RatedSolution("id", Problem("p", "q", "a", "s"), ("a", "b"), (1,))
+
+
+@pytest.mark.parametrize("line", ['{"question": "q", "answer": %s}' % ("9" * 5000), "[" * 100_000])
+def test_a_number_of_too_many_digits_or_a_deep_line_is_a_bad_row(tmp_path, line):
+    """Python refuses to read an integer of more than 4,300 digits, with a ValueError that is no JSONDecodeError."""
+    for name in ("test.jsonl", "test.json"):
+        good = json.dumps({"question": "q", "answer": "#### 3"})
+        (tmp_path / name).write_text(f"{line}\n{good}\n" if name.endswith("l") else line)
+        problems, rejected = read_gsm8k(tmp_path / name)
+        assert len(rejected) == 1
+        assert len(problems) == name.endswith("l")

@@ -135,3 +135,24 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, name: str, messag
     (tmp_path / "mine.txt").write_text("1 2")
     with pytest.raises(ValueError, match=message):
         read_problems(str(tmp_path / name), "train", 50, 10)
+
+
+GOOD = '{"id": "good", "start": 1, "target": 2}'
+
+
+@pytest.mark.parametrize("line", [
+    '{"id": "x", "start": 1, "target": %s}' % ("9" * 5000), "[" * 100_000, '{"id": "\\ud800", "start": 1, "target": 3}',
+    '{"id": "x", "start": 1, "target": 1e999}', '{"id": "x", "start": NaN, "target": 1}',
+], ids=["digits", "deep", "surrogate", "infinite", "nan"])  # fmt: skip
+def test_a_hostile_line_is_a_bad_row_and_stops_no_reader(tmp_path: Path, line: str) -> None:
+    (tmp_path / "mine.jsonl").write_text(f"{line}\n{GOOD}\n")
+    table, rejected = read_problems(str(tmp_path / "mine.jsonl"), "train", 50, 10)
+    assert table["id"].to_pylist() == ["good"]
+    assert [row.id for row in rejected] == ["mine.jsonl:1"]
+
+
+def test_ragged_rows_of_a_csv_file_are_bad_rows_at_their_place(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("id,start,target\na,1,2\nb,1\nc,2,3\nd,1,2,3\ne,500,1\n")
+    table, rejected = read_problems(str(tmp_path / "mine.csv"), "train", 50, 10)
+    assert table["id"].to_pylist() == ["a", "c"]
+    assert [row.id for row in rejected] == ["mine.csv:2", "mine.csv:4", "mine.csv:5"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,6 +159,7 @@ def read_problems(path: str, split: str, max_abs: int, max_steps: int) -> tuple[
         try:
             first, goal = _whole(row, "start", max_abs), _whole(row, "target", max_abs)
             row_id = str(row["id"]) if row.get("id") not in (None, "") else f"s{first}t{goal}"
+            row_id.encode()  # half of a surrogate pair is text in JSON and in no file: a UnicodeEncodeError
             row_split = row.get("split") or "train"
             if row_split not in SPLITS:
                 raise ValueError(f"split: expected one of {list(SPLITS)}, got {row_split!r}")
@@ -184,20 +186,35 @@ def _read_rows(path: str) -> list[tuple[str, dict[str, Any]]]:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         return [(f"{file.name}:{n}", _json_row(line)) for n, line in enumerate(lines, 1) if line.strip()]
     if kind == ".csv":
-        header = pa_csv.open_csv(file).schema.names
-        text = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True)
-        table = pa_csv.read_csv(file, convert_options=text)
-    elif kind == ".parquet":
+        return _csv_rows(file)
+    if kind == ".parquet":
         table = pq.read_table(file)
     else:
         raise ValueError(f"problems.path: expected a .jsonl, .csv or .parquet file, got {file.name}.")
     return [(f"{file.name}:{n}", row) for n, row in enumerate(table.to_pylist(), 1)]
 
 
+def _csv_rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Rows of a CSV file, those of too few or too many fields without fields."""
+    ragged: dict[int, str] = {}
+
+    def note(row: pa_csv.InvalidRow) -> str:
+        ragged[row.number - 1] = row.text  # the first row is the header
+        return "skip"
+
+    reading, parsing = pa_csv.ReadOptions(use_threads=False), pa_csv.ParseOptions(invalid_row_handler=note)
+    header = pa_csv.open_csv(file, reading, parsing).schema.names
+    text = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True)
+    good = pa_csv.read_csv(file, reading, parsing, text).to_pylist()
+    places = (number for number in count(1) if number not in ragged)
+    rows = dict(zip(places, good, strict=False)) | {number: {"unreadable": line} for number, line in ragged.items()}
+    return [(f"{file.name}:{number}", row) for number, row in sorted(rows.items())]
+
+
 def _json_row(line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, a number of too many digits, too deep
         return {"unreadable": line}
     return row if isinstance(row, dict) else {"unreadable": line}
 

@@ -118,7 +118,7 @@ def _file_rows(path: Path) -> Iterator[Row | str]:
         text = file.read()
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON, a number of too many digits, too deep
         yield text[:200]
         return
     for row in content if isinstance(content, list) else [content]:
@@ -128,7 +128,7 @@ def _file_rows(path: Path) -> Iterator[Row | str]:
 def _as_row(line: str) -> Row | str:
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON, a number of too many digits, too deep
         return line
     return row if isinstance(row, dict) else line
 

@@ -172,3 +172,9 @@ def test_a_number_of_too_many_digits_or_a_deep_line_is_a_bad_row(tmp_path, line)
         problems, rejected = read_gsm8k(tmp_path / name)
         assert len(rejected) == 1
         assert len(problems) == name.endswith("l")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
+    (tmp_path / "test.jsonl").write_text(json.dumps(GOOD), encoding="utf-8-sig")
+    (problem,), rejected = read_gsm8k(tmp_path / "test.jsonl")
+    assert (problem.id, rejected) == ("gsm8k/test/0", [])

@@ -156,3 +156,9 @@ def test_ragged_rows_of_a_csv_file_are_bad_rows_at_their_place(tmp_path: Path) -
     table, rejected = read_problems(str(tmp_path / "mine.csv"), "train", 50, 10)
     assert table["id"].to_pylist() == ["a", "c"]
     assert [row.id for row in rejected] == ["mine.csv:2", "mine.csv:4", "mine.csv:5"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text('{"start": 1, "target": 2}', encoding="utf-8-sig")
+    table, rejected = read_problems(str(tmp_path / "mine.jsonl"), "train", 50, 10)
+    assert (table["id"].to_pylist(), rejected) == (["s1t2"], [])

@@ -183,7 +183,7 @@ def _read_rows(path: str) -> list[tuple[str, dict[str, Any]]]:
         raise ValueError(f"problems.path: expected a .jsonl, .csv or .parquet file, but there is no {path}.")
     kind: Literal[".jsonl", ".csv", ".parquet"] | str = file.suffix.lower()
     if kind == ".jsonl":
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         return [(f"{file.name}:{n}", _json_row(line)) for n, line in enumerate(lines, 1) if line.strip()]
     if kind == ".csv":
         return _csv_rows(file)

@@ -111,7 +111,7 @@ def source_name(dataset: str, source: str | Path, split: str) -> str:
 
 
 def _file_rows(path: Path) -> Iterator[Row | str]:
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         if path.suffix == ".jsonl":
             yield from (_as_row(line) for line in file if line.strip())
             return

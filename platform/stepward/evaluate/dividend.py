@@ -14,9 +14,10 @@ import numpy as np
 
 from stepward.core.batch import repeat
 from stepward.core.interfaces import Proposer, RewardModel
+from stepward.core.rollout import complete, forked
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
-from stepward.evaluate.held_out import HeldOut, complete
+from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.settings import DividendStudy
 from stepward.evaluate.statistics.parallelism import parallelism_dividend
 
@@ -39,7 +40,7 @@ def dividend_rows(
     parents, most = held.states.take(np.arange(num)), max(study.num_candidates)
     streams = Rng.from_ids(seed, held.ids[:num], "dividend")
     children = policy.propose(parents, num_candidates=most, rng=streams)
-    ends = complete(children, domain=wing.domain, proposer=policy, rng=streams.repeat(most))
+    ends = complete(children, domain=wing.domain, proposer=policy, streams=forked(streams.repeat(most)))
     success = (wing.verifier().outcome(ends) > 0.5).reshape(num, most)
     of_children = guide.score(repeat(parents, most), children).reshape(num, most)
     of_parents = np.repeat(guide.score(parents, parents)[:, None], most, axis=1)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
-from stepward.core.interfaces import Domain, Proposer, Status
+from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
@@ -103,21 +103,3 @@ def held_out(rows: pa.Table, wing: Wing) -> HeldOut:
         exact=None if wing.exact is None else np.asarray(wing.exact(states), np.float64),
         seen=None if flags.null_count else flags.to_numpy(zero_copy_only=False).astype(bool),
     )
-
-
-def complete(states: Any, *, domain: Domain, proposer: Proposer, rng: Rng) -> Any:
-    """Roll every state forward by the policy until none can take a step; same rows, same order."""
-    order, parts = [], []
-    rows, step = np.arange(len(states)), 0
-    while len(rows):
-        going = domain.status(states) == Status.OPEN
-        order.append(rows[~going])
-        parts.append(states.take(np.flatnonzero(~going)))
-        rows, states = rows[going], states.take(np.flatnonzero(going))
-        states = proposer.propose(states, num_candidates=1, rng=rng.take(rows).fork(step)) if len(rows) else states
-        step += 1
-    if not parts:
-        return states
-    back = np.empty(sum(map(len, order)), np.int64)
-    back[np.concatenate(order)] = np.arange(len(back))
-    return type(states).concat(parts).take(back)

@@ -18,7 +18,8 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from stepward.core.config import Config
-from stepward.core.interfaces import Domain, Proposer, Status
+from stepward.core.interfaces import Domain, Proposer
+from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
 from stepward.domains.pde.combine import weighted_mean
 from stepward.domains.pde.data import fields_of, pde_states, tensor_column
@@ -142,17 +143,16 @@ class Ranker:
 
     def _realised(self, kept: PDEStates) -> Float[np.ndarray, "m h"]:
         """Error of each kept candidate h − 1 steps of the policy later."""
-        found = np.full((len(kept), len(self.labels.horizons)), np.nan)
-        rows = np.arange(len(kept))
-        for step in range(1, max(self.labels.horizons) + 1):
-            if step in self.labels.horizons and len(rows):
-                found[rows, self.labels.horizons.index(step)] = -self.verifier.outcome(kept)
-            if step == max(self.labels.horizons):
-                break
-            open_ = np.flatnonzero(self.domain.status(kept) == Status.OPEN)
-            rows, kept = rows[open_], kept.take(open_)
-            assert self.policy is not None, "checked when the ranker was made"
-            kept = self.policy.propose(kept, num_candidates=1, rng=Rng.from_seed(self.seed, len(kept), "policy"))
+        horizons = self.labels.horizons
+        found = np.full((len(kept), len(horizons)), np.nan)
+        if 1 in horizons:
+            found[:, horizons.index(1)] = -self.verifier.outcome(kept)
+        if self.policy is None:
+            return found
+        streams, most = forked(Rng.from_seed(self.seed, len(kept), "policy")), max(horizons) - 1
+        for step in rollout(kept, domain=self.domain, proposer=self.policy, streams=streams, max_steps=most):
+            if step.number + 1 in horizons:
+                found[step.rows, horizons.index(step.number + 1)] = -self.verifier.outcome(step.children)
         return found
 
 

@@ -12,7 +12,8 @@ from jaxtyping import Float
 
 from stepward.core.batch import repeat
 from stepward.core.cost import Combinator, metered_proposer, metered_reward
-from stepward.core.interfaces import Domain, Proposer, RewardModel, Status
+from stepward.core.interfaces import Domain, Proposer, RewardModel
+from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng, mix_keys
 from stepward.rewards.aggregation import sibling_leads, sibling_sets
 
@@ -91,13 +92,9 @@ class Lookahead(Combinator):
 
     def _roll(self, states: Any, own: Float[np.ndarray, " m"], streams: Rng) -> Float[np.ndarray, " m"]:
         """Return of one rollout from each state; only rows that are still under way take part in a step."""
-        returns, going = own.copy(), np.arange(len(states))
-        for step in range(1, self.depth + 1):
-            open_ = np.flatnonzero(self._domain.status(states) == Status.OPEN)
-            if not len(open_):
-                break
-            going, here = going[open_], states.take(open_)
-            states = self._proposer.propose(here, num_candidates=1, rng=streams.take(going).fork(step))
-            reward = self.discount**step * self._inner.score(here, states)
-            returns[going] = reward + (returns[going] if self.reading == "sum" else 0.0)
+        returns = own.copy()
+        how: dict[str, Any] = {"domain": self._domain, "proposer": self._proposer, "max_steps": self.depth}
+        for step in rollout(states, streams=forked(streams, first=1), **how):
+            reward = self.discount**step.number * self._inner.score(step.parents, step.children)
+            returns[step.rows] = reward + (returns[step.rows] if self.reading == "sum" else 0.0)
         return returns

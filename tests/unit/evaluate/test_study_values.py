@@ -5,6 +5,7 @@ import pytest
 from tests.walk_artifacts import POLICY, make_labels, make_trained
 
 from stepward.core.interfaces import Status
+from stepward.core.rollout import complete, forked
 from stepward.core.seeding import Rng
 from stepward.core.wing import find_wing
 from stepward.domains.walk.data import problem_table
@@ -13,7 +14,7 @@ from stepward.domains.walk.metrics import rebudget, situations
 from stepward.domains.walk.proposer import SoftmaxWalker
 from stepward.domains.walk.states import act, roots
 from stepward.evaluate.guide_study import study_guide
-from stepward.evaluate.held_out import SEEN, complete, held_out, held_out_rows, label_rows
+from stepward.evaluate.held_out import SEEN, held_out, held_out_rows, label_rows
 from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import DividendStudy, ValueStudy, evaluate_settings
 from stepward.evaluate.stage import coverage_table
@@ -165,7 +166,7 @@ def test_rollouts_keep_rows_apart_and_end():
     states = roots(np.array([0, 5, 7, 40]), np.array([3, 5, 6, -40]), 10)
     states = states.take(np.repeat(np.arange(4), 500))
     rng = Rng.from_seed(0, len(states), "rollouts")
-    ends = complete(states, domain=WING.domain, proposer=SoftmaxWalker(), rng=rng)
+    ends = complete(states, domain=WING.domain, proposer=SoftmaxWalker(), streams=forked(rng))
     assert (WING.domain.status(ends) != Status.OPEN).all()
     np.testing.assert_array_equal(ends.target, states.target)
     np.testing.assert_array_equal(ends.start, states.start)

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from stepward.core import rollout
 from stepward.core.seeding import Rng
 from stepward.domains.walk import SoftmaxSettings, wing
 from stepward.domains.walk.data import WalkMining, WalkProblems
 from stepward.domains.walk.policy import MAX_TARGET, REACH, SoftmaxPolicy
 from stepward.domains.walk.states import WalkStates, roots
-from stepward.label import continuations, count_successes
+from stepward.label import count_successes
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_outcomes_other_than_zero_and_one_are_refused(partials: pa.Table) -> Non
 
 
 def test_rollouts_without_an_end_are_refused(partials: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(continuations, "MAX_STEPS", 3)
+    monkeypatch.setattr(rollout, "MAX_STEPS", 3)
     with pytest.raises(ValueError, match=r"complete or dead within 3 steps.*step budget"):
         label(partials, 4)
 

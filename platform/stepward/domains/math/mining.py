@@ -13,9 +13,10 @@ from pydantic import Field
 from stepward.core.batch import repeat
 from stepward.core.config import Config
 from stepward.core.interfaces import Proposer
+from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
 from stepward.domains.math.settings import LanguageModelSettings
-from stepward.domains.math.states import Ending, MathStates, math_states, state_columns
+from stepward.domains.math.states import MathDomain, MathStates, math_states, state_columns
 
 __all__ = ["MathMining"]
 
@@ -56,12 +57,8 @@ class MathMining(Config):
         steps = [(np.arange(len(states)), states)]
         if not len(states):
             return steps
-        proposer = _proposer(self.model)
-        while (going := steps[-1][1].ending == Ending.OPEN).any():
-            rows, parents = steps[-1][0][going], steps[-1][1].take(going)
-            streams = rng.fork(len(steps)).take(rows)
-            steps.append((rows, proposer.propose(parents, num_candidates=1, rng=streams)))
-        return steps
+        found = rollout(states, domain=MathDomain(), proposer=_proposer(self.model), streams=forked(rng, first=1))
+        return [*steps, *((step.rows, step.children) for step in found)]
 
     def _kept(self, steps: Sequence[np.ndarray], rng: Rng) -> list[np.ndarray]:
         """Which entries of every step are kept: all, or of every sample its last and others at random."""

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Int, UInt64
 
 from stepward.core.batch import repeat
+from stepward.core.rollout import Streams, complete
 from stepward.core.seeding import Rng
 from stepward.domains.math.continuation import Limits, extend
 from stepward.domains.math.engine import ContinuationEngine, SamplingConfig, VLLMEngine
-from stepward.domains.math.states import Ending, MathStates
+from stepward.domains.math.states import Ending, MathDomain, MathStates
 from stepward.domains.math.steps import is_final_answer
 
 __all__ = ["LanguageModelProposer"]
@@ -95,11 +96,9 @@ class LanguageModelProposer:
         return self._write(repeat(states, times), keys, temperature, whole=True)
 
     def _line_by_line(self, states: MathStates, times: int, rng: Rng) -> MathStates:
-        done, streams = repeat(states, times), rng.repeat(times)
-        while (rows := np.flatnonzero(done.ending == Ending.OPEN)).size:
-            done = _put(done, rows, self.propose(done.take(rows), num_candidates=1, rng=streams.take(rows)))
-            streams = streams.fork(0)
-        return done
+        return complete(
+            repeat(states, times), domain=MathDomain(), proposer=self, streams=_forked_again(rng.repeat(times))
+        )
 
     def _draw(self, rng: Rng, times: int) -> tuple[UInt64[np.ndarray, " m"], Int[np.ndarray, " m"]]:
         """A key of the engine's uniforms, and the index of a temperature, for each of `times` lines a stream."""
@@ -138,6 +137,18 @@ class LanguageModelProposer:
         assert self.engine.newlines is not None, "an engine with a tokenizer knows which tokens break lines"
         extended = extend(states.take(order), sampled, self.engine.newlines, limits, self.engine.tokenizer)
         return extended.take(back)
+
+
+def _forked_again(rng: Rng) -> Streams:
+    """Every line's streams are forks of the last line's."""
+    now = rng
+
+    def streams(rows: Int[np.ndarray, " m"], step: int) -> Rng:
+        nonlocal now
+        now = now.fork(0) if step else now
+        return now.take(rows)
+
+    return streams
 
 
 def _parameters_a_token(engine: ContinuationEngine | VLLMEngine) -> int:

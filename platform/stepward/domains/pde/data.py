@@ -14,6 +14,7 @@ from pydantic import Field
 from stepward.core.config import Config, validate
 from stepward.core.interfaces import Proposer
 from stepward.core.registry import lookup
+from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
 from stepward.core.wing import Rejected
 from stepward.domains.pde.generators import GENERATORS, DeterministicGenerator
@@ -21,7 +22,7 @@ from stepward.domains.pde.initial_conditions import EULER_FAMILIES
 from stepward.domains.pde.proposer import POLICIES
 from stepward.domains.pde.readers import find_bad
 from stepward.domains.pde.references import blocks, euler_name, first_frames, trajectories
-from stepward.domains.pde.states import PDEStates, is_finite, roots
+from stepward.domains.pde.states import PDE, PDEStates, as_numpy, is_finite, roots
 from stepward.domains.pde.surrogates import load_surrogate
 
 SPLITS = ("train", "validation", "test")
@@ -154,12 +155,13 @@ class PDEMining(Config):
             truth = trajectories(states.reference.tolist())
             picked = [truth[r][states.frame[r] + t] for r, t in zip(rows, steps, strict=True)]
             return np.stack(picked) if picked else states.fields[:0]
-        fields, current = np.zeros((len(rows), *states.fields.shape[1:]), np.float32), states
-        streams = Rng.from_ids(seed, states.reference.tolist(), "on-policy")
-        for step in range(int(steps.max(initial=-1)) + 1):
-            here = steps == step
-            fields[here] = current.fields[rows[here]]
-            current = policy.propose(current, num_candidates=1, rng=streams.fork(step))
+        fields = np.full((len(rows), *states.fields.shape[1:]), np.nan, np.float32)
+        fields[steps == 0] = states.fields[rows[steps == 0]]
+        streams = forked(Rng.from_ids(seed, states.reference.tolist(), "on-policy"))
+        most = int(steps.max(initial=0))
+        for step in rollout(states, domain=PDE(), proposer=policy, streams=streams, max_steps=most):
+            here = np.flatnonzero((steps == step.number) & np.isin(rows, step.rows))
+            fields[here] = as_numpy(step.children.fields)[np.searchsorted(step.rows, rows[here])]
         return fields
 
     def _build_policy(self) -> Proposer | None:

@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from stepward.core.config import Config
+from stepward.core.rollout import ends, rollout, running
 from stepward.core.seeding import Rng, stable_hash
 from stepward.core.wing import Rejected
-from stepward.domains.walk.states import NUM_ACTIONS, WalkStates, advance, roots
+from stepward.domains.walk.proposer import UniformWalker
+from stepward.domains.walk.states import Walk, WalkStates, roots
 
 SPLITS = ("train", "validation", "test")
 
@@ -76,12 +78,8 @@ class WalkMining(Config):
         rng = Rng.from_ids(seed, ids, "mine")
         max_depth = min(self.max_depth, int(states.actions.shape[1]))
         depth = rng.integers(0, max_depth + 1, 1)[:, 0]
-        draws = rng.integers(0, NUM_ACTIONS, max_depth)
-        for step in range(max_depth):
-            moving = np.flatnonzero(depth > step)
-            moved = advance(states.take(moving), draws[moving, step])
-            states = _put(states, moving, moved)
-        return partial_table(ids, problem_ids, states)
+        taken = rollout(states, domain=Walk(), proposer=UniformWalker(), streams=running(rng), max_steps=depth)
+        return partial_table(ids, problem_ids, ends(states, taken))
 
 
 def walk_states(table: pa.Table) -> WalkStates:
@@ -232,9 +230,3 @@ def _whole(row: dict[str, Any], name: str, max_abs: int) -> int:
 
 def _pair_ids(start: np.ndarray, target: np.ndarray) -> list[str]:
     return [f"s{a}t{b}" for a, b in zip(start.tolist(), target.tolist(), strict=True)]
-
-
-def _put(states: WalkStates, rows: np.ndarray, changed: WalkStates) -> WalkStates:
-    current, left, actions = states.current.copy(), states.steps_left.copy(), states.actions.copy()
-    current[rows], left[rows], actions[rows] = changed.current, changed.steps_left, changed.actions
-    return states.replace(current=current, steps_left=left, actions=actions)

@@ -1,4 +1,4 @@
-"""Two proposers: the softmax walker, which is the policy that labels are about, and the enumeration of all actions."""
+"""Proposers: the softmax walker, which is the policy that labels are about, the uniform one, and all actions."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ class SoftmaxWalker:
     def probabilities(self, current: Int[np.ndarray, " n"], target: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 6"]:
         """π of each of the six actions."""
         return self._policy.probabilities(current, target)
+
+
+class UniformWalker:
+    """Every action with probability 1/6: walks off the softmax walker's path."""
+
+    num_parameters = 0
+    nfe = 0
+
+    def propose(self, states: WalkStates, *, num_candidates: int, rng: Rng) -> WalkStates:
+        actions = rng.integers(0, NUM_ACTIONS, num_candidates).reshape(-1)
+        return advance(repeat(states, num_candidates), actions)
 
 
 class ActionEnumerator:

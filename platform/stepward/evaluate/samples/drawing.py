@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 
 from stepward.core.cost import Combinator, Ledger, charged_tokens, metered_proposer, metered_reward
 from stepward.core.interfaces import Domain, Proposer, RewardModel, Status
+from stepward.core.rollout import ends, forked, rollout
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
 from stepward.rewards.aggregation import aggregation_named
@@ -52,21 +53,14 @@ def draw(
     names = [f"{name}/{j}" for name in ids for j in range(num_samples)]
     rng, metered, ledger = Rng.from_ids(seed, names, "samples"), metered_proposer(proposer, domain), Ledger(len(names))
     states = problems.take(np.repeat(np.arange(len(problems)), num_samples)).replace(problem=np.arange(len(names)))
-    rows, over, order = np.arange(len(names)), [], []
-    steps: list[tuple[np.ndarray, Any, Any]] = []
     with ledger.recording():
-        while True:
-            going = domain.status(states) == Status.OPEN
-            order.append(rows[~going])
-            over.append(states.take(np.flatnonzero(~going)))
-            rows, parents = rows[going], states.take(np.flatnonzero(going))
-            if not len(rows):
-                break
-            states = metered.propose(parents, num_candidates=1, rng=rng.take(rows).fork(len(steps)))
-            steps.append((rows, _of_problem(parents, rows, num_samples), _of_problem(states, rows, num_samples)))
-    back = np.argsort(np.concatenate(order))
-    ends = _of_problem(type(states).concat(over).take(back), np.arange(len(names)), num_samples)
-    return Samples(steps, ends, {kind: ledger.spent[kind] for kind in SPENT}, num_samples)
+        taken = list(rollout(states, domain=domain, proposer=metered, streams=forked(rng)))
+    steps = [
+        (step.rows, *(_of_problem(some, step.rows, num_samples) for some in (step.parents, step.children)))
+        for step in taken
+    ]
+    last = _of_problem(ends(states, taken), np.arange(len(names)), num_samples)
+    return Samples(steps, last, {kind: ledger.spent[kind] for kind in SPENT}, num_samples)
 
 
 def solution_table(

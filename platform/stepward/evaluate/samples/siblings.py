@@ -5,16 +5,14 @@ The children are those that every guide is asked to rank. They are labelled once
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
-from stepward.core.batch import repeat
 from stepward.core.interfaces import Proposer
+from stepward.core.rollout import continuations
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
-from stepward.evaluate.held_out import HeldOut, complete
+from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.settings import ValueStudy
 from stepward.evaluate.value_study import siblings
 
@@ -44,11 +42,9 @@ def label_siblings(
     _, children = siblings(parents, ids, study.num_children, proposer, seed)
     names = [f"{name}/{j}" for name in ids for j in range(study.num_children)]
     rng, times = Rng.from_ids(seed, names, "sibling labels"), study.sibling_rollouts
-    size = max(1, IN_FLIGHT // times)
-    counts = [
-        _successes(children.take(rows), policy, wing, times, rng.take(rows))
-        for rows in np.split(np.arange(len(children)), np.arange(size, len(children), size))
-    ]
+    successes, verifier = np.zeros(len(children)), wing.verifier()
+    for rows, ends in continuations(children, times, domain=wing.domain, proposer=policy, rng=rng, in_flight=IN_FLIGHT):
+        successes += np.bincount(rows, verifier.outcome(ends) > 0.5, len(children))
     parent = np.repeat(np.arange(first, end), study.num_children)
     pairs = np.stack([parent.astype(np.uint64), wing.domain.keys(children)], axis=1)
     same = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
@@ -56,16 +52,7 @@ def label_siblings(
         {
             "parent": parent,
             "child": np.tile(np.arange(study.num_children), end - first),
-            "successes": np.bincount(same, np.concatenate(counts)).astype(np.int64)[same],
+            "successes": np.bincount(same, successes).astype(np.int64)[same],
             "num_rollouts": (np.bincount(same) * times)[same],
         }
     )
-
-
-def _successes(children: Any, policy: Any, wing: Wing, times: int, rng: Rng) -> np.ndarray:
-    """Rollouts of each child that were solved. A policy that can write whole solutions at once does so."""
-    if hasattr(policy, "complete"):
-        ends = policy.complete(children, num_continuations=times, rng=rng)
-    else:
-        ends = complete(repeat(children, times), domain=wing.domain, proposer=policy, rng=rng.repeat(times))
-    return (wing.verifier().outcome(ends) > 0.5).reshape(len(children), times).sum(axis=1)

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import spearmanr
 
 from stepward.domains.pde.rewards.objectives import (
     OBJECTIVES,
@@ -94,11 +95,21 @@ def test_every_objective_pulls_the_better_candidate_up(name):
 
 
 def test_metrics_of_perfect_reversed_and_constant_scores():
-    for given_scores, expected in ((-ERRORS, (1, 1, 1, 0)), (ERRORS, (0, 0, -1, np.log10(8))), (0 * ERRORS, (0, 0.5))):
-        found = ranking_metrics(given_scores, ERRORS)
-        names = ("triplet", "pairs", "spearman", "regret")
-        for name, value in zip(names, expected, strict=False):
+    """A constant score orders nothing, also where candidates are stored best first."""
+    at_random = float((ERRORS / ERRORS.min()).log10().mean())
+    cases = [(-ERRORS, ERRORS, (1, 1, 1, 0)), (ERRORS, ERRORS, (0, 0, -1, np.log10(8)))]
+    cases += [(0 * ERRORS, errors, (0, 0.5, 0, at_random)) for errors in (ERRORS, ERRORS.sort().values)]
+    for scores, errors, expected in cases:
+        found = ranking_metrics(scores, errors)
+        for name, value in zip(("triplet", "pairs", "spearman", "regret"), expected, strict=True):
             assert float(found[name]) == pytest.approx(value), name
+
+
+def test_tied_scores_share_their_ranks_and_the_choice():
+    errors = torch.tensor([[1.0, 10.0, 100.0, 1000.0]])
+    found = ranking_metrics(torch.tensor([[2.0, 2.0, 1.0, 1.0]]), errors)
+    assert float(found["spearman"]) == pytest.approx(spearmanr([2, 2, 1, 1], [-1, -10, -100, -1000]).statistic)
+    assert float(found["regret"]) == pytest.approx(0.5), "one or ten times the least error, one as likely as the other"
 
 
 def test_random_scores_have_the_metrics_of_chance():

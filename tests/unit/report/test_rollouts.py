@@ -14,6 +14,7 @@ from stepward.report.figures import looks
 from stepward.report.figures.candidates import candidate_order
 from stepward.report.figures.fields import fields, spread
 from stepward.report.figures.rollouts import error_over_cost, upper_edge
+from stepward.report.sections.rollouts import _true_ranks
 from stepward.runtime.reporting import ReportJob, find_sources
 
 
@@ -75,6 +76,12 @@ def test_candidates_are_shown_from_the_best_score_to_the_worst() -> None:
     figure = fields(row | {"chosen": 1})
     shown = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     assert shown[5].startswith("score 0.90 ←") and "error 2.90" in shown[5] and len(shown) == 7
+
+
+def test_equal_scores_are_a_level_line_wherever_the_best_candidate_is_stored() -> None:
+    rows = pa.table({"scores": [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]], "errors": [[0.1, 0.2, 0.3], [0.2, 0.1, 0.3]]})
+    assert np.allclose(_true_ranks(rows.slice(0, 1)), 0.5)
+    assert np.allclose(_true_ranks(rows.slice(1, 1)), [0.25, 0.25, 1.0])
 
 
 def test_a_perfect_guide_is_the_diagonal() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.stats import rankdata
 
 from stepward.report.figures import bars, forest, looks, png
 from stepward.report.figures.candidates import candidate_order
@@ -245,11 +246,13 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 def _true_ranks(rows: pa.Table) -> np.ndarray:
-    """Mean true rank, 0 to 1, of the candidate at each place of a guide's order."""
+    """Mean true rank, 0 to 1, of the candidate at each place of a guide's order; tied candidates share their places."""
     scores, errors = (np.array(rows[name].to_pylist()) for name in ("scores", "errors"))
-    ranks = errors.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    ranks = (rankdata(errors, axis=1) - 1) / (errors.shape[1] - 1)
     order = np.argsort(-scores, axis=1, kind="stable")
-    return np.asarray((np.take_along_axis(ranks, order, axis=1) / (scores.shape[1] - 1)).mean(axis=0))
+    tied = scores[:, :, None] == scores[:, None, :]
+    shared = (tied * ranks[:, None, :]).sum(axis=2) / tied.sum(axis=2)
+    return np.asarray(np.take_along_axis(shared, order, axis=1).mean(axis=0))
 
 
 def _three(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:

@@ -36,14 +36,15 @@ from stepward.domains.pde.rewards import (
     save_reward,
     score_candidates,
 )
-from stepward.domains.pde.rewards.fitting import BradleyTerry, Listwise, Regression, RewardFit, TwoHinge
+from stepward.domains.pde.rewards.fitting import RewardFit
+from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, Listwise, Regression, TwoHinge
 from stepward.domains.pde.rewards.objectives import ranking_metrics
 from stepward.evaluate.statistics.bootstrap import bootstrap_mean
 from stepward.label.rankings import Ranker, RankingLabels, ranked_candidates
 from stepward.search.greedy import Greedy
 
 HORIZONS = (1, 2, 4, 8)
-FIT = RewardFit(epochs=5, batch_size=16, learning_rate=1e-3)
+FIT = RewardFit(num_epochs=5, batch_size=16, learning_rate=1e-3)
 RAW = CNNSettings(inputs="raw", padding="zeros", patch=1, depth=5)
 
 # name -> learner, objective, horizon of the errors it learns from

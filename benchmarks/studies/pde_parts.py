@@ -57,7 +57,7 @@ K, HORIZON = 16, 10
 WIDE = UNetSettings(width=92)  # one pass costs as much as one of the base and 16 scores of the PRM
 SPREAD = StructuredSettings(sharpness=0.4, progress=0.1)
 LABELS = RankingLabels(num_candidates=100, num_kept=9)
-FIT = RewardFit(epochs=10, batch_size=16, learning_rate=1e-3, patch_weight=1.0)
+FIT = RewardFit(num_epochs=10, batch_size=16, learning_rate=1e-3, patch_weight=1.0)
 DOMAIN, TRUTH = PDE(), ReferenceVerifier()
 Rule = Callable[[Any], dict[str, Any]]
 
@@ -122,7 +122,7 @@ def train(folder: Path, regime: Regime, seed: int, *, wide: bool = False) -> Mod
     place = folder / f"{regime.name}-{seed}"
     surrogate = train_surrogate(folder, regime, seed)
     rewards: dict[str, Any] = {}
-    critic_fit = FIT.model_copy(update={"patch_weight": 0.0, "epochs": 30})
+    critic_fit = FIT.model_copy(update={"patch_weight": 0.0, "num_epochs": 30})
     wanted: list[tuple[str, Any, RewardFit]] = [
         ("prm", CNNSettings(), FIT),
         ("critic", FeatureCriticSettings(), critic_fit),

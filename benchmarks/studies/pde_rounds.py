@@ -71,7 +71,7 @@ def trained(folder: Path, regime: Regime, seed: int, kinds: tuple[str, ...]) -> 
     target = place / f"prm-{'-'.join(kinds)}"
     if not (target / "reward.json").exists():
         parts = [labelled(folder, regime, seed, kind) for kind in kinds]
-        fit = FIT.model_copy(update={"epochs": FIT.epochs // len(parts)})
+        fit = FIT.model_copy(update={"num_epochs": FIT.num_epochs // len(parts)})
         held_out = rankings(folder, train_surrogate(folder, regime, seed), regime, "validation", seed)[0]
         learner = CNNSettings()
         network = learner.module()

@@ -3,16 +3,20 @@
 from stepward.train.checkpoints import Checkpoint, Progress
 from stepward.train.examples import Examples, make_examples, minibatches
 from stepward.train.labels import LabelledStates, read_labels
-from stepward.train.loop import Rank, epochs, predict_logits, seeded_module, state_arrays
+from stepward.train.loop import ExampleTask, epochs, predict_logits, seeded_module, state_arrays
 from stepward.train.objectives import OBJECTIVES, Binomial, Focal, HardBCE, Objective, Pairwise, SoftBCE
-from stepward.train.optimisation import Optimisation
+from stepward.train.optimisation import Descent, Optimisation
 from stepward.train.sampling import Sampling
 from stepward.train.settings import TrainSettings, train_settings
 from stepward.train.subset import LabelSubset, thin
+from stepward.train.task import Minibatch, Part, Task
+from stepward.train.trainer import Diverged, Tick, training
+from stepward.train.workers import ALONE, Workers
 
 __all__ = [
     "TrainSettings",
     "train_settings",
+    "Descent",
     "Optimisation",
     "Objective",
     "OBJECTIVES",
@@ -33,7 +37,15 @@ __all__ = [
     "seeded_module",
     "predict_logits",
     "state_arrays",
-    "Rank",
+    "ALONE",
+    "Diverged",
+    "ExampleTask",
+    "Minibatch",
+    "Part",
+    "Task",
+    "Tick",
+    "Workers",
+    "training",
     "Checkpoint",
     "Progress",
 ]

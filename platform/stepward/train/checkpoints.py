@@ -26,12 +26,14 @@ class Progress:
         history: metrics of each of them; the key "epoch" counts from 1.
         best_epoch: epoch whose weights are kept, that of the lowest validation loss so far; 0 before the first.
         best_loss: that loss.
+        first_loss: training loss of the first step of this stage, before anything was learned; None: not taken yet.
     """
 
     epochs_done: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_loss: float = float("inf")
+    first_loss: float | None = None
 
     def note(self, metrics: dict[str, float], *, keep_last: bool = False) -> bool:
         """Add the metrics of an epoch; True if its weights are to be kept: it is the best so far, or just the last."""

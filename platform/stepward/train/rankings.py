@@ -1,9 +1,4 @@
-"""Learning from ranked candidates: settings, reading, and the epoch loop with a checkpoint after every epoch.
-
-The plain loop of a notebook is `stepward.domains.pde.rewards.fit_reward`. This one draws what an epoch needs from
-(seed, epoch), so a training that was stopped and goes on ends with the very same weights, and it shares minibatches
-among workers.
-"""
+"""Learning from ranked candidates: settings, and reading."""
 
 from __future__ import annotations
 
@@ -40,24 +35,6 @@ from stepward.train.loop import ALONE, Rank
 from stepward.train.subset import choose_rows
 
 COLUMNS = ["id", "problem_id", "fields", "deterministic", "candidates", "kept_errors", "patch_errors", "horizon_errors"]
-
-
-class RankingOptimisation(Config):
-    """AdamW with a cosine; the source's values (arXiv:2509.02846)."""
-
-    num_epochs: int = Field(50, ge=1, description="passes over the states, at most")
-    batch_size: int = Field(32, ge=1, description="states a step, each with all its candidates, over all workers")
-    learning_rate: float = Field(3e-4, gt=0, description="at the start")
-    final_learning_rate: float = Field(1e-6, ge=0, description="at the end of the cosine")
-    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
-    patience: int = Field(
-        0, ge=0, description="epochs without a better validation loss after which training ends; 0: never"
-    )
-
-    def rate(self, step: int, num_steps: int) -> float:
-        """Learning rate of step 0 … num_steps − 1."""
-        cosine = (1 + math.cos(math.pi * step / num_steps)) / 2
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
 
 
 class RankingSubset(Config):
@@ -148,71 +125,3 @@ def subset_of(rankings: Rankings, num_rows: int | None, seed: int) -> Rankings:
     picked: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
     data = RankedCandidates(**picked)
     return Rankings([rankings.ids[i] for i in rows], [rankings.problem_ids[i] for i in rows], data)
-
-
-def ranking_epochs(
-    module: torch.nn.Module,
-    train: RankedCandidates,
-    validation: RankedCandidates,
-    settings: Any,
-    *,
-    start: Checkpoint | None = None,
-    rank: Rank = ALONE,
-    average: Callable[[list[torch.nn.Parameter]], None] = lambda parameters: None,
-) -> Iterator[Checkpoint]:
-    """Train until the last epoch or until patience is out; yields a checkpoint after every epoch.
-
-    The validation loss is the share of pairs of candidates in the wrong order: the same yardstick for every objective.
-
-    Args:
-        module: maps state, deterministic, candidate to scores; trained in place.
-        settings: with objective, patch_weight, optimisation and seed.
-        start: checkpoint to go on from.
-        rank: this worker's place among those that share every minibatch.
-        average: averages gradients over workers.
-    """
-    device = str(next(module.parameters()).device)
-    plan, seed = settings.optimisation, settings.seed
-    fit = RewardFit(objective=settings.objective, patch_weight=settings.patch_weight)
-    check_rankings(module, train, fit)
-    fit_reward_scales(module, train, device)
-    parameters = list(module.parameters())
-    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    progress, best = Progress(), plain(module.state_dict())
-    if start is not None:
-        module.load_state_dict(start.weights)
-        optimiser.load_state_dict(start.optimiser)
-        progress, best = start.progress, start.best
-    size = min(plan.batch_size, len(train))
-    per_epoch = len(train) // size
-    while progress.epochs_done < plan.num_epochs and not progress.out_of_patience(plan.patience):
-        epoch, total = progress.epochs_done, 0.0
-        rng = np.random.default_rng(stable_hash("ranked minibatches", seed, epoch))
-        order = rng.permutation(len(train))
-        module.train()
-        torch.manual_seed(stable_hash("epoch", seed, epoch, rank.rank) % 2**63)
-        for batch in range(per_epoch):
-            rows = order[batch * size : (batch + 1) * size][rank.rank :: rank.world]
-            loss = ranking_loss(module, train, rows, fit, rng, device)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            average(parameters)
-            for group in optimiser.param_groups:
-                group["lr"] = plan.rate(epoch * per_epoch + batch, plan.num_epochs * per_epoch)
-            optimiser.step()
-            total += float(loss.detach())
-        found = {name: float(values.mean()) for name, values in judge(module, validation, device).items()}
-        if progress.note({"train_loss": total / per_epoch, "validation_loss": 1 - found["pairs"], **found}):
-            best = plain(module.state_dict())
-        yield Checkpoint(plain(module.state_dict()), best, optimiser.state_dict(), progress)
-
-
-def judge(module: Any, data: RankedCandidates, device: str = "cpu") -> dict[str, Float[np.ndarray, " n"]]:
-    """How well a module orders the candidates of each state; see `objectives.ranking_metrics`."""
-    return judge_scores(score_candidates(module, data, device), data)
-
-
-def judge_scores(scores: Float[np.ndarray, "n k"], data: RankedCandidates) -> dict[str, Float[np.ndarray, " n"]]:
-    """The same from scores."""
-    metrics = ranking_metrics(torch.from_numpy(scores), torch.from_numpy(data.errors.astype(np.float64)))
-    return {name: values.numpy() for name, values in metrics.items()}

@@ -12,8 +12,8 @@ from stepward.domains.math.recipe import CurriculumStage, ProposerRecipe, encode
 from stepward.domains.math.states import math_states
 from stepward.domains.math.synthetic import WordProblemFamily, is_ambiguous, training_documents
 from stepward.domains.math.tokenizer import train_tokenizer
-from stepward.train.language_model import LanguageStage, batches, mean_loss, pad_rows, token_losses, train_stages
-from stepward.train.optimisation import Optimisation
+from stepward.domains.math.language_model import LanguageStage, batches, mean_loss, pad_rows, token_losses, train_stages
+from stepward.train import Optimisation
 from unit.math.small_models import small_model
 
 TOKENIZER = train_tokenizer(training_documents(0, 300), 448)

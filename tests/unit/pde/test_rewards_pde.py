@@ -22,7 +22,7 @@ from stepward.domains.pde.rewards import (
     save_reward,
     score_candidates,
 )
-from stepward.domains.pde.rewards.fitting import BradleyTerry, Listwise, Regression, TwoHinge
+from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, Listwise, Regression, TwoHinge
 from stepward.domains.pde.solver import EulerSolver, conserved_from_primitive
 from stepward.domains.pde.states import PDE, advance
 from stepward.domains.pde.states import roots as initial
@@ -259,7 +259,7 @@ def planted(num, k=6, seed=0):
 
 @pytest.mark.parametrize("objective", [BradleyTerry(), TwoHinge(), Listwise(), Regression()], ids=lambda o: o.kind)
 def test_every_objective_learns_a_planted_order(objective):
-    fit = RewardFit(objective=objective, epochs=40, batch_size=8, learning_rate=1e-2)
+    fit = RewardFit(objective=objective, num_epochs=40, batch_size=8, learning_rate=1e-2)
     found = fit_reward(CNNSettings(width=8, depth=2), planted(24), planted(24, seed=1), fit)
     best = found.history[found.best_epoch - 1]
     # chance is 1/2; 24 states of 15 pairs with 5 free candidates each have a standard error below .05
@@ -272,9 +272,9 @@ def test_every_objective_learns_a_planted_order(objective):
 
 
 def test_a_score_map_is_learned_patch_by_patch():
-    fit = RewardFit(patch_weight=1.0, epochs=3, batch_size=8)
+    fit = RewardFit(patch_weight=1.0, num_epochs=3, batch_size=8)
     found = fit_reward(CNNSettings(width=8, depth=2), planted(16), planted(8, seed=1), fit)
-    assert found.history[-1]["loss"] < found.history[0]["loss"]
+    assert found.history[-1]["train_loss"] < found.history[0]["train_loss"]
 
 
 def test_patches_need_labels_and_a_map():

@@ -9,7 +9,7 @@ import torch
 from pde_world import training_trajectories
 from stepward.core.storage import Folder
 from stepward.domains.pde.rewards import CNNSettings, FeatureCriticSettings
-from stepward.domains.pde.rewards.fitting import TwoHinge
+from stepward.domains.pde.rewards.ranking_objectives import TwoHinge
 from stepward.domains.pde.surrogates import LatentSettings, SurrogateFit, UNetSettings, build_surrogate
 from stepward.train import Checkpoint, seeded_module
 from stepward.train.rankings import (

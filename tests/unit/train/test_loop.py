@@ -11,7 +11,7 @@ from stepward.train import (
     Optimisation,
     Pairwise,
     Progress,
-    Rank,
+    Workers,
     SoftBCE,
     epochs,
     make_examples,
@@ -129,11 +129,11 @@ def test_shares_of_workers_add_up_to_the_gradient_of_one():
                 kept.setdefault("first", torch.cat([p.grad.ravel().clone() for p in module.parameters()]))
 
         class Settings(Optimisation):
-            def optimiser(self, module):
-                return Spy(module.parameters(), lr=0.0)
+            def optimiser(self, parameters):
+                return Spy(parameters, lr=0.0)
 
         settings = Settings(num_epochs=1, batch_size=31, max_grad_norm=1e9)
-        next(epochs(module, examples, examples, objective, settings, seed=0, rank=Rank(rank, world)))
+        next(epochs(module, examples, examples, objective, settings, seed=0, workers=Workers(rank, world)))
         return kept["first"]
 
     alone = gradient(0, 1)
@@ -185,7 +185,7 @@ def test_learning_rate_rises_and_falls_as_a_cosine():
 
 
 def test_biases_are_not_decayed():
-    groups = Optimisation(weight_decay=0.3).optimiser(Network()).param_groups
+    groups = Optimisation(weight_decay=0.3).optimiser(Network().parameters()).param_groups
     assert [(g["weight_decay"], {p.ndim for p in g["params"]}) for g in groups] == [(0.3, {2}), (0.0, {1})]
 
 

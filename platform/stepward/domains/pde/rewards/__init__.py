@@ -5,7 +5,7 @@ from stepward.core.interfaces import WORST
 from stepward.domains.pde.rewards.arm import ARM, ARMSettings
 from stepward.domains.pde.rewards.cnn import CNNReward, CNNSettings
 from stepward.domains.pde.rewards.feature_critic import FeatureCriticReward, FeatureCriticSettings
-from stepward.domains.pde.rewards.fitting import RankedCandidates, RewardFit, evaluate, fit_reward, score_candidates
+from stepward.domains.pde.rewards.fitting import RankedCandidates, RewardFit, fit_reward, score_candidates
 from stepward.domains.pde.rewards.physics import PhysicsReward, PhysicsSettings
 from stepward.domains.pde.rewards.simple import (
     NearDeterministicSettings,
@@ -43,7 +43,6 @@ __all__ = [
     "RankedCandidates",
     "RewardFit",
     "TrainedSettings",
-    "evaluate",
     "fit_reward",
     "load_reward",
     "save_reward",

@@ -1,21 +1,27 @@
-"""Training a reward model on ranked candidates, on one device and in one process; a cluster wraps the same steps."""
+"""Learning to order candidates: the data, the settings, and the task.
+
+    for checkpoint in ranking_epochs(module, train, validation, fit, seed=0):
+        ...                                  # save it, report checkpoint.progress.history[-1], or stop
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from stepward.core.config import Config, one_of
 from stepward.core.seeding import stable_hash
-from stepward.domains.pde.rewards import objectives
+from stepward.domains.pde.rewards.objectives import ranking_metrics
+from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, RankingObjective
+from stepward.train import Checkpoint, Descent, Minibatch, Part, Task, seeded_module, state_arrays, training
 
 
 @dataclass(frozen=True)
@@ -39,64 +45,101 @@ class RankedCandidates:
         return len(self.state)
 
 
-class TwoHinge(Config):
-    """Best, median and worst apart by a margin."""
+class RankingOptimisation(Descent):
+    """AdamW with a cosine; the source's values (arXiv:2509.02846)."""
 
-    kind: Literal["two_hinge"] = "two_hinge"
-    margin: float = Field(0.2, gt=0, description="margin m; the paper has .1")
+    num_epochs: int = Field(50, ge=1, description="passes over the states, at most")
+    batch_size: int = Field(32, ge=1, description="states a step, each with all its candidates, over all workers")
+    learning_rate: float = Field(3e-4, gt=0, description="at the start")
+    final_learning_rate: float = Field(1e-6, ge=0, description="at the end of the cosine")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+    patience: int = Field(
+        0, ge=0, description="epochs without a better validation loss after which training ends; 0: never"
+    )
 
-    def losses(self, scores: Tensor, errors: Tensor) -> Tensor:
-        return objectives.two_hinge(scores, errors, self.margin)
-
-
-class BradleyTerry(Config):
-    """All pairs."""
-
-    kind: Literal["bradley_terry"] = "bradley_terry"
-    min_gap: float = Field(0.0, ge=0, description="difference of log errors from which on a pair counts")
-
-    def losses(self, scores: Tensor, errors: Tensor) -> Tensor:
-        return objectives.bradley_terry(scores, errors, self.min_gap)
+    def rate(self, step: int, num_steps: int) -> float:
+        """Learning rate of step 0 … num_steps − 1."""
+        cosine = (1 + math.cos(math.pi * step / num_steps)) / 2
+        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
 
 
-class Listwise(Config):
-    """The whole list at once."""
-
-    kind: Literal["listwise"] = "listwise"
-    temperature: float = Field(1.0, gt=0, description="T of the target; small looks at the best alone")
-
-    def losses(self, scores: Tensor, errors: Tensor) -> Tensor:
-        return objectives.listwise(scores, errors, self.temperature)
-
-
-class Regression(Config):
-    """The logarithm of the error itself."""
-
-    kind: Literal["regression"] = "regression"
-
-    def losses(self, scores: Tensor, errors: Tensor) -> Tensor:
-        return objectives.regression(scores, errors)
-
-
-OBJECTIVES: dict[str, type[Config]] = {
-    "bradley_terry": BradleyTerry,
-    "two_hinge": TwoHinge,
-    "listwise": Listwise,
-    "regression": Regression,
-}
-RankingObjective: Any = one_of(OBJECTIVES)
-
-
-class RewardFit(Config):
-    """Gradient descent of a reward model; the source's values but for the objective."""
+class RewardFit(RankingOptimisation):
+    """What a reward model is trained for, and how."""
 
     objective: RankingObjective = Field(BradleyTerry(), description="what it is trained for")
     patch_weight: float = Field(0.0, ge=0, description="weight of the same objective on the score map, patch by patch")
-    epochs: int = Field(50, ge=1, description="passes over the states")
-    batch_size: int = Field(32, ge=1, description="states a step, each with all its candidates")
-    learning_rate: float = Field(3e-4, gt=0, description="of AdamW at the start")
-    final_learning_rate: float = Field(1e-6, ge=0, description="at the end of the cosine")
-    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+
+
+@dataclass(frozen=True)
+class Moved(Minibatch):
+    """States of one step, and how far all of them are moved around the square."""
+
+    shift: tuple[int, ...]
+
+
+class RankingTask(Task[Moved]):
+    """The order of candidates. States are moved at random around the square if it is periodic, but for patches.
+
+    Args:
+        module: maps state, deterministic, candidate to scores; trained in place.
+
+    Raises:
+        ValueError: `patch_weight` without patch errors, or with a module that has no score map; fewer than 3 candidates.
+    """
+
+    def __init__(
+        self, module: Any, train: RankedCandidates, validation: RankedCandidates, fit: RewardFit, *, seed: int
+    ) -> None:
+        self.module, self.data, self.validation, self.descent, self.seed = module, train, validation, fit, seed
+        self.fit, self.num_epochs, self.patience = fit, fit.num_epochs, fit.patience
+        self.size = min(fit.batch_size, len(train))
+        check_rankings(module, train, fit)
+        if hasattr(module, "fit_scales"):  # the units of a fresh module become those of the data
+            module.fit_scales(*_inputs(train, np.arange(min(64, len(train))), self.device))
+
+    def num_steps(self, epoch: int) -> int:
+        return len(self.data) // self.size
+
+    def minibatches(self, epoch: int) -> list[Moved]:
+        rng = np.random.default_rng(stable_hash("ranked minibatches", self.seed, epoch))
+        order = rng.permutation(len(self.data))
+        moves = not self.fit.patch_weight and getattr(self.module, "periodic", True)
+        cut = [order[first : first + self.size] for first in range(0, len(order) - self.size + 1, self.size)]
+        return [Moved(rows, tuple((rng.integers(0, self.data.state.shape[2:]) * moves).tolist())) for rows in cut]
+
+    def part(self, batch: Moved, rows: Int[np.ndarray, " _"], step: int) -> Part:
+        share = len(rows) / len(batch.rows)
+        return Part(self._loss(rows, batch.shift) * share, share)
+
+    def validate(self) -> dict[str, float]:
+        """The loss is the share of pairs in the wrong order: the same yardstick for every objective."""
+        found = {name: float(values.mean()) for name, values in judge(self.module, self.validation).items()}
+        return {"validation_loss": 1 - found["pairs"], **found}
+
+    def _loss(self, rows: Int[np.ndarray, " _"], shift: tuple[int, ...]) -> Tensor:
+        data, fit = self.data, self.fit
+        inputs = [torch.roll(x, shift, dims=(2, 3)) for x in _inputs(data, rows, self.device)]
+        errors = torch.from_numpy(data.errors[rows]).to(self.device, torch.float32)
+        if not fit.patch_weight:
+            losses: Tensor = fit.objective.losses(self.module(*inputs).reshape(errors.shape), errors)
+            return losses.mean()
+        assert data.patch_errors is not None, "checked before"
+        patch_errors = torch.from_numpy(data.patch_errors[rows]).to(self.device, torch.float32)
+        n, k, p, q = patch_errors.shape
+        maps = self.module.score_map(*inputs)
+        local = adaptive_avg_pool2d(maps[:, None], (p, q)).reshape(n, k, p * q)
+        flat_scores, flat_errors = (
+            x.transpose(1, 2).reshape(n * p * q, k) for x in (local, patch_errors.reshape(n, k, -1))
+        )
+        whole: Tensor = fit.objective.losses(maps.mean(dim=(1, 2)).reshape(n, k), errors).mean()
+        return whole + fit.patch_weight * fit.objective.losses(flat_scores, flat_errors).mean()
+
+
+def ranking_epochs(
+    module: Any, train: RankedCandidates, validation: RankedCandidates, fit: RewardFit, *, seed: int, **options: Any
+) -> Iterator[Checkpoint]:
+    """Checkpoints of a `RankingTask`, epoch by epoch; `options` are those of the training loop."""
+    return training(RankingTask(module, train, validation, fit, seed=seed), **options)
 
 
 @dataclass(frozen=True)
@@ -110,67 +153,35 @@ class FittedReward:
 
 
 def fit_reward(
-    learner: Any,
-    train: RankedCandidates,
-    validation: RankedCandidates,
-    fit: RewardFit,
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    learner: Any, train: RankedCandidates, validation: RankedCandidates, fit: RewardFit, *, seed: int = 0
 ) -> FittedReward:
-    """Train the module of `learner` to order candidates.
+    """Train the module of `learner` to order candidates, in one call.
 
     Args:
         learner: settings with ``module()`` of state, deterministic, candidate -> scores.
-        on_epoch: called with the metrics of each epoch.
 
     Raises:
-        ValueError: patch_weight without patch errors, or with a module that has no score map; fewer than 3 candidates.
+        ValueError: see `RankingTask`.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stable_hash("reward", seed) % 2**63)
-        module = learner.module().to(device)
-        check_rankings(module, train, fit)
-        fit_reward_scales(module, train, device)
-        optimiser = torch.optim.AdamW(module.parameters(), lr=fit.learning_rate, weight_decay=fit.weight_decay)
-        size = min(fit.batch_size, len(train))
-        total = fit.epochs * (len(train) // size)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total, fit.final_learning_rate)
-        rng, history, best = np.random.default_rng(stable_hash("reward-order", seed)), [], (-1.0, 0, _weights(module))
-        for epoch in range(1, fit.epochs + 1):
-            module.train()
-            order, sum_loss = rng.permutation(len(train)), 0.0
-            for first in range(0, len(order) - size + 1, size):
-                loss = ranking_loss(module, train, order[first : first + size], fit, rng, device)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                sum_loss += float(loss.detach())
-            found = {"epoch": float(epoch), "loss": sum_loss / (len(order) // size)} | evaluate(
-                module, validation, device
-            )
-            history.append(found)
-            if found["pairs"] > best[0]:
-                best = (found["pairs"], epoch, _weights(module))
-            if on_epoch is not None:
-                on_epoch(found)
-    return FittedReward(best[2], _weights(module), best[1], history)
+    *_, last = ranking_epochs(seeded_module(learner.module, seed), train, validation, fit, seed=seed)
+    progress = last.progress
+    return FittedReward(state_arrays(last.best), state_arrays(last.weights), progress.best_epoch, progress.history)
 
 
-def evaluate(module: Any, data: RankedCandidates, device: str = "cpu") -> dict[str, float]:
-    """Means over states of `objectives.ranking_metrics`."""
-    scores = score_candidates(module, data, device)
-    metrics = objectives.ranking_metrics(torch.from_numpy(scores), torch.from_numpy(data.errors.astype(np.float64)))
-    return {name: float(values.mean()) for name, values in metrics.items()}
+def judge(module: Any, data: RankedCandidates) -> dict[str, Float[np.ndarray, " n"]]:
+    """How well a module orders the candidates of each state; see `objectives.ranking_metrics`."""
+    return judge_scores(score_candidates(module, data), data)
 
 
-def score_candidates(
-    module: Any, data: RankedCandidates, device: str = "cpu", states: int = 16
-) -> Float[np.ndarray, "n k"]:
+def judge_scores(scores: Float[np.ndarray, "n k"], data: RankedCandidates) -> dict[str, Float[np.ndarray, " n"]]:
+    """The same from scores."""
+    metrics = ranking_metrics(torch.from_numpy(scores), torch.from_numpy(data.errors.astype(np.float64)))
+    return {name: values.numpy() for name, values in metrics.items()}
+
+
+def score_candidates(module: Any, data: RankedCandidates, states: int = 16) -> Float[np.ndarray, "n k"]:
     """Scores of all candidates, some states at a time."""
-    was_training = module.training
+    device, was_training = next(module.parameters()).device, module.training
     module.eval()
     parts = []
     with torch.inference_mode():
@@ -181,30 +192,7 @@ def score_candidates(
     return np.concatenate(parts).astype(np.float64)
 
 
-def ranking_loss(
-    module: Any, data: RankedCandidates, rows: np.ndarray, fit: RewardFit, rng: np.random.Generator, device: str
-) -> Tensor:
-    """Loss of the states `rows`, each with all its candidates, moved at random around the square if it is periodic."""
-    inputs = _inputs(data, rows, device)
-    shift = rng.integers(0, data.state.shape[2:]).tolist() if not fit.patch_weight else [0, 0]
-    if getattr(module, "periodic", True):
-        inputs = [torch.roll(x, shift, dims=(2, 3)) for x in inputs]
-    errors = torch.from_numpy(data.errors[rows]).to(device, torch.float32)
-    if not fit.patch_weight:
-        return fit.objective.losses(module(*inputs).reshape(errors.shape), errors).mean()
-    assert data.patch_errors is not None, "checked before"
-    patch_errors = torch.from_numpy(data.patch_errors[rows]).to(device, torch.float32)
-    n, k, p, q = patch_errors.shape
-    maps = module.score_map(*inputs)
-    local = adaptive_avg_pool2d(maps[:, None], (p, q)).reshape(n, k, p * q)
-    flat_scores, flat_errors = (
-        x.transpose(1, 2).reshape(n * p * q, k) for x in (local, patch_errors.reshape(n, k, -1))
-    )
-    whole = fit.objective.losses(maps.mean(dim=(1, 2)).reshape(n, k), errors).mean()
-    return whole + fit.patch_weight * fit.objective.losses(flat_scores, flat_errors).mean()
-
-
-def _inputs(data: RankedCandidates, rows: np.ndarray, device: str) -> list[Tensor]:
+def _inputs(data: RankedCandidates, rows: np.ndarray, device: torch.device) -> list[Tensor]:
     """State, deterministic output and candidate of every candidate of some states."""
     k = data.errors.shape[1]
     candidates = torch.from_numpy(data.candidates[rows]).to(device).flatten(0, 1)
@@ -212,12 +200,6 @@ def _inputs(data: RankedCandidates, rows: np.ndarray, device: str) -> list[Tenso
         torch.from_numpy(f[rows]).to(device).repeat_interleave(k, dim=0) for f in (data.state, data.deterministic)
     )
     return [*repeated, candidates]
-
-
-def fit_reward_scales(module: Any, train: RankedCandidates, device: str) -> None:
-    """Set the units of a fresh module to those of the data, where it has units."""
-    if hasattr(module, "fit_scales"):
-        module.fit_scales(*_inputs(train, np.arange(min(64, len(train))), device))
 
 
 def check_rankings(module: Any, train: RankedCandidates, fit: RewardFit) -> None:
@@ -231,7 +213,3 @@ def check_rankings(module: Any, train: RankedCandidates, fit: RewardFit) -> None
             "patch_weight: expected labels with errors a patch and a network with a score map. Label with a patch "
             "size, use learner.kind=cnn, or set patch_weight to 0."
         )
-
-
-def _weights(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in module.state_dict().items()}

@@ -1,10 +1,17 @@
-"""Training a surrogate on trajectories, on one device and in one process; a cluster wraps the same steps."""
+"""Training a surrogate on windows of trajectories, stage by stage.
+
+    for checkpoint in surrogate_epochs(surrogate, trajectories, fit, seed=0, judge=judge):
+        ...                                  # save it, report checkpoint.progress.history[-1], or stop
+
+A surrogate of several stages (the latent stack) begins some of them from a copy of what it is then, so a checkpoint
+keeps, as its best weights, those at the beginning of every stage under ``<stage>/<name>``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,63 +19,74 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from stepward.core.config import Config
-from stepward.core.seeding import Rng, stable_hash
-from stepward.domains.pde.surrogates import losses
+from stepward.core.seeding import stable_hash
 from stepward.domains.pde.surrogates.base import Surrogate
-from stepward.domains.pde.surrogates.corrected import Corrected
-from stepward.domains.pde.surrogates.draws import Draws, RowNoise
 from stepward.domains.pde.surrogates.latent import LatentStack
-from stepward.domains.pde.surrogates.latent import losses as latent_losses
-from stepward.domains.pde.surrogates.latent.corrector import ResidualCorrector
+from stepward.domains.pde.surrogates.stages import Step, stages
+from stepward.train import Checkpoint, Descent, Minibatch, Part, Progress, Task, training
+from stepward.train.checkpoints import plain
 
 
-class SurrogateFit(Config):
-    """Gradient descent of a surrogate."""
+class SurrogateFit(Descent):
+    """Gradient descent of a surrogate: AdamW with a cosine to 0."""
 
     epochs: int = Field(12, ge=1, description="passes over all windows")
     batch_size: int = Field(32, ge=1, description="windows a step")
     learning_rate: float = Field(1e-3, gt=0, description="peak of AdamW, with a cosine to 0")
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
+    max_grad_norm: float | None = Field(1.0, gt=0, description="norm to which larger gradients are clipped; none: never")
     window: int = Field(2, ge=2, description="frames of a window; beyond 2, steps before the last have no gradient")
     crps_members: int = Field(2, ge=2, description="members of the CRPS, for a surrogate with a random code")
 
 
-Step = Callable[[Tensor, int], Tensor]
+@dataclass(frozen=True)
+class Windows(Minibatch):
+    """Windows of one step, and how far all of them are moved around the square."""
+
+    shift: tuple[int, ...]
 
 
-def fit_surrogate(
-    surrogate: Surrogate,
-    trajectories: Float[np.ndarray, "n frames c h w"],
-    fit: SurrogateFit,
-    *,
-    seed: int = 0,
-    on_epoch: Callable[[int, float], None] | None = None,
-) -> list[float]:
-    """Set the scales, then train; a latent stack goes through its four stages. Returns the mean loss of each epoch.
+class SurrogateStage(Task[Windows]):
+    """One stage, on random windows, moved at random around the square if it is periodic."""
 
-    Args:
-        trajectories: physical fields, float32.
-        on_epoch: called with the number of epochs done and the last one's loss, for progress and checkpoints.
+    SETTINGS: ClassVar[str] = "fit"
 
-    Raises:
-        ValueError: trajectories shorter than a window, or with numbers that are not finite.
-    """
-    if trajectories.shape[1] < fit.window:
-        raise ValueError(f"Surrogate: expected {fit.window} frames or more a trajectory, got {trajectories.shape[1]}.")
-    surrogate.fit_scales(trajectories)
-    data = torch.from_numpy(np.ascontiguousarray(trajectories, np.float32)).to(surrogate.device)
-    history: list[float] = []
-    for parameters, step, share in stages(surrogate, fit, seed):
-        num = max(1, round(fit.epochs * share))
-        for loss in _descend(surrogate, parameters, data, step, fit, num, seed + len(history)):
-            history.append(loss)
-            if on_epoch is not None:
-                on_epoch(len(history), loss)
-    surrogate.eval().requires_grad_(False)
-    if isinstance(surrogate, LatentStack):
-        surrogate.measure_decoder(data[:, :: max(1, data.shape[1] // 4)].flatten(0, 1)[:256])
-    return history
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        loss: Step,
+        data: Float[Tensor, "n frames c h w"],
+        fit: SurrogateFit,
+        *,
+        seed: int,
+        num_epochs: int,
+        first_epoch: int,
+        validate: Callable[[], dict[str, float]],
+    ) -> None:
+        self.module, self.loss, self.data, self.descent, self.seed = surrogate, loss, data, fit, seed
+        self.num_epochs, self.first_epoch, self._validate = num_epochs, first_epoch, validate
+        self.index, self.frames = windows(data.shape[0], data.shape[1], fit.window), np.arange(fit.window)
+        self.size, self.periodic = min(fit.batch_size, len(self.index)), surrogate.periodic
+
+    def num_steps(self, epoch: int) -> int:
+        return len(self.index) // self.size
+
+    def minibatches(self, epoch: int) -> list[Windows]:
+        rng = np.random.default_rng(stable_hash("surrogate", self.seed, epoch))
+        order = rng.permutation(len(self.index))
+        cut = [order[first : first + self.size] for first in range(0, len(order) - self.size + 1, self.size)]
+        return [Windows(rows, tuple((rng.integers(0, self.data.shape[3:]) * self.periodic).tolist())) for rows in cut]
+
+    def part(self, batch: Windows, rows: Int[np.ndarray, " _"], step: int) -> Part:
+        chosen, share = self.index[rows], len(rows) / len(batch.rows)
+        window = torch.roll(self.data[chosen[:, :1], chosen[:, 1:] + self.frames], batch.shift, dims=(3, 4))
+        return Part(self.loss(window, step) * share, share)
+
+    def validate(self) -> dict[str, float]:
+        return self._validate()
+
+    def chance(self, epoch: int, rank: int) -> int:
+        return stable_hash("dropout", self.seed, epoch, rank)
 
 
 def windows(num_trajectories: int, num_frames: int, window: int) -> Int[np.ndarray, "m 2"]:
@@ -77,92 +95,92 @@ def windows(num_trajectories: int, num_frames: int, window: int) -> Int[np.ndarr
     return np.stack(np.divmod(np.arange(num_trajectories * starts), starts), axis=1)
 
 
-def stages(surrogate: Surrogate, fit: SurrogateFit, seed: int) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
-    """(parameters, loss of a batch of windows, share of the epochs) of each stage."""
-    everything = list(surrogate.parameters())
-    if isinstance(surrogate, LatentStack):
-        yield from _latent_stages(surrogate)
-    elif isinstance(surrogate, Corrected):
-        yield surrogate.correcting(), lambda window, step: losses.pushforward(surrogate, window), 1.0
-    elif "code" in surrogate.stochastic:
-        yield everything, lambda window, step: _crps(surrogate, window, fit.crps_members, seed, step), 1.0
-    else:
-        yield everything, lambda window, step: losses.pushforward(surrogate, window), 1.0
-
-
-def _latent_stages(stack: LatentStack) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
-    auto = [*stack.encoder.parameters(), *stack.decoder.parameters()]
-    yield auto, lambda window, step: latent_losses.reconstruction(stack, window[:, 0]), 0.4
-    operator = list(stack.operator.parameters())
-    yield operator, lambda window, step: latent_losses.operator(stack, window[:, 0], window[:, 1]), 0.35
-    corrector = list(stack.corrector.parameters())
-    yield corrector, lambda window, step: _bridge(stack, window, step), 0.15
-    teacher = deepcopy(stack.corrector).requires_grad_(False)
-    for levels in latent_losses.LEVELS:
-        yield corrector, partial(_distil, stack, teacher, levels), 0.1 / 3
-
-
-def _bridge(stack: LatentStack, window: Tensor, step: int) -> Tensor:
-    before, after, prediction = _latents(stack, window)
-    generator = torch.Generator().manual_seed(stable_hash("bridge", step) % 2**63)
-    tau = latent_losses.sample_tau(len(window), generator).to(window)
-    noise = torch.randn(prediction.shape, generator=generator).to(window)
-    return latent_losses.bridge(stack.corrector, prediction, after, before, tau, noise)
-
-
-def _distil(stack: LatentStack, teacher: ResidualCorrector, levels: int, window: Tensor, step: int) -> Tensor:
-    before, _, prediction = _latents(stack, window)
-    return latent_losses.consistency(stack.corrector, teacher, prediction, before, levels)
-
-
-@torch.no_grad()
-def _latents(stack: LatentStack, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens before the step, after it, and as predicted."""
-    before, after = stack.encode(window[:, 0]), stack.encode(window[:, 1])
-    return before, after, stack.predict(before, (window.shape[3], window.shape[4]))
-
-
-def _crps(surrogate: Surrogate, window: Tensor, members: int, seed: int, step: int) -> Tensor:
-    streams = [Rng.from_seed(seed, len(window), f"crps/{step}/{k}") for k in range(members)]
-    draws = [Draws(RowNoise.from_rng(stream, window.device), code=True) for stream in streams]
-    return losses.crps_one_step(surrogate, window[:, -2], window[:, -1], draws)
-
-
-def _descend(
+def surrogate_epochs(
     surrogate: Surrogate,
-    parameters: list[nn.Parameter],
-    data: Tensor,
-    step: Step,
+    trajectories: Float[np.ndarray, "n frames c h w"],
     fit: SurrogateFit,
-    epochs: int,
+    *,
     seed: int,
-) -> Iterator[float]:
-    """Mean loss of each epoch of AdamW with a cosine schedule, on random windows, moved at random around the square if
-    it is periodic.
+    judge: Callable[[Surrogate], float],
+    start: Checkpoint | None = None,
+    **options: Any,
+) -> Iterator[Checkpoint]:
+    """Set the scales and train; yields a checkpoint after every epoch of every stage.
+
+    Args:
+        surrogate: trained in place.
+        judge: error on held-out trajectories, noted as the validation loss.
+        start: checkpoint to go on from.
+        options: further ones of the training loop.
+
+    Raises:
+        ValueError: trajectories shorter than a window, or with numbers that are not finite.
     """
+    if trajectories.shape[1] < fit.window:
+        raise ValueError(f"Surrogate: expected {fit.window} frames or more a trajectory, got {trajectories.shape[1]}.")
+    surrogate.fit_scales(trajectories)
+    data = torch.from_numpy(np.ascontiguousarray(trajectories, np.float32)).to(surrogate.device)
+    progress = Progress() if start is None else start.progress
+    begun, passed, number = progress.epochs_done, 0, 0
+    starts: dict[str, Tensor] = {} if start is None else dict(start.best)
+    waiting = stages(surrogate, fit.crps_members, seed)
+    while True:
+        if start is not None:  # before the stage is made: it may copy parts of the network
+            _stand_at(surrogate, number, start, resumes=passed == begun)
+        found = next(waiting, None)
+        if found is None:
+            return
+        parameters, loss, share = found
+        num = max(1, round(fit.epochs * share))
+        if progress.epochs_done < passed + num:
+            weights = plain(surrogate.state_dict())
+            starts = starts | {f"{number}/{name}": tensor for name, tensor in weights.items()}
+            here = Checkpoint(weights, starts, {}, progress)
+            if start is not None and begun > passed:
+                here = replace(start, best=starts)
+            _train_only(surrogate, parameters)
+            task = SurrogateStage(
+                surrogate, loss, data, fit, seed=stable_hash(seed, number), num_epochs=num, first_epoch=passed,
+                validate=lambda: {"validation_loss": judge(surrogate), "stage": float(number)},
+            )  # fmt: skip
+            for checkpoint in training(task, start=here, **options):
+                yield replace(checkpoint, best=starts)
+        passed, number = passed + num, number + 1
+
+
+def _train_only(surrogate: Surrogate, parameters: list[nn.Parameter]) -> None:
     surrogate.requires_grad_(False)
     for parameter in parameters:
         parameter.requires_grad_(True)
-    surrogate.train()
-    index = windows(data.shape[0], data.shape[1], fit.window)
-    size = min(fit.batch_size, len(index))
-    optimiser = torch.optim.AdamW(parameters, lr=fit.learning_rate, weight_decay=fit.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * (len(index) // size))
-    rng, frames, count = np.random.default_rng(stable_hash("surrogate", seed)), np.arange(fit.window), 0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stable_hash("dropout", seed) % 2**63)
-        for _ in range(epochs):
-            order, total = rng.permutation(len(index)), 0.0
-            for first in range(0, len(order) - size + 1, size):
-                rows = index[order[first : first + size]]
-                window = data[rows[:, :1], rows[:, 1:] + frames]
-                shift = tuple(rng.integers(0, data.shape[3:]).tolist())
-                window = torch.roll(window, shift, dims=(3, 4)) if surrogate.periodic else window
-                loss = step(window, count)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-                optimiser.step()
-                schedule.step()
-                total, count = total + float(loss.detach()), count + 1
-            yield total / (len(order) // size)
+
+
+def _stand_at(surrogate: Surrogate, number: int, start: Checkpoint, *, resumes: bool) -> None:
+    """Give a network that goes on the weights it had when stage `number` began, where that was before the stop."""
+    prefix = f"{number}/"
+    then = {name.removeprefix(prefix): tensor for name, tensor in start.best.items() if name.startswith(prefix)}
+    if then or resumes:
+        surrogate.load_state_dict(then or start.weights)
+
+
+def fit_surrogate(
+    surrogate: Surrogate, trajectories: Float[np.ndarray, "n frames c h w"], fit: SurrogateFit, *, seed: int = 0
+) -> list[float]:
+    """Train in one call, without a held-out judge; the surrogate is ready for rollouts. Returns each epoch's mean loss.
+
+    Args:
+        trajectories: physical fields, float32.
+
+    Raises:
+        ValueError: trajectories shorter than a window, or with numbers that are not finite.
+    """
+    *_, last = surrogate_epochs(surrogate, trajectories, fit, seed=seed, judge=lambda _: 0.0)
+    make_ready(surrogate, trajectories)
+    return [row["train_loss"] for row in last.progress.history]
+
+
+def make_ready(surrogate: Surrogate, trajectories: Float[np.ndarray, "n frames c h w"]) -> None:
+    """Turn a trained surrogate to inference; a latent stack measures its decoder on some of the frames."""
+    surrogate.eval().requires_grad_(False)
+    if isinstance(surrogate, LatentStack):
+        frames = np.ascontiguousarray(trajectories[:16, :: max(1, trajectories.shape[1] // 4)], np.float32)
+        surrogate.measure_decoder(torch.from_numpy(frames).flatten(0, 1).to(surrogate.device))

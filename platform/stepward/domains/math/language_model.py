@@ -1,32 +1,30 @@
-"""Training of a causal language model on short documents, in stages, on one worker or several.
+"""Training of a causal language model on short documents, in stages.
 
     for checkpoint in train_stages(model, stages, validation, pad_token=0, seed=0):
         ...                                  # save it, report checkpoint.progress.history[-1], or stop
 
 Documents are rows of their own: packing several into one row would let short documents see their neighbours, and the
-first token of a prompt stand anywhere. Rows of a batch are of similar length, so little is padded. As for reward
-models, what a stage draws comes from (seed, stage), and a training that goes on from a checkpoint ends as if it had
-never stopped.
+first token of a prompt stand anywhere. Rows of a batch are of similar length, so little is padded.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from stepward.core.seeding import stable_hash
-from stepward.train.checkpoints import Checkpoint, Progress, plain
-from stepward.train.optimisation import Optimisation
+from stepward.train import Checkpoint, Minibatch, Optimisation, Part, Task, training
 
-__all__ = ["LanguageStage", "pad_rows", "token_losses", "train_stages"]
+__all__ = ["LanguageStage", "LanguageTask", "pad_rows", "token_losses", "train_stages"]
 
 Documents = Sequence[Int[np.ndarray, " _"]]
 IGNORED = -100  # label of a padded place, as `cross_entropy` expects it
@@ -50,6 +48,75 @@ class LanguageStage:
     prompt_lengths: Sequence[int] | None = None
 
 
+class LanguageTask(Task[Minibatch]):
+    """The next token of documents, stage after stage; an epoch of the training loop is a stage.
+
+    The loss of a step is the mean negative log-likelihood (nats) of the tokens of the minibatch. The optimiser's
+    moments go on from stage to stage.
+    """
+
+    SETTINGS: ClassVar[str] = "recipe.stages"
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        stages: Sequence[LanguageStage],
+        validation: Documents,
+        *,
+        pad_token: int,
+        seed: int,
+        validation_prompts: Sequence[int] | None = None,
+    ) -> None:
+        for number, stage in enumerate(stages):
+            if not len(stage.documents):
+                raise ValueError(f"stage {number}: expected at least one document, got none. Ask for more documents.")
+        self.module, self.stages, self.validation, self.pad_token, self.seed = model, stages, validation, pad_token, seed
+        self.validation_prompts, self.descent, self.num_epochs = validation_prompts, stages[0].optimisation, len(stages)
+        self.number, self.began = 0, time.perf_counter()
+
+    @property
+    def stage(self) -> LanguageStage:
+        """The stage under way."""
+        return self.stages[self.number]
+
+    @cached_property
+    def prompts(self) -> list[Sequence[int]]:
+        """Tokens of each stage's documents that have no loss."""
+        return [stage.prompt_lengths or [0] * len(stage.documents) for stage in self.stages]
+
+    def num_steps(self, epoch: int) -> int:
+        stage = self.stages[epoch]
+        return stage.optimisation.num_epochs * -(-len(stage.documents) // stage.optimisation.batch_size)
+
+    def minibatches(self, epoch: int) -> list[Minibatch]:
+        self.number, self.began = epoch, time.perf_counter()
+        settings, seed = self.stage.optimisation, stable_hash("language stage", self.seed, epoch)
+        passes = [batches(self.stage.documents, settings.batch_size, seed + e) for e in range(settings.num_epochs)]
+        return [Minibatch(rows) for one in passes for rows in one]
+
+    def rate(self, epoch: int, step: int) -> float:
+        return self.stages[epoch].optimisation.rate(step, self.num_steps(epoch))
+
+    def part(self, batch: Minibatch, rows: Int[np.ndarray, " _"], step: int) -> Part:
+        documents, prompts = self.stage.documents, self.prompts[self.number]
+        tokens, labels = pad_rows([documents[i] for i in rows], self.pad_token, [prompts[i] for i in rows])
+        total = token_losses(self.module, tokens.to(self.device), labels.to(self.device)).sum()
+        return Part(total, self.num_tokens(rows), self.num_tokens(batch.rows))
+
+    def num_tokens(self, rows: Int[np.ndarray, " _"]) -> float:
+        """Tokens of some documents that have a loss."""
+        documents, prompts = self.stage.documents, self.prompts[self.number]
+        return float(sum(len(documents[i]) - max(prompts[i], 1) for i in rows))
+
+    def validate(self) -> dict[str, float]:
+        passes, rows = self.stage.optimisation.num_epochs, np.arange(len(self.stage.documents))
+        return {
+            "validation_loss": mean_loss(self.module, self.validation, self.pad_token, self.validation_prompts),
+            "tokens": passes * self.num_tokens(rows),
+            "seconds": time.perf_counter() - self.began,
+        }
+
+
 def train_stages(
     model: torch.nn.Module,
     stages: Sequence[LanguageStage],
@@ -58,57 +125,25 @@ def train_stages(
     pad_token: int,
     seed: int,
     validation_prompts: Sequence[int] | None = None,
-    start: Checkpoint | None = None,
-    accelerator: Accelerator | None = None,
-    on_step: Callable[[int, int, float], None] = lambda step, num_steps, loss: None,
+    **options: Any,
 ) -> Iterator[Checkpoint]:
-    """Train through all stages; yields a checkpoint after each, which `Progress` counts as an epoch.
-
-    The loss of a step is the mean negative log-likelihood (nats) of the tokens of the global batch, whoever holds them:
-    with W workers each scales its sum by W and the gradients are averaged. The optimiser's moments go on from stage to
-    stage.
+    """Train through all stages; yields a checkpoint after each.
 
     Args:
         model: `AutoModelForCausalLM` or alike: called with ``input_ids``, it returns an object with ``logits``.
         stages: what to learn from, in order.
-        validation: documents whose loss is reported, by the first worker alone.
+        validation: documents whose loss is reported.
         validation_prompts: tokens at the beginning of each of them that do not count.
         pad_token: fills rows on the right; causal attention never sees it and it has no loss.
-        start: checkpoint to go on from.
-        accelerator: where the model runs, in which precision, and beside which other workers; by default one CPU or
-            GPU process.
-        on_step: called after every step with its number (from 1), the number of steps of the stage, and its loss.
+        options: of the training loop.
 
     Raises:
         ValueError: a stage without documents.
     """
-    for number, stage in enumerate(stages):
-        if not len(stage.documents):
-            raise ValueError(f"stage {number}: expected at least one document, got none. Ask for more documents.")
-    accelerator = accelerator or Accelerator()
-    optimiser = stages[0].optimisation.optimiser(model)
-    progress, best = Progress(), plain(model.state_dict())
-    if start is not None:
-        model.load_state_dict(start.weights)
-        optimiser.load_state_dict(start.optimiser)
-        progress, best = start.progress, start.best
-    parallel, prepared = accelerator.prepare(model, optimiser)
-    while progress.epochs_done < len(stages):
-        number, began = progress.epochs_done, time.perf_counter()
-        stage_seed = stable_hash("language stage", seed, number)
-        loss, tokens = _stage(parallel, prepared, stages[number], accelerator, pad_token, stage_seed, on_step)
-        bare = accelerator.unwrap_model(parallel)
-        weights = plain(bare.state_dict())
-        better = progress.note(
-            {
-                "train_loss": loss,
-                "validation_loss": mean_loss(bare, validation, pad_token, validation_prompts),
-                "tokens": float(tokens),
-                "seconds": time.perf_counter() - began,
-            }
-        )
-        best = weights if better else best
-        yield Checkpoint(weights, best, prepared.state_dict(), progress)
+    task = LanguageTask(
+        model, stages, validation, pad_token=pad_token, seed=seed, validation_prompts=validation_prompts
+    )
+    return training(task, **options)
 
 
 def batches(documents: Documents, batch_size: int, seed: int) -> list[Int[np.ndarray, " _"]]:
@@ -163,39 +198,3 @@ def mean_loss(
         total += float(token_losses(model, tokens.to(device), labels.to(device)).sum())
         count += int((labels[:, 1:] != IGNORED).sum())
     return total / count
-
-
-def _stage(
-    model: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    stage: LanguageStage,
-    accelerator: Accelerator,
-    pad_token: int,
-    seed: int,
-    on_step: Callable[[int, int, float], None],
-) -> tuple[float, int]:
-    """Mean training loss of a token over the stage, and the tokens learned from, all workers together."""
-    settings, world, rank = stage.optimisation, accelerator.num_processes, accelerator.process_index
-    plan = [b for e in range(settings.num_epochs) for b in batches(stage.documents, settings.batch_size, seed + e)]
-    prompts = stage.prompt_lengths or [0] * len(stage.documents)
-    sums = torch.zeros(2, device=accelerator.device)
-    model.train()
-    for step, rows in enumerate(plan):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate(step, len(plan))
-        num_tokens = sum(len(stage.documents[i]) - max(prompts[i], 1) for i in rows)
-        # A worker that is left without rows of its own runs the first with no weight: all must take part.
-        mine = np.array_split(rows, world)[rank]
-        taken = mine if len(mine) else rows[:1]
-        tokens, labels = pad_rows([stage.documents[i] for i in taken], pad_token, [prompts[i] for i in taken])
-        total = token_losses(model, tokens.to(accelerator.device), labels.to(accelerator.device)).sum() * bool(
-            len(mine)
-        )
-        optimiser.zero_grad(set_to_none=True)
-        accelerator.backward(total * (world / num_tokens))
-        accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-        optimiser.step()
-        total = accelerator.reduce(total.detach(), reduction="sum")
-        sums += torch.stack([total, total.new_tensor(num_tokens)])
-        on_step(step + 1, len(plan), float(total) / num_tokens)
-    return float(sums[0] / sums[1]), int(sums[1])

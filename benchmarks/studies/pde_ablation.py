@@ -51,12 +51,12 @@ from stepward.domains.pde.rewards import (
     score_candidates,
 )
 from stepward.domains.pde.rewards.objectives import ranking_metrics
-from stepward.evaluate.statistics.bootstrap import bootstrap_mean
 from stepward.rewards import Composite, Lookahead, Part
 from stepward.search import Beam, Particles
 from stepward.search.composing import MeanOfK, Patchwork, WeightedMean
 from stepward.search.greedy import Greedy
 from stepward.search.scoring import Scoring
+from stepward.statistics.bootstrap import bootstrap_mean
 
 TEMPERATURES, PATCHES, ARM_WEIGHTS = (0.25, 0.5), (4, 8), (0.5, 1.0, 2.0)
 WIDE = "surrogate of the cost of base and PRM"

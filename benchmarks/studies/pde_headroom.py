@@ -34,8 +34,8 @@ from stepward.domains.pde.generators import (
 from stepward.domains.pde.generators import LatentSettings as LatentNoise
 from stepward.domains.pde.generators.headroom import Headroom, NoHeadroomError, measure_headroom
 from stepward.domains.pde.surrogates import LatentSettings, UNetSettings, ViTSettings
-from stepward.evaluate.statistics.bootstrap import bootstrap_mean
 from stepward.search.greedy import Greedy
+from stepward.statistics.bootstrap import bootstrap_mean
 
 # folder -> settings of a surrogate; "surrogate" is that of pde_ablation.py
 SURROGATES: dict[str, Any] = {

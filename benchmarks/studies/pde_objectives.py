@@ -37,11 +37,11 @@ from stepward.domains.pde.rewards import (
     score_candidates,
 )
 from stepward.domains.pde.rewards.fitting import RewardFit
-from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, Listwise, Regression, TwoHinge
 from stepward.domains.pde.rewards.objectives import ranking_metrics
-from stepward.evaluate.statistics.bootstrap import bootstrap_mean
+from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, Listwise, Regression, TwoHinge
 from stepward.label.rankings import Ranker, RankingLabels, ranked_candidates
 from stepward.search.greedy import Greedy
+from stepward.statistics.bootstrap import bootstrap_mean
 
 HORIZONS = (1, 2, 4, 8)
 FIT = RewardFit(num_epochs=5, batch_size=16, learning_rate=1e-3)

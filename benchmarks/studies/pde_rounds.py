@@ -23,8 +23,8 @@ from pde_parts import DOMAIN, FIT, REGIMES, SPREAD, K, Regime, rankings, rollout
 from stepward.core.storage import Folder
 from stepward.domains.pde.generators import DeterministicGenerator, StructuredGenerator
 from stepward.domains.pde.rewards import CNNSettings, RankedCandidates, fit_reward, load_reward, save_reward
-from stepward.evaluate.statistics.bootstrap import bootstrap_mean
 from stepward.search.greedy import Greedy
+from stepward.statistics.bootstrap import bootstrap_mean
 
 # variant -> kinds of states it learns from
 VARIANTS: dict[str, tuple[str, ...]] = {

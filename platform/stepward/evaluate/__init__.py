@@ -5,9 +5,9 @@ interval. Randomness is a `numpy.random.Generator`, passed by keyword.
 """
 
 from stepward.evaluate.samples.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
-from stepward.evaluate.statistics.binomial import INTERVALS, binomial_interval
-from stepward.evaluate.statistics.bootstrap import Estimate, bootstrap_mean
-from stepward.evaluate.statistics.calibration import (
+from stepward.statistics.binomial import INTERVALS, binomial_interval
+from stepward.statistics.bootstrap import Estimate, bootstrap_mean
+from stepward.statistics.calibration import (
     CalibrationError,
     ReliabilityBin,
     brier_score,
@@ -16,8 +16,8 @@ from stepward.evaluate.statistics.calibration import (
     expected_calibration_error,
     reliability_curve,
 )
-from stepward.evaluate.statistics.coverage import Coverage, coverage, expected_coverage, randomised_coverage
-from stepward.evaluate.statistics.frontier import (
+from stepward.statistics.coverage import Coverage, coverage, expected_coverage, randomised_coverage
+from stepward.statistics.frontier import (
     FrontierComparison,
     FrontierPoint,
     compare_frontiers,
@@ -26,7 +26,7 @@ from stepward.evaluate.statistics.frontier import (
     pareto_mask,
     solve_frontier,
 )
-from stepward.evaluate.statistics.paired import (
+from stepward.statistics.paired import (
     ArmComparison,
     compare_arms,
     holm,
@@ -35,14 +35,14 @@ from stepward.evaluate.statistics.paired import (
     paired_comparison,
     sign_flip_test,
 )
-from stepward.evaluate.statistics.parallelism import ParallelismDividend, any_success, parallelism_dividend
-from stepward.evaluate.statistics.power import (
+from stepward.statistics.parallelism import ParallelismDividend, any_success, parallelism_dividend
+from stepward.statistics.power import (
     MinimumDetectableEffect,
     detectable_mean_difference,
     detectable_rate_difference,
     mcnemar_power,
 )
-from stepward.evaluate.statistics.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
+from stepward.statistics.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
 
 __all__ = [
     "INTERVALS", "binomial_interval",

@@ -19,7 +19,7 @@ from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.settings import DividendStudy
-from stepward.evaluate.statistics.parallelism import parallelism_dividend
+from stepward.statistics.parallelism import parallelism_dividend
 
 
 def dividend_rows(

@@ -13,10 +13,10 @@ from stepward.evaluate.dividend import dividend_rows
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import EvaluateSettings
-from stepward.evaluate.statistics.calibration import brier_score, expected_calibration_error
 from stepward.evaluate.value_study import calibrated, calibration_row, ranking_row, reliability_rows, siblings
 from stepward.rewards.calibrators import Calibrator
 from stepward.rewards.factory import Guides, load_calibrators, scale_of
+from stepward.statistics.calibration import brier_score, expected_calibration_error
 
 Tables = dict[str, list[dict[str, Any]]]
 

@@ -19,10 +19,10 @@ from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
 from stepward.evaluate.samples.voting import right_at, weighted_vote
 from stepward.evaluate.settings import EvaluateSettings, SearchPlan
-from stepward.evaluate.statistics.frontier import compare_frontiers, solve_frontier
-from stepward.evaluate.statistics.paired import holm_adjusted, paired_comparison
 from stepward.search.loop import SearchResult
 from stepward.search.registry import build_search
+from stepward.statistics.frontier import compare_frontiers, solve_frontier
+from stepward.statistics.paired import holm_adjusted, paired_comparison
 
 MEASURED = ("seconds",)  # columns that differ from run to run: no part of an artifact's content digest
 

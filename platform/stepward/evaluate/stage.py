@@ -24,10 +24,10 @@ from stepward.evaluate.search_study import (
     table_of,
 )
 from stepward.evaluate.settings import EvaluateSettings
-from stepward.evaluate.statistics.coverage import coverage, randomised_coverage
-from stepward.evaluate.statistics.power import MinimumDetectableEffect, detectable_rate_difference
 from stepward.evaluate.summary import summary
 from stepward.evaluate.work import EvaluateWork
+from stepward.statistics.coverage import coverage, randomised_coverage
+from stepward.statistics.power import MinimumDetectableEffect, detectable_rate_difference
 
 CHOSEN_BY = {"solved": "best", "voted": "vote"}  # column of outcomes -> rule that chooses among what a search found
 KEYS = ("arm", "states", "calibration", "step_factor", "num_candidates", "values_of", "bin")

@@ -19,14 +19,14 @@ from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.seeding import Rng
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.settings import ValueStudy
-from stepward.evaluate.statistics.calibration import (
+from stepward.rewards.calibrators import Calibrator, calibrate
+from stepward.statistics.calibration import (
     brier_score,
     debiased_brier,
     expected_calibration_error,
     reliability_curve,
 )
-from stepward.evaluate.statistics.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
-from stepward.rewards.calibrators import Calibrator, calibrate
+from stepward.statistics.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
 
 Row = dict[str, Any]
 

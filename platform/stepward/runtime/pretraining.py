@@ -153,8 +153,8 @@ def pretrain(config: dict[str, Any]) -> None:
 def train_recipe(recipe: ProposerRecipe, seed: int, **options: Any) -> Any:
     """Checkpoints of a recipe, stage by stage, without Ray; `options` are those of `train_stages`."""
     from stepward.domains.math.language_model import LanguageStage, train_stages
-    from stepward.train.loop import seeded_module
     from stepward.train import Optimisation
+    from stepward.train.loop import seeded_module
 
     tokenizer = recipe.tokenizer(seed)
     stages = []

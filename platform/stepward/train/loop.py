@@ -1,7 +1,7 @@
 """Learning success probabilities from examples: the task, and the training loop around it.
 
-    for checkpoint in epochs(module, train, validation, objective, optimisation, seed=0):
-        ...                                  # save it, report checkpoint.progress.history[-1], or stop
+for checkpoint in epochs(module, train, validation, objective, optimisation, seed=0):
+...                                  # save it, report checkpoint.progress.history[-1], or stop
 """
 
 from __future__ import annotations

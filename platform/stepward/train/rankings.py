@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
-from jaxtyping import Float
 from pydantic import Field
 
 from stepward.core.config import Config, with_defaults
-from stepward.core.seeding import stable_hash
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
 from stepward.domains.pde.data import fields_of
@@ -23,15 +18,7 @@ from stepward.domains.pde.rewards.fitting import (
     BradleyTerry,
     RankedCandidates,
     RankingObjective,
-    RewardFit,
-    check_rankings,
-    fit_reward_scales,
-    ranking_loss,
-    score_candidates,
 )
-from stepward.domains.pde.rewards.objectives import ranking_metrics
-from stepward.train.checkpoints import Checkpoint, Progress, plain
-from stepward.train.loop import ALONE, Rank
 from stepward.train.subset import choose_rows
 
 COLUMNS = ["id", "problem_id", "fields", "deterministic", "candidates", "kept_errors", "patch_errors", "horizon_errors"]

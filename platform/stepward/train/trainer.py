@@ -166,9 +166,7 @@ class _Epoch:
         self.watch(Tick(*epochs, step, self.num_steps, total / mass, rate))
 
 
-def _require_sane(
-    task: Task[Any], progress: Progress, loss: float, step: int, num_steps: int, rate: float
-) -> None:
+def _require_sane(task: Task[Any], progress: Progress, loss: float, step: int, num_steps: int, rate: float) -> None:
     """Raise `Diverged` for a step's loss that is not finite, or far above that of the first step."""
     first = progress.first_loss
     if math.isfinite(loss) and (first is None or loss <= EXPLODED * max(abs(first), 1.0)):

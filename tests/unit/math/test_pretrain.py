@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from stepward.domains.math.acceptance import accepted, error_rates, majority
 from stepward.domains.math.data import problem_table
+from stepward.domains.math.language_model import LanguageStage, batches, mean_loss, pad_rows, token_losses, train_stages
 from stepward.domains.math.recipe import CurriculumStage, ProposerRecipe, encode_documents, prompt_lengths
 from stepward.domains.math.states import math_states
 from stepward.domains.math.synthetic import WordProblemFamily, is_ambiguous, training_documents
 from stepward.domains.math.tokenizer import train_tokenizer
-from stepward.domains.math.language_model import LanguageStage, batches, mean_loss, pad_rows, token_losses, train_stages
 from stepward.train import Optimisation
 from unit.math.small_models import small_model
 

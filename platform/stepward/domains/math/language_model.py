@@ -70,7 +70,13 @@ class LanguageTask(Task[Minibatch]):
         for number, stage in enumerate(stages):
             if not len(stage.documents):
                 raise ValueError(f"stage {number}: expected at least one document, got none. Ask for more documents.")
-        self.module, self.stages, self.validation, self.pad_token, self.seed = model, stages, validation, pad_token, seed
+        self.module, self.stages, self.validation, self.pad_token, self.seed = (
+            model,
+            stages,
+            validation,
+            pad_token,
+            seed,
+        )
         self.validation_prompts, self.descent, self.num_epochs = validation_prompts, stages[0].optimisation, len(stages)
         self.number, self.began = 0, time.perf_counter()
 

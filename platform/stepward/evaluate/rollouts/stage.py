@@ -23,7 +23,7 @@ from stepward.evaluate.rollouts.tables import (
     time_rows,
 )
 from stepward.evaluate.rollouts.work import RolloutWork
-from stepward.evaluate.statistics.power import detectable_mean_difference
+from stepward.statistics.power import detectable_mean_difference
 
 COSTS = ("nfe", "proposals", "scored", "flops", "seconds")
 FEW = 8  # rollouts below which a paired test of many arms finds nothing that is of use

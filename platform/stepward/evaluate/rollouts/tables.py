@@ -19,8 +19,8 @@ from stepward.core.cost import KINDS
 from stepward.domains.pde.metrics import CONVENTIONS
 from stepward.evaluate.rollouts.ranking import FIGURES
 from stepward.evaluate.rollouts.settings import RolloutSettings
-from stepward.evaluate.statistics.bootstrap import bootstrap_mean
-from stepward.evaluate.statistics.paired import holm_adjusted, paired_comparison
+from stepward.statistics.bootstrap import bootstrap_mean
+from stepward.statistics.paired import holm_adjusted, paired_comparison
 
 Row = dict[str, Any]
 

@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float
 from stepward.evaluate.samples.drawing import POLICY, SPENT
 from stepward.evaluate.samples.settings import MAJORITY, Choice, SampleStudy
 from stepward.evaluate.samples.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
-from stepward.evaluate.statistics.binomial import binomial_interval
-from stepward.evaluate.statistics.paired import holm_adjusted, paired_comparison
+from stepward.statistics.binomial import binomial_interval
+from stepward.statistics.paired import holm_adjusted, paired_comparison
 
 ORACLE = "oracle"
 Row = dict[str, Any]

@@ -1,7 +1,7 @@
 """Learning to order candidates: the data, the settings, and the task.
 
-    for checkpoint in ranking_epochs(module, train, validation, fit, seed=0):
-        ...                                  # save it, report checkpoint.progress.history[-1], or stop
+for checkpoint in ranking_epochs(module, train, validation, fit, seed=0):
+...                                  # save it, report checkpoint.progress.history[-1], or stop
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ class SurrogateFit(Descent):
     batch_size: int = Field(32, ge=1, description="windows a step")
     learning_rate: float = Field(1e-3, gt=0, description="peak of AdamW, with a cosine to 0")
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
-    max_grad_norm: float | None = Field(1.0, gt=0, description="norm to which larger gradients are clipped; none: never")
+    max_grad_norm: float | None = Field(
+        1.0, gt=0, description="norm to which larger gradients are clipped; none: never"
+    )
     window: int = Field(2, ge=2, description="frames of a window; beyond 2, steps before the last have no gradient")
     crps_members: int = Field(2, ge=2, description="members of the CRPS, for a surrogate with a random code")
 

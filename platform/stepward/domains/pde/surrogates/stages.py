@@ -21,9 +21,7 @@ from stepward.domains.pde.surrogates.latent.corrector import ResidualCorrector
 Step = Callable[[Tensor, int], Tensor]
 
 
-def stages(
-    surrogate: Surrogate, crps_members: int, seed: int
-) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
+def stages(surrogate: Surrogate, crps_members: int, seed: int) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
     """(parameters, loss of a batch of windows, share of the epochs) of each stage."""
     everything = list(surrogate.parameters())
     if isinstance(surrogate, LatentStack):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Real, Shaped
 
-from stepward.evaluate.statistics.bootstrap import Estimate, bootstrap_mean
+from stepward.statistics.bootstrap import Estimate, bootstrap_mean
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int, Real
 from scipy.special import bdtr
 from scipy.stats import binom
 
-from stepward.evaluate.statistics.binomial import binomial_interval
+from stepward.statistics.binomial import binomial_interval
 
 
 @dataclass(frozen=True)

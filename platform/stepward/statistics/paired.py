@@ -14,7 +14,7 @@ from jaxtyping import Float, Real, Shaped
 from scipy.stats import binom
 
 from stepward.core.registry import lookup
-from stepward.evaluate.statistics.bootstrap import CHUNK, Estimate, bootstrap_mean
+from stepward.statistics.bootstrap import CHUNK, Estimate, bootstrap_mean
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 from scipy.stats import rankdata
 
-from stepward.evaluate.statistics.binomial import binomial_interval
+from stepward.statistics.binomial import binomial_interval
 
 
 @dataclass(frozen=True)

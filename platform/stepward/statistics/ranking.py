@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 from scipy.stats import rankdata
 
-from stepward.evaluate.statistics.bootstrap import Estimate, bootstrap_mean
+from stepward.statistics.bootstrap import Estimate, bootstrap_mean
 
 
 def spearman(predictions: Real[np.ndarray, " n"], truths: Real[np.ndarray, " n"]) -> float:

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Real
 
 from stepward.core.registry import lookup
-from stepward.evaluate.statistics.binomial import binomial_interval
-from stepward.evaluate.statistics.paired import ArmComparison, holm_adjusted, paired_comparison
+from stepward.statistics.binomial import binomial_interval
+from stepward.statistics.paired import ArmComparison, holm_adjusted, paired_comparison
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ a kill, the same command goes on from the last finished stage or epoch.
 import _platform  # noqa: F401
 from stepward.core.stage import load_job
 from stepward.runtime.outcome import report
-from stepward.runtime.pretrain_stage import pretrain_job, run_pretrain
+from stepward.runtime.pretraining import pretrain_job, run_pretrain
 
 if __name__ == "__main__":
     report(run_pretrain, load_job(pretrain_job, __doc__, domain="math"))

@@ -7,9 +7,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from stepward.core.wing import find_wing
 from stepward.domains.math import LanguageModelSettings
+from stepward.domains.math.proposer_training import train_recipe
 from stepward.domains.math.recipe import CurriculumStage, ProposerRecipe
-from stepward.runtime.pretraining import PretrainJob, run_pretrain, train_recipe
+from stepward.runtime.pretraining import PretrainJob, pretrain_job, run_pretrain
 
 RECIPE = ProposerRecipe(
     hidden_size=16,
@@ -24,7 +26,7 @@ RECIPE = ProposerRecipe(
 
 
 def job(store: Path, **pool: object) -> PretrainJob:
-    return PretrainJob(
+    return pretrain_job(find_wing("math"))(
         store=str(store),
         recipe=RECIPE,
         num_problems=3,

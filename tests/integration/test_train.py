@@ -19,7 +19,7 @@ from stepward.core.config import parse_config
 from stepward.domains.walk import wing
 from stepward.evaluate import spearman
 from stepward.runtime.training import TrainingError, TrainJob, TrainResult, run_train, train_job
-from stepward.train import Binomial, Checkpoint, epochs, make_examples, read_labels, seeded_module
+from stepward.train import Binomial, Checkpoint, CountLearning, epochs, make_examples, read_labels, seeded_module
 
 pytestmark = pytest.mark.ray
 QUICK = ("tracking.enabled=false", "pool.cpus_per_worker=1", "optimisation.batch_size=256")
@@ -190,7 +190,7 @@ def test_labels_that_changed_after_training(ray_cluster: str, store: Path, tmp_p
 
 def test_a_training_that_raises_says_so(ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_labels(tmp_path, num_train=5)
-    monkeypatch.setattr("stepward.runtime.count_learning.check", lambda settings, folder: None)
+    monkeypatch.setattr(CountLearning, "check", lambda self, settings: None)
     Artifact(str(tmp_path), "walk", "label", "default").folder.delete("labels/train.parquet")
     monkeypatch.setattr(Artifact, "open", Artifact.manifest)
     with pytest.raises(TrainingError, match="rows of the split 'train'"):

@@ -18,11 +18,10 @@ from scipy.special import expit
 from stepward.core.artifacts import Artifact, ArtifactError
 from stepward.core.config import parse_config
 from stepward.core.wing import find_wing
-from stepward.runtime.train_worker import descend
 from stepward.runtime.training import train_job
 from stepward.runtime.tuning import TuneJob, TuneResult, TuningError, run_tune, tune_job
-from stepward.train import TrainSettings, read_labels, state_arrays
-from stepward.tune import make_plan, problem_losses
+from stepward.train import TrainSettings, problem_losses, read_labels, state_arrays, training
+from stepward.tune import make_plan
 from walk_artifacts import make_labels
 
 pytestmark = pytest.mark.ray
@@ -65,7 +64,7 @@ def trained_here(job: TuneJob) -> list[tuple[TrainSettings, Any, np.ndarray]]:
     labels, validation = (read_labels(folder, job.wing, split) for split in ("train", "validation"))
     for values in plan.trials or []:
         wanted = plan.space.settings(job.train_class, job.base(), values | {"learner.seconds": 0})
-        *_, last = descend(wanted, wanted.subset.of(labels, job.seed), validation, "cpu")
+        *_, last = training(wanted.learning.task(wanted, wanted.subset.of(labels, job.seed), validation, "cpu"))
         reward = wanted.learner.reward(state_arrays(last.best))
         losses = problem_losses(validation, expit(reward.logits(validation.states).astype(np.float64)))
         made.append((wanted, last, losses))
@@ -91,7 +90,7 @@ def test_a_sweep_and_its_failed_trials(sweep: tuple[TuneJob, TuneResult]) -> Non
     for row in done:
         values = {name: row[f"config/{name}"] for name in ("learner.hidden_width", "subset.num_rollouts")}
         wanted = space.settings(job.train_class, job.base(), values)
-        *_, last = descend(wanted, wanted.subset.of(labels, job.seed), validation, "cpu")
+        *_, last = training(wanted.learning.task(wanted, wanted.subset.of(labels, job.seed), validation, "cpu"))
         assert row["validation_loss"] == pytest.approx(last.progress.best_loss, rel=1e-6)
         assert row["epochs"] == 4 and row["num_rollouts"] == values["subset.num_rollouts"] and row["num_rows"] == 300
     best = min(done, key=lambda row: row["validation_loss"])

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from stepward.core.batch import Batch
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain, RewardModel, Verifier
+from stepward.core.learning import Learning, Pretraining
 from stepward.core.registry import lookup, plugin_points, plugins
 
 Scale = Literal["probability", "log_probability", "rank"]  # of success, its logarithm, or numbers that only rank
@@ -67,7 +68,7 @@ class Trainable(Protocol):
 
     # optional: bundles(states) -> [n] integers, equal for rows that the module reads cheaper in one call than apart
     # optional: beside(states, shares) -> further inputs in training, for tasks that the module learns jointly; see
-    # `stepward.train.loop.epochs`
+    # `stepward.train.ExampleTask`
 
     def module(self) -> Any:
         """A fresh torch module that maps the tensors of `encode` to one logit a row."""
@@ -143,7 +144,8 @@ class Wing:
         outcome: what a verifier's outcome is, and so what an evaluation studies: "solved" (0 or 1) or "error" (minus an
             error, of every step of a rollout).
         sources: kind -> settings class, where data can be made or converted before anything else (jobs/data.py).
-        pretraining: what the domain trains before it can label: "language_model", "surrogate", or nothing.
+        pretraining: what the domain trains before it can label, if anything.
+        learning: how reward models learn from its labels; None: from counts, as `stepward.train.CountLearning` says.
         steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.
         defaults: settings of the stages that suit it.
         spaces: name -> search space of a sweep (dotted name -> value or dimension), for packages that bring their own;
@@ -168,7 +170,8 @@ class Wing:
     labels: str = field(default="continuations")
     outcome: str = field(default="solved")
     sources: Mapping[str, type[Config]] = field(default_factory=dict)
-    pretraining: str | None = field(default=None)
+    pretraining: Pretraining | None = field(default=None)
+    learning: Learning | None = field(default=None)
     steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)
     defaults: Defaults = field(default_factory=Defaults)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

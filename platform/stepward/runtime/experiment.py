@@ -25,7 +25,7 @@ from stepward.rewards.guides import TrainedGuide
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.evaluation import Evaluated, evaluate_job, run_evaluate
 from stepward.runtime.labelling import LabelJob, label_job, run_label
-from stepward.runtime.pretrain_stage import pretrain_job, run_pretrain
+from stepward.runtime.pretraining import pretrain_job, run_pretrain
 from stepward.runtime.reporting import Reported, report_job, run_report
 from stepward.runtime.tracking import Tracking
 from stepward.runtime.training import TrainJob, run_train, train_job

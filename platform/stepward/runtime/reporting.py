@@ -26,7 +26,7 @@ from stepward.evaluate.studies import study_of
 from stepward.label import label_settings
 from stepward.report import MAX_NODES, Page, Sources, build_page, read_sources, render, tree_table
 from stepward.rewards.factory import Guides
-from stepward.runtime.pretrain_stage import pretrain_job
+from stepward.runtime.pretraining import pretrain_job
 from stepward.runtime.tracking import Tracking, track
 from stepward.search.registry import build_search
 from stepward.train import train_settings

@@ -1,4 +1,4 @@
-"""What one trial of a sweep does in its worker: the plain epoch loop, reported every epoch so that it can be stopped.
+"""What one trial of a sweep does in its worker: the training loop, reported every epoch so that it can be stopped.
 
 A report carries a checkpoint, from which an interrupted trial goes on, and the trial's losses so far, which is all that
 the driver reads in the end.
@@ -10,29 +10,16 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.special import expit
 
-from stepward.core.storage import Folder
 from stepward.core.wing import Wing, find_wing
-from stepward.runtime.learning import learning_of
-from stepward.runtime.train_worker import descend
-from stepward.train import (
-    Checkpoint,
-    LabelledStates,
-    Progress,
-    TrainSettings,
-    predict_logits,
-    read_labels,
-    train_settings,
-)
-from stepward.tune import Space, problem_losses, untrained
+from stepward.train import Checkpoint, Progress, TrainSettings, train_settings, training
+from stepward.tune import Space, untrained
 
 OUTCOME, LOSSES = "outcome.json", "losses.npy"
 
@@ -98,7 +85,7 @@ def run_trial(
     found = tune.get_checkpoint()
     with tempfile.TemporaryDirectory() as scratch:
         start = None if found is None else found.to_directory(scratch)
-        for standing, checkpoint in learning_of(wing).trial(settings, device, start):
+        for standing, checkpoint in trial(settings, device, start):
             with tempfile.TemporaryDirectory() as folder:
                 standing.save(folder)
                 if checkpoint is not None:
@@ -120,17 +107,29 @@ def _report_untrained(of: str, wing: Wing, base: dict[str, Any], space: Space, v
         tune.report(progress.history[-1], checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-def count_trial(
-    settings: TrainSettings, device: str, start: str | None
-) -> Iterator[tuple[Standing, Checkpoint | None]]:
-    """A trial that learns from continuation counts, epoch by epoch."""
-    url = settings.artifact("label", settings.label).url
-    labels = settings.subset.of(_labels(url, settings.domain, "train"), settings.seed)
-    validation = _labels(url, settings.domain, "validation")
+def trial(settings: TrainSettings, device: str, start: str | None) -> Iterator[tuple[Standing, Checkpoint | None]]:
+    """A training, epoch by epoch, from the checkpoint in the folder `start` if there is one.
+
+    A learner that is fitted in one call has a history of one row.
+    """
+    learning = settings.learning
+    labels, validation = (learning.read(settings, split) for split in ("train", "validation"))
     if settings.fitted_at_once:
-        yield from fitted(settings, labels, validation)
-    else:
-        yield from descended(settings, labels, validation, device, start)
+        weights, losses = learning.fit(settings, labels, validation)
+        progress = Progress()
+        progress.note({"validation_loss": float(losses.mean())})
+        num_parameters = int(sum(np.prod(array.shape) for array in weights.values()))
+        yield Standing(progress, losses, {"num_parameters": num_parameters, **learning.facts(labels)}), None
+        return
+    task = learning.task(settings, labels, validation, device)
+    losses = np.zeros(0) if start is None else Standing.load(start).losses
+    num_parameters = sum(parameter.numel() for parameter in task.module.parameters())
+    for checkpoint in training(task, start=None if start is None else Checkpoint.load(start)):
+        progress = checkpoint.progress
+        if progress.best_epoch == progress.epochs_done:
+            losses = learning.losses(task, validation)
+        facts = {"num_parameters": num_parameters, "patience_out": progress.out_of_patience(task.patience)}
+        yield Standing(progress, losses, facts | learning.facts(labels)), checkpoint
 
 
 def trial_key(config: Mapping[str, Any]) -> str:
@@ -144,50 +143,3 @@ def trial_values(config: Mapping[str, Any], space: Space) -> dict[str, Any]:
         return dict(config["drawn"]["values"])
     picked = {name: config[name] for name in space.dimensions}
     return {name: space.dimensions[name].suggested(value) for name, value in picked.items()}
-
-
-def descended(
-    settings: TrainSettings, labels: LabelledStates, validation: LabelledStates, device: str, start: str | None
-) -> Iterator[tuple[Standing, Checkpoint]]:
-    """Gradient descent, epoch by epoch, from the checkpoint in the folder `start` if there is one."""
-    losses = np.zeros(0) if start is None else Standing.load(start).losses
-    module = settings.learner.module().to(device)
-    inputs = {
-        k: torch.from_numpy(np.ascontiguousarray(v)).to(device)
-        for k, v in settings.learner.encode(validation.states).items()
-    }
-    begun = None if start is None else Checkpoint.load(start)
-    for checkpoint in descend(settings, labels, validation, device, start=begun):
-        progress = checkpoint.progress
-        if progress.best_epoch == progress.epochs_done:
-            module.load_state_dict(checkpoint.weights)
-            losses = problem_losses(validation, expit(predict_logits(module, inputs).double().cpu().numpy()))
-        facts = _facts(labels, checkpoint.weights)
-        facts["patience_out"] = progress.out_of_patience(settings.optimisation.patience)
-        yield Standing(progress, losses, facts), checkpoint
-
-
-def fitted(
-    settings: TrainSettings, labels: LabelledStates, validation: LabelledStates
-) -> Iterator[tuple[Standing, None]]:
-    """A learner fitted in one call: a history of one row."""
-    weights = settings.learner.fit(labels.states, labels.successes, labels.num_rollouts, settings.seed)
-    scores = settings.learner.reward(weights).score(validation.states, validation.states)
-    losses = problem_losses(validation, np.asarray(scores, np.float64))
-    progress = Progress()
-    progress.note({"validation_loss": float(losses.mean())})
-    yield Standing(progress, losses, _facts(labels, weights)), None
-
-
-@lru_cache(maxsize=2)
-def _labels(url: str, domain: str, split: str) -> LabelledStates:
-    """Read once a worker, which may run many trials."""
-    return read_labels(Folder(url), find_wing(domain), split)
-
-
-def _facts(labels: LabelledStates, weights: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "num_parameters": int(sum(np.prod(array.shape) for array in weights.values())),
-        "num_rollouts": float(labels.num_rollouts.mean()),
-        "num_rows": len(labels),
-    }

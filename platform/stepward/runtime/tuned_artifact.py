@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from stepward.core.artifacts import Artifact, Manifest, content_digest
-from stepward.runtime.learning import learning_of
+from stepward.train.settings import learning_of
 from stepward.tune import (
     Plan,
     Trial,
@@ -73,7 +73,7 @@ def finish(settings: TuneSettings, plan: Plan, trials: Sequence[Trial], started:
 def unit_of(settings: TuneSettings) -> str:
     """What the validation loss is a number of."""
     if settings.of == "train":
-        return str(learning_of(settings.wing).LOSS)
+        return learning_of(settings.wing).unit
     return untrained(settings.of, settings.wing).unit
 
 

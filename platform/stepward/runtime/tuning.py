@@ -24,12 +24,12 @@ from stepward.core.artifacts import Manifest
 from stepward.core.config import Config
 from stepward.core.wing import Wing
 from stepward.runtime.cluster import ClusterSettings, connect, require_room, resources
-from stepward.runtime.learning import learning_of
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
-from stepward.runtime.training import has_checkpoint
 from stepward.runtime.tune_worker import RaisedBeforeError, Standing, run_trial, trial_key, trial_values
 from stepward.runtime.tuned_artifact import finish, winner_line
+from stepward.runtime.workers import has_checkpoint
+from stepward.train.settings import learning_of
 from stepward.tune import (
     Asha,
     Choice,

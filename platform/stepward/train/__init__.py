@@ -1,6 +1,7 @@
 """Training of reward models: losses, objectives, the epoch loop and its checkpoints. Nothing here knows of Ray."""
 
 from stepward.train.checkpoints import Checkpoint, Progress
+from stepward.train.counts import CountLearning, problem_losses
 from stepward.train.examples import Examples, make_examples, minibatches
 from stepward.train.labels import LabelledStates, read_labels
 from stepward.train.loop import ExampleTask, epochs, predict_logits, seeded_module, state_arrays
@@ -10,7 +11,7 @@ from stepward.train.sampling import Sampling
 from stepward.train.settings import TrainSettings, train_settings
 from stepward.train.subset import LabelSubset, thin
 from stepward.train.task import Minibatch, Part, Task
-from stepward.train.trainer import Diverged, Tick, training
+from stepward.train.trainer import DivergedError, Tick, training
 from stepward.train.workers import ALONE, Workers
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
     "predict_logits",
     "state_arrays",
     "ALONE",
-    "Diverged",
+    "DivergedError",
     "ExampleTask",
     "Minibatch",
     "Part",
@@ -47,5 +48,7 @@ __all__ = [
     "Workers",
     "training",
     "Checkpoint",
+    "CountLearning",
+    "problem_losses",
     "Progress",
 ]

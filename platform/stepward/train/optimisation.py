@@ -19,7 +19,7 @@ class Descent(Config):
     learning_rate: float = Field(1e-3, gt=0, description="at its peak")
     weight_decay: float = Field(0.01, ge=0, description="of AdamW, in units of the learning rate")
     max_grad_norm: float | None = Field(
-        None, gt=0, description="norm to which larger gradients are clipped; none: never"
+        None, gt=0, description="norm to which larger gradients are clipped; none: no clipping"
     )
     mixed_precision: bool = Field(False, description="bfloat16 on GPUs; CPUs compute in float32 always")
     accumulate: int = Field(
@@ -45,7 +45,7 @@ class Optimisation(Descent):
     warmup_fraction: float = Field(0.1, ge=0, lt=1, description="share of all steps in which the rate rises from 0")
     final_fraction: float = Field(0.0, ge=0, le=1, description="rate at the end, as a share of the peak")
     max_grad_norm: float | None = Field(
-        1.0, gt=0, description="norm to which larger gradients are clipped; none: never"
+        1.0, gt=0, description="norm to which larger gradients are clipped; none: no clipping"
     )
     patience: int = Field(
         0, ge=0, description="epochs without a better validation loss after which training ends; 0: never"

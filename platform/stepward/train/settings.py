@@ -6,23 +6,27 @@ from typing import Any
 
 from pydantic import Field, create_model, model_validator
 
-from stepward.core.config import one_of, with_defaults
+from stepward.core.config import one_of
+from stepward.core.learning import Learning
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Fittable, Wing
-from stepward.train.objectives import OBJECTIVES, Objective, SoftBCE
-from stepward.train.optimisation import Optimisation
-from stepward.train.subset import LabelSubset
+from stepward.train.counts import CountLearning
 
 
 class TrainSettings(StageSettings):
-    """What is learned from which labels. `train_settings` narrows `learner` to a domain's own classes."""
+    """What is learned from which labels. `train_settings` narrows the last four fields to a domain's own classes."""
 
     name: str = Field("prm", pattern=r"^[A-Za-z0-9._-]+$", description="name of the artifact to make")
     label: str = Field("default", description="name of the label artifact to learn from")
-    subset: LabelSubset = Field(LabelSubset(), description="which of its training labels are learned from")
+    subset: Any
     learner: Any
-    objective: Objective = Field(SoftBCE(), description="what the model is trained for")
-    optimisation: Optimisation = Field(Optimisation(), description="gradient descent")
+    objective: Any
+    optimisation: Any
+
+    @property
+    def learning(self) -> Learning:
+        """How the learner learns from the labels."""
+        return learning_of(self.wing)
 
     @property
     def fitted_at_once(self) -> bool:
@@ -45,8 +49,13 @@ class TrainSettings(StageSettings):
         return self
 
 
+def learning_of(wing: Wing) -> Learning:
+    """How reward models of a domain learn: as the wing says, or else from counts."""
+    return wing.learning or CountLearning()
+
+
 def train_settings(wing: Wing, base: type[TrainSettings] = TrainSettings) -> type[TrainSettings]:
-    """`base` with the learners of a domain as a typed field.
+    """`base` with the learners of a domain as a typed field, and the fields of its kind of label.
 
     Raises:
         ValueError: the domain has no learner.
@@ -54,19 +63,9 @@ def train_settings(wing: Wing, base: type[TrainSettings] = TrainSettings) -> typ
     if not wing.learners:
         raise ValueError(f"Domain {wing.name!r} has no reward model that is learned, so there is nothing to train.")
     first = next(iter(wing.learners.values()))
-    descent = with_defaults(Optimisation, wing.defaults.optimisation if wing.labels == "continuations" else {})
-    objective = OBJECTIVES[wing.defaults.objective]
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
         "learner": (one_of(wing.learners), Field(first(), description="the reward model that is learned")),
-        "objective": (
-            Objective,
-            Field(objective(), description="what the model is trained for"),
-        ),
-        "optimisation": (descent, Field(descent(), description="gradient descent")),
+        **learning_of(wing).fields(wing),
     }
-    if wing.labels == "rankings":
-        from stepward.train.rankings import ranking_fields  # needs the domain's networks
-
-        fields |= ranking_fields(wing)
     return create_model("TrainSettings", __base__=base, __module__=__name__, **fields)

@@ -24,13 +24,13 @@ from stepward.train.checkpoints import Checkpoint, Progress, plain
 from stepward.train.task import Minibatch, Task
 from stepward.train.workers import ALONE, Workers
 
-__all__ = ["Diverged", "Tick", "training"]
+__all__ = ["DivergedError", "Tick", "training"]
 
 EXPLODED = 1e3  # times the loss of the first step, or 1 where that is smaller: losses are in units of order 1
 GPU_STEPS = 16  # steps after which a GPU is asked for its losses; to ask after each would make it wait
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """The loss is no number any more, or has exploded. The same training would do so again."""
 
 
@@ -72,7 +72,7 @@ def training(
         watch: told how far it is: on a CPU after every step, on a GPU after every few.
 
     Raises:
-        Diverged: a loss that is no finite number, or that exploded.
+        DivergedError: a loss that is no finite number, or that exploded.
     """
     module, parameters = task.module, task.parameters()
     optimiser = task.descent.optimiser(parameters)
@@ -167,29 +167,29 @@ class _Epoch:
 
 
 def _require_sane(task: Task[Any], progress: Progress, loss: float, step: int, num_steps: int, rate: float) -> None:
-    """Raise `Diverged` for a step's loss that is not finite, or far above that of the first step."""
+    """Raise `DivergedError` for a step's loss that is not finite, or far above that of the first step."""
     first = progress.first_loss
     if math.isfinite(loss) and (first is None or loss <= EXPLODED * max(abs(first), 1.0)):
         progress.first_loss = loss if first is None else first
         return
     where = f"step {step} of {num_steps} of epoch {progress.epochs_done + 1}"
     if first is None:
-        raise Diverged(
-            f"The loss is {loss} at {where}, before anything was learned: this is not the learning rate. Look for inputs "
-            "or labels that are not finite or far too large."
+        raise DivergedError(
+            f"The loss is {loss} at {where}, before anything was learned: this is not the learning rate. Look for "
+            "inputs or labels that are not finite or far too large."
         )
-    raise Diverged(
+    raise DivergedError(
         f"Training diverged: the loss is {loss:.3g} at {where}, after {first:.3g} at the first step; the learning rate "
         f"was {rate:.2g}. {_advice(task)}"
     )
 
 
 def _require_finite(task: Task[Any], progress: Progress, loss: float, rate: float) -> None:
-    """Raise `Diverged` for a validation loss that is no number."""
+    """Raise `DivergedError` for a validation loss that is no number."""
     if not math.isfinite(loss):
-        raise Diverged(
-            f"Training diverged: the validation loss is {loss} after epoch {progress.epochs_done + 1}; the learning rate "
-            f"was {rate:.2g}. {_advice(task)}"
+        raise DivergedError(
+            f"Training diverged: the validation loss is {loss} after epoch {progress.epochs_done + 1}; the learning "
+            f"rate was {rate:.2g}. {_advice(task)}"
         )
 
 

@@ -29,7 +29,7 @@ class Workers:
 
     @classmethod
     def here(cls) -> Workers:
-        """This process among those that were started with it, as `accelerate` finds them."""
+        """The process among those that were started with it, as `accelerate` finds them."""
         accelerator = Accelerator(cpu=not torch.cuda.is_available())
         return cls(accelerator.process_index, accelerator.num_processes, accelerator)
 
@@ -39,7 +39,7 @@ class Workers:
         return torch.device("cpu") if self.accelerator is None else self.accelerator.device
 
     def share(self, rows: Int[np.ndarray, " b"]) -> Int[np.ndarray, " _"]:
-        """This worker's rows of a minibatch; may be none of them."""
+        """Rows of a minibatch that are this worker's; may be none of them."""
         return np.array_split(rows, self.world)[self.rank]
 
     def average(self, parameters: Iterable[torch.nn.Parameter]) -> None:

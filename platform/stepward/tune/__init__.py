@@ -13,7 +13,7 @@ from stepward.tune.settings import (
     tune_settings,
 )
 from stepward.tune.space import Space, read_space
-from stepward.tune.trials import Trial, history_table, problem_losses, trials_table
+from stepward.tune.trials import Trial, history_table, trials_table
 from stepward.tune.untrained import untrained
 from stepward.tune.winner import behind, pick_winner, runner_up
 
@@ -37,7 +37,6 @@ __all__ = [
     "LogUniform",
     "Integers",
     "Trial",
-    "problem_losses",
     "trials_table",
     "history_table",
     "untrained",

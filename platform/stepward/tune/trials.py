@@ -11,10 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from stepward.train import LabelledStates
-
 Status = Literal["finished", "stopped", "failed"]
-TINY = 1e-12  # probabilities are kept this far from 0 and 1
 
 
 @dataclass(frozen=True)
@@ -62,23 +59,6 @@ class Trial:
         """Metrics of the best epoch."""
         found = [row for row in self.history if row["epoch"] == self.best_epoch]
         return {name: value for name, value in found[0].items() if name != "epoch"} if found else {}
-
-
-def problem_losses(labels: LabelledStates, probabilities: Float[np.ndarray, " n"]) -> Float[np.ndarray, " p"]:
-    """Share of each problem in the validation loss, in the order of the problems' ids.
-
-    The loss is the mean negative log-likelihood of a validation rollout,
-
-        L = Σ_i M_i BCE(p_i, S_i / M_i) / Σ_i M_i  [nats],
-
-    and the share of a problem is the part of its rows times the number of problems, so that the mean over problems is L
-    and its standard error that over problems, which are independent as rows are not.
-    """
-    p = np.clip(probabilities, TINY, 1 - TINY)
-    failures = labels.num_rollouts - labels.successes
-    losses = -labels.successes * np.log(p) - failures * np.log1p(-p)
-    per_problem = np.bincount(labels.column_codes("problem_id"), losses)
-    return per_problem * (len(per_problem) / labels.num_rollouts.sum())
 
 
 def trials_table(trials: Sequence[Trial], further: Sequence[dict[str, Any]]) -> pa.Table:

@@ -8,18 +8,13 @@ import torch
 
 from pde_world import training_trajectories
 from stepward.core.storage import Folder
+from stepward.domains.pde.ranked_labels import Rankings, read_rankings, subset_of
 from stepward.domains.pde.rewards import CNNSettings, FeatureCriticSettings
+from stepward.domains.pde.rewards.fitting import RewardFit, ranking_epochs
 from stepward.domains.pde.rewards.ranking_objectives import TwoHinge
 from stepward.domains.pde.surrogates import LatentSettings, SurrogateFit, UNetSettings, build_surrogate
+from stepward.domains.pde.surrogates.fitting import surrogate_epochs
 from stepward.train import Checkpoint, seeded_module
-from stepward.train.rankings import (
-    RankingOptimisation,
-    Rankings,
-    ranking_epochs,
-    read_rankings,
-    subset_of,
-)
-from stepward.train.surrogates import surrogate_epochs
 
 SURROGATES = {
     "unet": UNetSettings(width=4, dropout=0.1),
@@ -52,16 +47,7 @@ def test_a_surrogate_that_goes_on_ends_with_the_same_weights(kind: str, tmp_path
     assert len({row["stage"] for row in whole}) == (1 if kind == "unet" else 6)
 
 
-def settings(**changes: object) -> object:
-    class Settings:
-        objective = TwoHinge(margin=0.2)
-        optimisation = RankingOptimisation(num_epochs=4, batch_size=4, learning_rate=3e-3)
-        patch_weight = 0.0
-        seed = 0
-
-    for name, value in changes.items():
-        setattr(Settings, name, value)
-    return Settings()
+FIT = RewardFit(objective=TwoHinge(margin=0.2), num_epochs=4, batch_size=4, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +61,11 @@ def test_a_reward_model_that_goes_on_ends_with_the_same_weights(
 ) -> None:
     def run(start: Checkpoint | None) -> list[Checkpoint]:
         module = seeded_module(learner.module, 0)
-        return list(ranking_epochs(module, rankings.data, rankings.data, settings(), start=start))
+        return list(ranking_epochs(module, rankings.data, rankings.data, FIT, seed=0, start=start))
 
     whole = run(None)
     module = seeded_module(learner.module, 0)
-    next(iter(ranking_epochs(module, rankings.data, rankings.data, settings()))).save(tmp_path)
+    next(iter(ranking_epochs(module, rankings.data, rankings.data, FIT, seed=0))).save(tmp_path)
     again = run(Checkpoint.load(tmp_path))
     assert len(again) == 3
     assert all(torch.equal(again[-1].weights[n], whole[-1].weights[n]) for n in whole[-1].weights)
@@ -87,9 +73,9 @@ def test_a_reward_model_that_goes_on_ends_with_the_same_weights(
 
 
 def test_the_kept_epoch_orders_most_validation_pairs(rankings: Rankings) -> None:
-    plan = RankingOptimisation(num_epochs=12, batch_size=4, learning_rate=1e-2)
+    plan = FIT.model_copy(update={"num_epochs": 12, "learning_rate": 1e-2})
     module = seeded_module(CNNSettings(width=8, depth=2).module, 0)
-    *_, last = ranking_epochs(module, rankings.data, rankings.data, settings(optimisation=plan))
+    *_, last = ranking_epochs(module, rankings.data, rankings.data, plan, seed=0)
     pairs = [row["pairs"] for row in last.progress.history]
     assert last.progress.best_epoch == 1 + int(np.argmax(pairs)) and max(pairs) > 0.6, "learns what it was shown"
     assert np.allclose([row["validation_loss"] for row in last.progress.history], 1 - np.array(pairs))

@@ -13,10 +13,10 @@ from stepward.train import (
     epochs,
     make_examples,
     predict_logits,
+    problem_losses,
     read_labels,
     seeded_module,
 )
-from stepward.tune import problem_losses
 from walk_artifacts import make_labels
 
 

@@ -7,6 +7,7 @@ from stepward.domains.math.answers import stated_answers
 from stepward.domains.math.data import MathProblems
 from stepward.domains.math.defaults import BASELINES, EVALUATION, OPTIMISATION
 from stepward.domains.math.mining import MathMining
+from stepward.domains.math.pretraining import LanguagePretraining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution, Rejected
 from stepward.domains.math.rewards.hmm import MathHMM
 from stepward.domains.math.rewards.outcome import OutcomeModel
@@ -45,7 +46,7 @@ wing = Wing(
     budgets=lambda states: -states.num_steps,  # one limit of lines holds for all
     texts=short_texts,
     answers=stated_answers,
-    pretraining="language_model",
+    pretraining=LanguagePretraining(),
     defaults=Defaults(
         labels={"num_rollouts_train": 8, "num_rollouts_validation": 64, "num_rollouts_test": 16},
         objective="hard_bce",

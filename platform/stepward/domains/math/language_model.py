@@ -77,7 +77,8 @@ class LanguageTask(Task[Minibatch]):
             pad_token,
             seed,
         )
-        self.validation_prompts, self.descent, self.num_epochs = validation_prompts, stages[0].optimisation, len(stages)
+        self.validation, self.validation_prompts = validation, validation_prompts
+        self.descent, self.num_epochs = stages[0].optimisation, len(stages)
         self.number, self.began = 0, time.perf_counter()
 
     @property

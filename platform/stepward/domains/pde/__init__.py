@@ -6,6 +6,8 @@ from stepward.domains.pde.ablation import EVALUATION, PRETRAINED
 from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
 from stepward.domains.pde.defaults import BASELINES, LABELS, MINING, OPTIMISATION
 from stepward.domains.pde.generators import GENERATORS
+from stepward.domains.pde.learning import RankingLearning
+from stepward.domains.pde.pretraining import SurrogatePretraining
 from stepward.domains.pde.proposer import POLICIES
 from stepward.domains.pde.rewards import LEARNERS, REWARDS, TrainedSettings
 from stepward.domains.pde.sources import SOURCES
@@ -28,7 +30,8 @@ wing = Wing(
     labels="rankings",
     outcome="error",
     sources=SOURCES,
-    pretraining="surrogate",
+    pretraining=SurrogatePretraining(),
+    learning=RankingLearning(),
     steps=pde_steps,
     defaults=Defaults(
         labels=LABELS,

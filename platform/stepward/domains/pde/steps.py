@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
 
 from stepward.domains.pde.states import PDEStates, advance, roots
 
@@ -27,6 +28,19 @@ def pde_steps(table: pa.Table) -> tuple[PDEStates, PDEStates]:
     zeros = np.zeros(len(fields), np.int64)
     parents = roots(fields, [""] * len(fields), zeros, zeros + 1)
     return parents, advance(parents, candidate, deterministic, np.arange(len(fields), dtype=np.uint64))
+
+
+def steps_of(
+    state: Float[np.ndarray, "n c h w"],
+    deterministic: Float[np.ndarray, "n c h w"],
+    candidates: Float[np.ndarray, "n k c h w"],
+) -> tuple[PDEStates, PDEStates]:
+    """The steps from each state to its candidates, as parents and children, [n · k] each, row-major."""
+    n, k = candidates.shape[:2]
+    rows, zeros = np.repeat(np.arange(n), k), np.zeros(n * k, np.int64)
+    parents = roots(state[rows], [""] * (n * k), zeros, zeros + 1, problem=rows)
+    fields = np.ascontiguousarray(candidates.reshape(n * k, *candidates.shape[2:]))
+    return parents, advance(parents, fields, deterministic[rows], np.tile(np.arange(k, dtype=np.uint64), n))
 
 
 def _array(column: pa.ChunkedArray) -> np.ndarray:

@@ -20,7 +20,6 @@ from stepward.core.seeding import Rng
 from stepward.core.storage import Folder
 from stepward.domains.pde.data import fields_of, pde_states
 from stepward.domains.pde.rewards.objectives import ranking_metrics
-from stepward.domains.pde.states import PDEStates, advance, roots
 
 COLUMNS = ["id", "problem_id", "reference", "frame", "steps", "horizon", "fields", "errors"]
 FIGURES = ("pairs", "triplet", "spearman", "regret")
@@ -75,16 +74,3 @@ def score_all(rankings: pa.Table, guide: RewardModel, *, proposer: Proposer, see
         scores = guide.score(repeat(states, num_candidates), children)
         parts.append(scores.reshape(len(piece), num_candidates))
     return np.concatenate(parts).astype(np.float64)
-
-
-def steps_of(
-    state: Float[np.ndarray, "n c h w"],
-    deterministic: Float[np.ndarray, "n c h w"],
-    candidates: Float[np.ndarray, "n k c h w"],
-) -> tuple[PDEStates, PDEStates]:
-    """The steps from each state to its candidates, as parents and children, [n · k] each, row-major."""
-    n, k = candidates.shape[:2]
-    rows, zeros = np.repeat(np.arange(n), k), np.zeros(n * k, np.int64)
-    parents = roots(state[rows], [""] * (n * k), zeros, zeros + 1, problem=rows)
-    fields = np.ascontiguousarray(candidates.reshape(n * k, *candidates.shape[2:]))
-    return parents, advance(parents, fields, deterministic[rows], np.tile(np.arange(k, dtype=np.uint64), n))

@@ -84,7 +84,7 @@ class RankingTask(Task[Moved]):
         module: maps state, deterministic, candidate to scores; trained in place.
 
     Raises:
-        ValueError: `patch_weight` without patch errors, or with a module that has no score map; fewer than 3 candidates.
+        ValueError: `patch_weight` without patch errors, or with a module without a score map; fewer than 3 candidates.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,7 +36,7 @@ class SurrogateFit(Descent):
     learning_rate: float = Field(1e-3, gt=0, description="peak of AdamW, with a cosine to 0")
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     max_grad_norm: float | None = Field(
-        1.0, gt=0, description="norm to which larger gradients are clipped; none: never"
+        1.0, gt=0, description="norm to which larger gradients are clipped; none: no clipping"
     )
     window: int = Field(2, ge=2, description="frames of a window; beyond 2, steps before the last have no gradient")
     crps_members: int = Field(2, ge=2, description="members of the CRPS, for a surrogate with a random code")
@@ -143,11 +144,15 @@ def surrogate_epochs(
             _train_only(surrogate, parameters)
             task = SurrogateStage(
                 surrogate, loss, data, fit, seed=stable_hash(seed, number), num_epochs=num, first_epoch=passed,
-                validate=lambda: {"validation_loss": judge(surrogate), "stage": float(number)},
+                validate=partial(_validate, surrogate, judge, number),
             )  # fmt: skip
             for checkpoint in training(task, start=here, **options):
                 yield replace(checkpoint, best=starts)
         passed, number = passed + num, number + 1
+
+
+def _validate(surrogate: Surrogate, judge: Callable[[Surrogate], float], number: int) -> dict[str, float]:
+    return {"validation_loss": judge(surrogate), "stage": float(number)}
 
 
 def _train_only(surrogate: Surrogate, parameters: list[nn.Parameter]) -> None:

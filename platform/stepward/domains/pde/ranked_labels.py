@@ -1,4 +1,4 @@
-"""Learning from ranked candidates: settings, and reading."""
+"""Rankings as the label stage leaves them, to be learned from."""
 
 from __future__ import annotations
 
@@ -8,53 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
 
-from stepward.core.config import Config, with_defaults
 from stepward.core.storage import Folder
-from stepward.core.wing import Wing
 from stepward.domains.pde.data import fields_of
-from stepward.domains.pde.rewards.fitting import (
-    BradleyTerry,
-    RankedCandidates,
-    RankingObjective,
-)
+from stepward.domains.pde.rewards.fitting import RankedCandidates
 from stepward.train.subset import choose_rows
 
 COLUMNS = ["id", "problem_id", "fields", "deterministic", "candidates", "kept_errors", "patch_errors", "horizon_errors"]
-
-
-class RankingSubset(Config):
-    """Which of the training labels are learned from; validation is always on all of its labels."""
-
-    num_rows: int | None = Field(None, ge=1, description="training states at most, chosen at random; none: all")
-
-    def num_kept(self, num_rows: int) -> int:
-        """Rows left of `num_rows`."""
-        return num_rows if self.num_rows is None else min(self.num_rows, num_rows)
-
-
-def ranking_fields(wing: Wing) -> dict[str, Any]:
-    """Fields of train settings for a domain whose labels are rankings."""
-    descent: Any = with_defaults(RankingOptimisation, wing.defaults.optimisation)
-    return {
-        "subset": (RankingSubset, Field(RankingSubset(), description="which training labels are learned from")),
-        "objective": (RankingObjective, Field(BradleyTerry(), description="what the model is trained for")),
-        "optimisation": (descent, Field(descent(), description="gradient descent")),
-        "patch_weight": (
-            float,
-            Field(0.0, ge=0, description="weight of the same objective on the score map, patch by patch"),
-        ),
-        "horizon": (
-            int | None,
-            Field(None, ge=1, description="learn from the error realised so many steps later; none: after the step"),
-        ),
-        "min_headroom": (
-            float,
-            Field(0.0, description="share of the error that the best of K must save, two standard errors clear; "
-                  "below it no reward model can help and training refuses. −1: train all the same"),
-        ),
-    }  # fmt: skip
 
 
 @dataclass(frozen=True)

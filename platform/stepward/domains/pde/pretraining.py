@@ -1,0 +1,160 @@
+"""What this domain trains before it can label: a surrogate, or one that corrects another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+
+from stepward.core.artifacts import Artifact
+from stepward.core.config import one_of
+from stepward.core.learning import Judged
+from stepward.core.storage import Folder
+from stepward.core.wing import Wing
+from stepward.domains.pde.data import pde_states
+from stepward.domains.pde.flops import Positions
+from stepward.domains.pde.generators.base import NOT_PERIODIC
+from stepward.domains.pde.grids import require_periodic
+from stepward.domains.pde.metrics import per_frame
+from stepward.domains.pde.references import trajectories
+from stepward.domains.pde.surrogates import (
+    Corrected,
+    CorrectedSettings,
+    Surrogate,
+    SurrogateFit,
+    build_surrogate,
+    load_surrogate,
+    save_surrogate,
+    surrogate_kinds,
+)
+from stepward.domains.pde.surrogates.fitting import make_ready, surrogate_epochs
+from stepward.domains.pde.surrogates.storage import DESCRIPTION, WEIGHTS, fill
+from stepward.train import Checkpoint, seeded_module
+
+JUDGED = 16  # held-out trajectories that every epoch is judged on
+
+
+class SurrogatePretraining:
+    """See `stepward.core.learning.Pretraining`."""
+
+    name = "default"
+
+    def fields(self, wing: Wing) -> dict[str, Any]:
+        """Trajectories, the network, what it corrects, and gradient descent."""
+        kinds = surrogate_kinds()
+        first = next(iter(kinds.values()))
+        base = "surrogate to correct, for kind corrected, such as artifacts/pde/pretrain/default"
+        return {
+            "problems": (
+                wing.problems,
+                Field(wing.problems(), description="trajectories to learn from and judge by"),
+            ),
+            "surrogate": (one_of(kinds), Field(first(), description="the network")),
+            "base": (str | None, Field(None, description=base)),
+            "fit": (SurrogateFit, Field(SurrogateFit(), description="gradient descent")),
+        }
+
+    def agree(self, settings: Any) -> None:
+        """A surrogate that corrects, and only that, has a base."""
+        if isinstance(settings.surrogate, CorrectedSettings) != (settings.base is not None):
+            raise ValueError("base: expected with surrogate.kind=corrected, and only there: it names what is corrected")
+
+    def inputs(self, settings: Any) -> Mapping[str, Artifact]:
+        """The surrogate to correct, and the data."""
+        found: Mapping[str, Artifact] = settings.named_artifacts(settings.base, settings.problems)
+        return found
+
+    def check(self, settings: Any) -> None:
+        """Raise ValueError for a surrogate that cannot be built, or that takes data with other ends for periodic."""
+        if build(settings)[0].periodic:
+            table, _ = settings.here(settings.problems).problems("train", settings.seed)
+            require_periodic(table["reference"].to_pylist(), f"Surrogate {settings.surrogate.kind}", NOT_PERIODIC)
+
+    def checkpoints(self, settings: Any, device: torch.device, **options: Any) -> Iterator[Checkpoint]:
+        """Epoch by epoch, judged by the error of one step on held-out trajectories."""
+        held_out = truth(settings, "validation")[:JUDGED]
+        return surrogate_epochs(
+            build(settings)[0].to(device),
+            truth(settings, "train"),
+            settings.fit,
+            seed=settings.seed,
+            judge=lambda network: one_step_error(network, held_out),
+            **options,
+        )
+
+    def write(self, settings: Any, checkpoint: Checkpoint) -> Judged:
+        """Weights, scales and settings; errors of one step and of rollouts on all validation trajectories."""
+        surrogate, described = build(settings)
+        surrogate.load_state_dict(checkpoint.weights)
+        known, held_out = truth(settings, "train"), truth(settings, "validation")
+        make_ready(surrogate, known)
+        save_surrogate(settings.artifact("pretrain").folder, surrogate, described)
+        table, _ = settings.here(settings.problems).problems("validation", settings.seed)
+        positions = Positions(surrogate, lambda shape: surrogate(torch.zeros(1, *shape)))
+        metrics = {
+            "one_step_nrmse": one_step_error(surrogate, held_out),
+            "persistence_nrmse": float(per_frame("nrmse", held_out[:, :-1], held_out[:, 1:]).mean()),
+            "rollout_nrmse": rollout_error(surrogate, held_out, int(pde_states(table).horizon.max())),
+            "num_parameters": float(surrogate.num_parameters),
+            "flops": 2.0 * positions.num_parameters * positions(held_out.shape[2:]),
+        }
+        rows = {"train": len(known), "validation": len(table)}
+        return Judged(metrics=metrics, rows=rows, facts={"kind": described.kind}, content=(WEIGHTS, DESCRIPTION))
+
+    def describe(self, url: str, metrics: Mapping[str, float]) -> str:
+        """Size and errors."""
+        errors = (
+            "one-step NRMSE {one_step_nrmse:.4f} (persistence {persistence_nrmse:.4f}), rollout {rollout_nrmse:.4f}"
+        )
+        size = f"{int(metrics['num_parameters']):,} parameters"
+        return f"{size}; validation {errors.format(**metrics)}\n{url}"
+
+
+def build(settings: Any) -> tuple[Surrogate, Any]:
+    """A fresh surrogate, its initial weights a function of the seed, and the settings that make it again.
+
+    One that corrects another gets the settings and weights of that one.
+    """
+    described = settings.surrogate
+    if settings.base is None:
+        return seeded_module(lambda: build_surrogate(described), settings.seed), described  # type: ignore[return-value]
+    folder = Folder(settings.here(settings.base))
+    base = load_surrogate(folder.url, "cpu")
+    described = described.model_copy(update={"base": base.settings})
+    surrogate = seeded_module(lambda: build_surrogate(described), settings.seed)
+    assert isinstance(surrogate, Corrected), "checked with the settings"
+    fill(surrogate.base, folder.read_weights(WEIGHTS), folder.url)
+    return surrogate, described
+
+
+def truth(settings: Any, split: str) -> Float[np.ndarray, "n frames c h w"]:
+    """Trajectories of a split."""
+    table, _ = settings.here(settings.problems).problems(split, settings.seed)
+    if not len(table):
+        raise ValueError(f"Pretraining: expected trajectories of split {split!r}, got none. See problems.")
+    return np.stack(trajectories(table["reference"].to_pylist()))
+
+
+def one_step_error(surrogate: Surrogate, held_out: Float[np.ndarray, "n frames c h w"]) -> float:
+    """Mean NRMSE of one step from every true frame."""
+    frames = torch.from_numpy(held_out[:, :-1].copy()).to(surrogate.device)
+    with torch.inference_mode():
+        predicted = torch.stack([surrogate(part) for part in frames]).cpu().numpy()
+    return float(per_frame("nrmse", predicted, held_out[:, 1:]).mean())
+
+
+def rollout_error(surrogate: Surrogate, held_out: Float[np.ndarray, "n frames c h w"], horizon: int) -> float:
+    """Mean NRMSE over the frames of a rollout; infinite where one blows up."""
+    fields, frames = torch.from_numpy(held_out[:, 0].copy()).to(surrogate.device), []
+    with torch.inference_mode():
+        for _ in range(horizon):
+            fields = surrogate(fields)
+            frames.append(fields.cpu().numpy())
+    predicted = np.stack(frames, axis=1)
+    if not np.isfinite(predicted).all():
+        return float("inf")
+    return float(per_frame("nrmse", predicted, held_out[:, 1 : horizon + 1]).mean())

@@ -259,7 +259,7 @@ def planted(num, k=6, seed=0):
 
 @pytest.mark.parametrize("objective", [BradleyTerry(), TwoHinge(), Listwise(), Regression()], ids=lambda o: o.kind)
 def test_every_objective_learns_a_planted_order(objective):
-    fit = RewardFit(objective=objective, num_epochs=40, batch_size=8, learning_rate=1e-2)
+    fit = RewardFit(objective=objective, num_epochs=80, batch_size=8, learning_rate=1e-2)
     found = fit_reward(CNNSettings(width=8, depth=2), planted(24), planted(24, seed=1), fit)
     best = found.history[found.best_epoch - 1]
     # chance is 1/2; 24 states of 15 pairs with 5 free candidates each have a standard error below .05

@@ -87,6 +87,8 @@ class RankingTask(Task[Moved]):
         ValueError: `patch_weight` without patch errors, or with a module without a score map; fewer than 3 candidates.
     """
 
+    module: Any  # with `score_map`, where patches have a weight
+
     def __init__(
         self, module: Any, train: RankedCandidates, validation: RankedCandidates, fit: RewardFit, *, seed: int
     ) -> None:

@@ -15,6 +15,7 @@ from stepward.domains.math.engine import (
     sequence_keys,
     splitmix_uniforms,
 )
+from stepward.domains.math.engine.drawing import draw_tokens
 from stepward.domains.math.engine.prefixes import group_nested
 
 VOCAB, CONTEXT, EOS = 61, 64, 5
@@ -96,6 +97,46 @@ def test_a_continuation_depends_on_its_key_and_prefix_alone(model):
             [prefixes[crowd.prefix[i]]], np.array([1]), keys=keys[i : i + 1], config=SamplingConfig(**options)
         )
         assert alone.token_lists()[0] == crowd.token_lists()[i]
+
+
+@pytest.mark.parametrize("backend", ["auto", "shared", "generic"])
+def test_states_are_those_that_the_last_tokens_were_drawn_from(model, backend):
+    """One-token continuations end in the state of their prefix, empty ones have none."""
+    prefixes = [*ragged_prefixes(4), [7] * CONTEXT]
+    engine = ContinuationEngine(model, rows=6, backend=backend)
+    for longest in (1, 9):
+        result = sample(engine, prefixes, 3, temperature=1.0, max_new_tokens=longest, state_layer=1)
+        for i, tokens in enumerate(result.token_lists()[:-3]):
+            text = torch.tensor([[*prefixes[result.prefix[i]], *tokens[:-1]]])
+            with torch.inference_mode():
+                expected = model(input_ids=text, output_hidden_states=True).hidden_states[1][0, -1]
+            np.testing.assert_allclose(result.states[i], expected, atol=1e-4)
+        assert not result.states[-3:].any()
+    assert sample(engine, prefixes, 1).states is None
+    with pytest.raises(ValueError, match=r"state_layer in 1\.\.1, got 2"):
+        sample(engine, prefixes, 1, state_layer=2)
+
+
+@pytest.mark.parametrize("vocabulary", [1, 7, 61, 5000])
+def test_draws_invert_the_distribution_function(vocabulary):
+    """Against one cumulative sum in double precision, with most tokens impossible, those at both ends too."""
+    torch.manual_seed(vocabulary)
+    logits = 3 * torch.randn(3, vocabulary)
+    logits[:, torch.rand(vocabulary) < 0.8] = -200.0
+    logits[:, vocabulary // 2] = 0.0
+    source = torch.tensor([2, 0, 1]).repeat(100)
+    uniforms = torch.cat([torch.rand(297, dtype=torch.float64), torch.tensor([0, 1 - 2**-53, 0.5]).double()])
+    tokens, log_probs = draw_tokens(logits, source, uniforms, temperature=0.7, top_p=1.0)
+    probs = torch.softmax(torch.log_softmax(logits, -1) / 0.7, -1)[source].double().numpy()
+    cdf = probs.cumsum(1)
+    for i, token in enumerate(tokens):
+        wanted = float(uniforms[i]) * cdf[i, -1]
+        assert probs[i, token] > 0
+        assert (cdf[i, token - 1] if token else 0.0) <= wanted + 1e-12 and wanted <= cdf[i, token] + 1e-12
+    expected = torch.log_softmax(logits.double(), -1)[source, torch.from_numpy(tokens)]
+    np.testing.assert_allclose(log_probs, expected, atol=1e-5)
+    with pytest.raises(ValueError, match=r"finite logits.*bfloat16"):
+        draw_tokens(logits * torch.nan, source, uniforms, temperature=1.0, top_p=1.0)
 
 
 def test_accounts_and_keeps_the_batch_full(llama):

@@ -71,16 +71,11 @@ def plan_step(
     members = np.zeros((num_families, width), dtype=np.int64)
     members[family, rank] = np.arange(len(family))
     prefix_length, suffix_length = int(prefix_lengths.max()), int(suffix_lengths.max()) + 1
-    hidden = np.concatenate(
-        [
-            np.arange(prefix_length) >= prefix_lengths[:, None],
-            np.arange(suffix_length) > suffix_lengths[:, None],
-        ],
-        axis=1,
-    )
-    mask = torch.zeros(hidden.shape, device=store.device).masked_fill_(
-        torch.from_numpy(hidden).to(store.device), -torch.inf
-    )
+    lengths = torch.from_numpy(np.stack([prefix_lengths, suffix_lengths + 1], axis=1)).to(store.device)
+    column = torch.arange(max(prefix_length, suffix_length), device=store.device)
+    hidden = [column[:prefix_length] >= lengths[:, :1], column[:suffix_length] >= lengths[:, 1:]]
+    mask = torch.zeros(len(family), prefix_length + suffix_length, device=store.device)
+    mask.masked_fill_(torch.cat(hidden, dim=1), -torch.inf)
     return StepPlan(
         place=store.places(suffix_lengths),
         members=torch.from_numpy(members).to(store.device),

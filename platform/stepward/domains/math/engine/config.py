@@ -34,6 +34,8 @@ class SamplingConfig:
         stop_token_sequences: end with `STOP` as soon as the new tokens end in one of these.
         stop_at_newline: end with `STOP` after the first token whose text holds a newline: one step of a solution.
         stop_line: called with the text of every line finished by a newline; `True` ends with `STOP`.
+        state_layer: keep a hidden state of each continuation, that after block ℓ (from 1; less than the number of
+            blocks, because transformers' last state is normalised and this is not). `None` keeps none.
     """
 
     temperature: float = 0.8
@@ -43,6 +45,7 @@ class SamplingConfig:
     stop_token_sequences: tuple[tuple[int, ...], ...] = ()
     stop_at_newline: bool = False
     stop_line: Callable[[str], bool] | None = None
+    state_layer: int | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.temperature) and self.temperature >= 0):
@@ -53,6 +56,8 @@ class SamplingConfig:
             raise ValueError(f"expected max_new_tokens >= 1, got {self.max_new_tokens}")
         if any(not stop for stop in self.stop_token_sequences):
             raise ValueError("expected stop sequences of at least one token, got an empty one; remove it")
+        if self.state_layer is not None and self.state_layer < 1:
+            raise ValueError(f"expected state_layer >= 1, got {self.state_layer}; None keeps no states")
         if self.temperature == 0 and self.top_p < 1:
             raise ValueError("top_p has no effect at temperature 0; set top_p=1")
 
@@ -96,6 +101,8 @@ class Continuations:
         lengths: number of tokens of row i.
         reasons: a `FinishReason` a row.
         stats: the cost of the call.
+        states: hidden state of `SamplingConfig.state_layer` that each last token was drawn from, zeros where there is
+            no token; `None` unless asked for. They come with the sampling: no token is run for them.
     """
 
     prefix: Int64[np.ndarray, " n"]
@@ -104,6 +111,7 @@ class Continuations:
     lengths: Int64[np.ndarray, " n"]
     reasons: Int8[np.ndarray, " n"]
     stats: EngineStats
+    states: Float32[np.ndarray, "n c"] | None = None
 
     def __len__(self) -> int:
         return len(self.prefix)

@@ -1,6 +1,6 @@
 """What the sampler needs of a model: prefill a few prefixes, decode one token of many rows."""
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -8,7 +8,14 @@ from torch import Tensor
 from stepward.domains.math.engine.attention import StepPlan
 from stepward.domains.math.engine.cache import DecoderShape, KVStore
 
-__all__ = ["Decoder"]
+__all__ = ["Decoded", "Decoder"]
+
+
+class Decoded(NamedTuple):
+    """What follows m texts, and the hidden state of the layer asked for at their ends."""
+
+    logits: Float[Tensor, "m v"]
+    states: Float[Tensor, "m c"] | None
 
 
 @runtime_checkable
@@ -23,12 +30,18 @@ class Decoder(Protocol):
         slots: Int64[Tensor, " b"],
         tokens: Int64[Tensor, "b t"],
         ends: tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]],
-    ) -> Float[Tensor, "e v"]:
-        """Run right-padded prefixes, store them in family `slots`; logits after token `ends[1]` of prefix `ends[0]`."""
+        layer: int | None,
+    ) -> Decoded:
+        """Run right-padded prefixes, store them in family `slots`; what follows token `ends[1]` of prefix `ends[0]`."""
         ...
 
     def decode(
-        self, store: KVStore, plan: StepPlan, tokens: Int64[Tensor, " n"], positions: Int64[Tensor, " n"]
-    ) -> Float[Tensor, "n v"]:
-        """Run one token of rows 0..n-1, store it, and return the logits that follow."""
+        self,
+        store: KVStore,
+        plan: StepPlan,
+        tokens: Int64[Tensor, " n"],
+        positions: Int64[Tensor, " n"],
+        layer: int | None,
+    ) -> Decoded:
+        """Run one token of rows 0..n-1, store it, and return what follows."""
         ...

@@ -114,7 +114,7 @@ class ContinuationEngine:
             ValueError: an empty prefix, a token outside the vocabulary, counts or keys of the wrong length.
         """
         plain = [[int(token) for token in prefix] for prefix in prefixes]
-        self._check(plain, counts, keys)
+        self._check(plain, counts, keys, config)
         eos = self.eos_token_ids() if config.eos_token_ids is None else config.eos_token_ids
         stop = StopRule(
             config,
@@ -152,7 +152,10 @@ class ContinuationEngine:
             dtype=self.model.dtype,
         )
 
-    def _check(self, prefixes: list[list[int]], counts: np.ndarray, keys: np.ndarray) -> None:
+    def _check(self, prefixes: list[list[int]], counts: np.ndarray, keys: np.ndarray, config: SamplingConfig) -> None:
+        blocks = self.model.config.get_text_config().num_hidden_layers
+        if config.state_layer is not None and config.state_layer >= blocks:
+            raise ValueError(f"expected state_layer in 1..{blocks - 1}, got {config.state_layer}")
         if len(counts) != len(prefixes) or (len(counts) and counts.min() < 0):
             raise ValueError(f"expected {len(prefixes)} counts >= 0, one a prefix, got {counts}")
         if len(keys) != counts.sum():

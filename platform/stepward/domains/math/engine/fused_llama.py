@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from stepward.domains.math.engine.attention import StepPlan, attend_rows
 from stepward.domains.math.engine.cache import DecoderShape, KVStore
+from stepward.domains.math.engine.decoder import Decoded
 
 __all__ = ["FusedLlama", "fits_fused"]
 
@@ -103,13 +104,21 @@ class FusedLlama:
         )
 
     def _norm(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+        if x.is_cuda:  # one kernel there
+            return F.rms_norm(x, x.shape[-1:], eps=self.eps)
         wide = x.float()
         length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
         return (wide * length.square_().div_(x.shape[-1]).add_(self.eps).rsqrt_()).to(x.dtype)
 
     def _forward(
-        self, x: Float[Tensor, "n c"], positions: Int64[Tensor, " n"], attend: Callable[..., Tensor]
-    ) -> Float[Tensor, "n c"]:
+        self,
+        x: Float[Tensor, "n c"],
+        positions: Int64[Tensor, " n"],
+        attend: Callable[..., Tensor],
+        kept: int | None,
+    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c"] | None]:
+        """Normalised last states, and those after block `kept`."""
+        states = None
         angles = self.angles[positions][:, None]
         dim, rotated = self.head_dim, self.query_heads + self.num_heads
         for index, layer in enumerate(self.layers):
@@ -121,7 +130,8 @@ class FusedLlama:
             x = _affine(mixed.reshape(len(x), -1), layer.out, layer.out_bias, onto=x)
             gate, up = _affine(self._norm(x), layer.gate_up, layer.gate_up_bias).chunk(2, dim=-1)
             x = _affine(F.silu(gate).mul_(up), layer.down, layer.down_bias, onto=x)
-        return self._norm(x)
+            states = x if index + 1 == kept else states
+        return self._norm(x), states
 
     def prefill(
         self,
@@ -129,32 +139,40 @@ class FusedLlama:
         slots: Int64[Tensor, " b"],
         tokens: Int64[Tensor, "b t"],
         ends: tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]],
-    ) -> Float[Tensor, "e v"]:
+        layer: int | None,
+    ) -> Decoded:
         """See `Decoder`."""
         batch, length = tokens.shape
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             q, k, v = (t.reshape(batch, length, -1, self.head_dim).transpose(1, 2) for t in (q, k, v))
-            store.put_prefix(layer, slots, k, v)
+            store.put_prefix(index, slots, k, v)
             mixed = F.scaled_dot_product_attention(
                 q, k, v, is_causal=True, scale=self.scale, enable_gqa=q.shape[1] != k.shape[1]
             )
             return mixed.transpose(1, 2)
 
         positions = torch.arange(length, device=tokens.device).repeat(batch)
-        hidden = self._forward(self.embedding[tokens.reshape(-1)], positions, attend)
-        return hidden[ends[0] * length + ends[1]] @ self.head
+        hidden, states = self._forward(self.embedding[tokens.reshape(-1)], positions, attend, layer)
+        place = ends[0] * length + ends[1]
+        return Decoded(hidden[place] @ self.head, None if states is None else states[place])
 
     def decode(
-        self, store: KVStore, plan: StepPlan, tokens: Int64[Tensor, " n"], positions: Int64[Tensor, " n"]
-    ) -> Float[Tensor, "n v"]:
+        self,
+        store: KVStore,
+        plan: StepPlan,
+        tokens: Int64[Tensor, " n"],
+        positions: Int64[Tensor, " n"],
+        layer: int | None,
+    ) -> Decoded:
         """See `Decoder`."""
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            store.append(layer, plan.place, k, v)
-            return attend_rows(store, plan, layer, q, self.scale)
+        def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            store.append(index, plan.place, k, v)
+            return attend_rows(store, plan, index, q, self.scale)
 
-        return self._forward(self.embedding[tokens], positions, attend) @ self.head
+        hidden, states = self._forward(self.embedding[tokens], positions, attend, layer)
+        return Decoded(hidden @ self.head, states)
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor | None, *, onto: Tensor | None = None) -> Tensor:

@@ -5,6 +5,7 @@ branch and shrinks where they end, by `Cache.reorder_cache`, which every kind of
 """
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,11 +48,14 @@ def _lockstep(
     """Sample the continuations of one prefix; returns tokens decoded and steps."""
     tokens = torch.tensor([prefix], device=model.device)
     cache = DynamicCache(config=model.config)
-    output = model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    layer = ledger.config.state_layer
+    options: dict[str, Any] = dict(use_cache=True, output_hidden_states=layer is not None)
+    output = model(input_ids=tokens, past_key_values=cache, logits_to_keep=1, **options)
     row_of = np.zeros(len(sequences), dtype=np.int64)
     decoded = steps = 0
     while len(sequences):
-        drawn = ledger.draw(sequences, row_of, output.logits[:, -1])
+        states = None if layer is None else output.hidden_states[layer][:, -1]
+        drawn = ledger.draw(sequences, row_of, output.logits[:, -1], states)
         alive = ledger.reasons[sequences] == FinishReason.RUNNING
         parent, token, row_of = branch(row_of[alive], drawn[alive])
         order = np.argsort(row_of, kind="stable")
@@ -59,8 +63,7 @@ def _lockstep(
         if len(sequences):
             cache = output.past_key_values
             cache.reorder_cache(torch.from_numpy(parent).to(model.device))
-            output = model(
-                input_ids=torch.from_numpy(token).to(model.device)[:, None], past_key_values=cache, use_cache=True
-            )
+            last = torch.from_numpy(token).to(model.device)[:, None]
+            output = model(input_ids=last, past_key_values=cache, **options)
             decoded, steps = decoded + len(token), steps + 1
     return decoded, steps

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt64
+from jaxtyping import Float, Float32, Int64, UInt64
 from torch import Tensor
 
 from stepward.domains.math.engine.config import Continuations, EngineStats, FinishReason, SamplingConfig
@@ -43,26 +43,34 @@ class Ledger:
         self.lengths = np.zeros(len(prefix), dtype=np.int64)
         self.reasons = np.full(len(prefix), FinishReason.RUNNING, dtype=np.int8)
         self.reasons[prefix_lengths >= stop.max_positions] = FinishReason.CONTEXT
+        self.states: list[tuple[np.ndarray, Tensor]] = []  # sequences that ended, and the states they ended in
 
     def draw(
-        self, sequences: Int64[np.ndarray, " s"], source: Int64[np.ndarray, " s"], logits: Float[Tensor, "n v"]
+        self,
+        sequences: Int64[np.ndarray, " s"],
+        source: Int64[np.ndarray, " s"],
+        logits: Float[Tensor, "n v"],
+        states: Float[Tensor, "n c"] | None,
     ) -> Int64[np.ndarray, " s"]:
-        """Append a token to each of `sequences`, from logits row `source` (ascending), and note which end with it."""
+        """Append a token to each of `sequences`, from row `source` of the logits, and note which end with it."""
         at = self.lengths[sequences]
-        drawn, log_probs = draw_tokens(
+        tokens, log_probs = draw_tokens(
             logits,
             torch.from_numpy(source).to(logits.device),
             torch.from_numpy(self.uniforms(self.keys[sequences], at)).to(logits.device),
             temperature=self.config.temperature,
             top_p=self.config.top_p,
         )
-        tokens = drawn.cpu().numpy()
         self.tokens[sequences, at] = tokens
-        self.log_probs[sequences, at] = log_probs.float().cpu().numpy()
+        self.log_probs[sequences, at] = log_probs
         self.lengths[sequences] += 1
         self.reasons[sequences] = self.stop(
             self.prefix_lengths[sequences], self.tokens[sequences], self.lengths[sequences]
         )
+        ended = np.flatnonzero(self.reasons[sequences] != FinishReason.RUNNING)
+        if states is not None and len(ended):
+            rows = torch.from_numpy(source[ended]).to(states.device)
+            self.states.append((sequences[ended], states.index_select(0, rows)))
         return tokens
 
     def close(self, stats: EngineStats) -> Continuations:
@@ -75,7 +83,17 @@ class Ledger:
             lengths=self.lengths,
             reasons=self.reasons,
             stats=stats,
+            states=self._states(),
         )
+
+    def _states(self) -> Float32[np.ndarray, "n c"] | None:
+        if self.config.state_layer is None:
+            return None
+        kept = torch.cat([states for _, states in self.states]).float().cpu() if self.states else torch.zeros(0, 0)
+        states = np.zeros((len(self.prefix), kept.shape[1]), dtype=np.float32)
+        if self.states:
+            states[np.concatenate([sequences for sequences, _ in self.states])] = kept.numpy()
+        return states
 
 
 def branch(

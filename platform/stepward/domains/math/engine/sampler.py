@@ -34,6 +34,7 @@ class _Unit:
     slot: int
     cut: int
     logits: Float[Tensor, " v"]
+    state: Float[Tensor, " c"] | None
     sequences: Int64[np.ndarray, " s"]
 
 
@@ -48,6 +49,7 @@ class PackedSampler:
 
     def __init__(self, decoder: Decoder, store: KVStore, ledger: Ledger, *, target_rows: int) -> None:
         self.decoder, self.store, self.ledger, self.target_rows = decoder, store, ledger, target_rows
+        self.layer = ledger.config.state_layer
         none = np.zeros(0, dtype=np.int64)
         self.riders, self.row_of = none, none  # sequences in flight, ordered by row, and the row of each
         self.family, self.prefix_length, self.suffix_length, self.next_token = none, none, none, none  # by row
@@ -119,23 +121,27 @@ class PackedSampler:
         cuts = np.concatenate([family.cuts for family in families])
         self.store.reserve(prefix=longest)
         ends = (torch.from_numpy(which).to(device), torch.from_numpy(cuts - 1).to(device))
-        logits = self.decoder.prefill(
-            self.store, torch.from_numpy(slots).to(device), torch.from_numpy(tokens).to(device), ends
+        logits, states = self.decoder.prefill(
+            self.store, torch.from_numpy(slots).to(device), torch.from_numpy(tokens).to(device), ends, self.layer
         )
         self.prefilled += sum(len(family.tokens) for family in families)
         for at, (number, cut) in enumerate(zip(which, cuts, strict=True)):
             mine = families[number]
             sequences = mine.sequences[mine.cuts[mine.cut_of] == cut]
+            state = None if states is None else states[at]
             for first in range(0, len(sequences), size):
                 part = sequences[first : first + size]
-                self.units.append(_Unit(int(slots[number]), int(cut), logits[at], part))
+                self.units.append(_Unit(int(slots[number]), int(cut), logits[at], state, part))
         self.units.reverse()
 
     def _start(self, units: list[_Unit]) -> None:
         """Draw the first token of new sequences; their rows go behind those in use."""
         sequences = np.concatenate([unit.sequences for unit in units])
         source = np.repeat(np.arange(len(units)), [len(unit.sequences) for unit in units])
-        parent, token, row_of, riders = self._draw(sequences, source, torch.stack([unit.logits for unit in units]))
+        states = [unit.state for unit in units if unit.state is not None]
+        parent, token, row_of, riders = self._draw(
+            sequences, source, torch.stack([unit.logits for unit in units]), torch.stack(states) if states else None
+        )
         rows = len(self.family)
         self.riders = np.concatenate([self.riders, riders])
         self.row_of = np.concatenate([self.row_of, rows + row_of])
@@ -145,9 +151,13 @@ class PackedSampler:
         self.next_token = np.concatenate([self.next_token, token])
 
     def _draw(
-        self, sequences: Int64[np.ndarray, " s"], source: Int64[np.ndarray, " s"], logits: Tensor
+        self,
+        sequences: Int64[np.ndarray, " s"],
+        source: Int64[np.ndarray, " s"],
+        logits: Tensor,
+        states: Tensor | None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        tokens = self.ledger.draw(sequences, source, logits)
+        tokens = self.ledger.draw(sequences, source, logits, states)
         alive = self.ledger.reasons[sequences] == FinishReason.RUNNING
         parent, token, row_of = branch(source[alive], tokens[alive])
         order = np.argsort(row_of, kind="stable")
@@ -158,17 +168,18 @@ class PackedSampler:
         device, rows = self.store.device, len(self.family)
         self.store.reserve(suffix=int(self.suffix_length.max()) + 1, rows=rows)
         plan = plan_step(self.store, self.family, self.prefix_length, self.suffix_length)
-        logits = self.decoder.decode(
+        logits, states = self.decoder.decode(
             self.store,
             plan,
             torch.from_numpy(self.next_token).to(device),
             torch.from_numpy(self.prefix_length + self.suffix_length).to(device),
+            self.layer,
         )
         self.steps += 1
         self.decoded += rows
         self.used += min(1.0, rows / self.target_rows)
         self.rows_a_rider = _MEMORY * self.rows_a_rider + (1 - _MEMORY) * rows / len(self.riders)
-        parent, token, row_of, self.riders = self._draw(self.riders, self.row_of, logits)
+        parent, token, row_of, self.riders = self._draw(self.riders, self.row_of, logits, states)
         self._pack(parent, token, row_of)
 
     def _pack(

@@ -4,16 +4,18 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 from stepward.domains.math.engine.attention import StepPlan, attend_rows, plan_step
 from stepward.domains.math.engine.cache import DecoderShape, KVStore
+from stepward.domains.math.engine.decoder import Decoded
 
 __all__ = ["SharedDecoder", "supports_shared"]
 
@@ -73,7 +75,7 @@ class SharedDecoder:
             return q.transpose(1, 2)
 
         token = torch.zeros(1, 1, dtype=torch.int64, device=self.model.device)
-        self._run(token, token, attend)
+        self._run(token, token, attend, None)
         if len(set(keys.values())) != 1:
             raise CannotShareError(f"attention layers of {type(self.model).__name__} not seen, or of unequal shape")
         return DecoderShape(len(keys), keys[0][1], keys[0][3])
@@ -89,11 +91,20 @@ class SharedDecoder:
             self.model.config._attn_implementation = before
             _ATTEND.reset(active)
 
-    def _run(self, tokens: Tensor, positions: Tensor, attend: Callable[..., Tensor], **options: object) -> Tensor:
+    def _run(
+        self, tokens: Tensor, positions: Tensor, attend: Callable[..., Tensor], layer: int | None, **options: object
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits, and the hidden states of a layer."""
         with self._installed(attend):
-            return self.model(
-                input_ids=tokens, position_ids=positions, past_key_values=_PassThrough(), use_cache=True, **options
-            ).logits
+            output: Any = self.model(
+                input_ids=tokens,
+                position_ids=positions,
+                past_key_values=_PassThrough(),
+                use_cache=True,
+                output_hidden_states=layer is not None,
+                **options,
+            )
+        return output.logits, None if layer is None else output.hidden_states[layer]
 
     def prefill(
         self,
@@ -101,11 +112,12 @@ class SharedDecoder:
         slots: Int64[Tensor, " b"],
         tokens: Int64[Tensor, "b t"],
         ends: tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]],
-    ) -> Float[Tensor, "e v"]:
+        layer: int | None,
+    ) -> Decoded:
         """See `Decoder`. Padding is on the right, so causal attention needs no mask."""
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-            store.put_prefix(layer, slots, k, v)
+        def attend(index: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+            store.put_prefix(index, slots, k, v)
             mixed = F.scaled_dot_product_attention(
                 q, k, v, is_causal=True, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
             )
@@ -113,19 +125,25 @@ class SharedDecoder:
 
         positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         kept, which = ends[1].unique(return_inverse=True)
-        logits = self._run(tokens, positions, attend, logits_to_keep=kept)
-        return logits[ends[0], which]
+        logits, states = self._run(tokens, positions, attend, layer, logits_to_keep=kept)
+        return Decoded(logits[ends[0], which], None if states is None else states[ends])
 
     def decode(
-        self, store: KVStore, plan: StepPlan, tokens: Int64[Tensor, " n"], positions: Int64[Tensor, " n"]
-    ) -> Float[Tensor, "n v"]:
+        self,
+        store: KVStore,
+        plan: StepPlan,
+        tokens: Int64[Tensor, " n"],
+        positions: Int64[Tensor, " n"],
+        layer: int | None,
+    ) -> Decoded:
         """See `Decoder`."""
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-            store.append(layer, plan.place, k[:, :, 0], v[:, :, 0])
-            return attend_rows(store, plan, layer, q[:, :, 0], scale)[:, None]
+        def attend(index: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+            store.append(index, plan.place, k[:, :, 0], v[:, :, 0])
+            return attend_rows(store, plan, index, q[:, :, 0], scale)[:, None]
 
-        return self._run(tokens[:, None], positions[:, None], attend)[:, -1]
+        logits, states = self._run(tokens[:, None], positions[:, None], attend, layer)
+        return Decoded(logits[:, -1], None if states is None else states[:, -1])
 
 
 @torch.inference_mode()
@@ -145,12 +163,12 @@ def supports_shared(model: PreTrainedModel, *, context: int) -> bool:
         decoder = SharedDecoder(model)
         store = KVStore(decoder.shape, families=1, rows=2, device=model.device, dtype=model.dtype)
         zero, two = torch.zeros(1, dtype=torch.int64, device=model.device), torch.full((1,), 2, device=model.device)
-        got = [decoder.prefill(store, zero, tokens[:, :3], (zero, two))]
+        got = [decoder.prefill(store, zero, tokens[:, :3], (zero, two), None).logits]
         for done in range(2):
             rows = torch.full((2,), 3 + done, device=model.device)
             length, same = rows.new_zeros(2).cpu().numpy(), rows.cpu().numpy()
             plan = plan_step(store, length, 0 * same + 3, 0 * same + done)
-            got.append(decoder.decode(store, plan, tokens[0, rows], rows)[1:])
+            got.append(decoder.decode(store, plan, tokens[0, rows], rows, None).logits[1:])
     except torch.OutOfMemoryError:
         raise
     except (CannotShareError, AttributeError, TypeError, RuntimeError, ValueError) as error:

@@ -7,7 +7,7 @@ import pytest
 from stepward.core.artifacts import Artifact
 from stepward.core.config import override
 from stepward.core.wing import find_wing
-from stepward.domains.pde.learning import require_headroom
+from stepward.domains.pde.learning import SPLITS, require_headroom
 from stepward.train import train_settings
 
 BASES = ("deterministic", "mean_of_k")
@@ -44,3 +44,11 @@ def test_the_stage_reads_what_the_labels_report(store: Path) -> None:
     with pytest.raises(ValueError, match="cannot help"):
         check(max(gains))
     check(-1)
+
+
+@pytest.mark.parametrize(("learner", "weight"), [("cnn", 1.0), ("feature_critic", 0.0)])
+def test_the_job_trains_by_the_published_recipe(store: Path, learner: str, weight: float) -> None:
+    """With the objective on patches where the network has a map of scores: the table of flow fields was made so."""
+    settings = override(train_settings(find_wing("pde")), {"store": str(store), "learner": {"kind": learner}}, {})
+    task = settings.learning.task(settings, *(settings.learning.read(settings, split) for split in SPLITS), "cpu")
+    assert (task.fit.patch_weight, task.fit.num_epochs, task.fit.learning_rate) == (weight, 10, 1e-3)

@@ -15,6 +15,7 @@ from stepward.core.config import Config, with_defaults
 from stepward.core.learning import Judged, Trained
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
+from stepward.domains.pde.defaults import PATCH_WEIGHT
 from stepward.domains.pde.grids import require_periodic
 from stepward.domains.pde.ranked_labels import Rankings, read_rankings, subset_of
 from stepward.domains.pde.rewards.common import NOT_PERIODIC, filled
@@ -52,8 +53,9 @@ class RankingLearning:
             "objective": (RankingObjective, Field(BradleyTerry(), description="what the model is trained for")),
             "optimisation": (descent, Field(descent(), description="gradient descent")),
             "patch_weight": (
-                float,
-                Field(0.0, ge=0, description="weight of the same objective on the score map, patch by patch"),
+                float | None,
+                Field(None, ge=0, description="weight of the same objective on the score map, patch by patch; none: "
+                      f"{PATCH_WEIGHT:g} for a network that has such a map, as in the published results"),
             ),
             "horizon": (
                 int | None,
@@ -95,7 +97,10 @@ class RankingLearning:
         """Descent on the settings' objective, judged by the pairs of validation candidates in the right order."""
         module = seeded_module(settings.learner.module, settings.seed).to(device)
         descent = settings.optimisation.model_dump()
-        fit = RewardFit(objective=settings.objective, patch_weight=settings.patch_weight, **descent)
+        weight = settings.patch_weight
+        if weight is None:
+            weight = PATCH_WEIGHT if hasattr(module, "score_map") else 0.0
+        fit = RewardFit(objective=settings.objective, patch_weight=weight, **descent)
         return RankingTask(module, labels.data, validation.data, fit, seed=settings.seed)
 
     def losses(self, task: RankingTask, validation: Rankings) -> Float[np.ndarray, " p"]:

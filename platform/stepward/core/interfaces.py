@@ -90,6 +90,10 @@ class RewardModel(Protocol[S_contra]):
 class Verifier(Protocol[S_contra]):
     """The only door to ground truth. Labelling, evaluation and the oracle baseline hold one; a search cannot."""
 
+    # optional, where an outcome is not solved or not: measures, a tuple of `stepward.core.measures.Measure`, headline
+    # first; and measure(roots, found) -> {name of each: [n]}, its value for every state found, NaN where it has none;
+    # roots are the problems the states belong to, row by row
+
     def outcome(self, states: S_contra) -> Float[np.ndarray, " n"]:
         """1 for solved and 0 for not, or minus the error to the reference; higher is better."""
         ...

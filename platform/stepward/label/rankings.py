@@ -21,8 +21,9 @@ from stepward.core.config import Config
 from stepward.core.interfaces import Domain, Proposer
 from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
+from stepward.core.tensors import tensor_column
 from stepward.domains.pde.combine import weighted_mean
-from stepward.domains.pde.data import fields_of, pde_states, tensor_column
+from stepward.domains.pde.data import fields_of, pde_states
 from stepward.domains.pde.rewards import RankedCandidates
 from stepward.domains.pde.states import PDEStates, as_numpy, is_finite
 from stepward.domains.pde.verifier import ReferenceVerifier

@@ -16,6 +16,7 @@ from stepward.core.interfaces import Proposer
 from stepward.core.registry import lookup
 from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
+from stepward.core.tensors import tensor_column, tensor_of
 from stepward.core.wing import Rejected
 from stepward.domains.pde.generators import GENERATORS, DeterministicGenerator
 from stepward.domains.pde.initial_conditions import EULER_FAMILIES
@@ -199,22 +200,9 @@ def problem_table(names: list[str], fields: Float[np.ndarray, "n c h w"], horizo
     )
 
 
-def tensor_column(array: np.ndarray) -> pa.Array:
-    """Rows of any shape as an Arrow fixed-shape tensor column, float32 for numbers with a fraction."""
-    array = np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else array.dtype)
-    if len(array):
-        return pa.FixedShapeTensorArray.from_numpy_ndarray(array)
-    kind = pa.fixed_shape_tensor(pa.from_numpy_dtype(array.dtype), array.shape[1:])
-    return pa.ExtensionArray.from_storage(kind, pa.array([], kind.storage_type))
-
-
 def fields_of(table: pa.Table, name: str = "fields") -> np.ndarray:
     """A tensor column as an array [n, …]."""
-    column = table[name].combine_chunks()
-    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks else column
-    if not len(column):
-        return np.zeros((0, *column.type.shape), np.float32)
-    return column.to_numpy_ndarray()
+    return tensor_of(table, name)
 
 
 def split_of_rows(rows: np.ndarray) -> np.ndarray:

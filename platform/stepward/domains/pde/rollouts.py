@@ -17,6 +17,7 @@ from stepward.core.interfaces import RewardModel, Status
 from stepward.domains.pde.states import PDEStates, as_numpy
 from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.search.loop import SearchResult
+from stepward.search.paths import best_paths
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,12 @@ def read_rollouts(result: SearchResult) -> Rollouts:
     Raises:
         ValueError: the search did not keep its tree.
     """
-    tree = result.tree
-    if tree is None:
-        raise ValueError("read_rollouts: expected a search with keep_tree=True; there is no tree to read.")
+    paths, tree = best_paths(result), result.tree
+    assert tree is not None, "checked by best_paths"
     num = tree.num_problems
     first: PDEStates = tree.states(np.arange(num))
     nodes = np.full((num, int(first.horizon.max()) + 1), -1, np.int64)
-    for problem in range(num):
-        path = tree.path(_end(tree, problem))
-        nodes[problem, : len(path)] = path
+    nodes[:, : paths.shape[1]] = paths
     have = nodes >= 0
     fields = np.full((*nodes.shape, *first.fields.shape[1:]), np.nan, np.float32)
     fields[have] = as_numpy(tree.states(nodes[have]).fields)
@@ -96,12 +94,3 @@ def step_log(result: SearchResult, components: dict[str, RewardModel]) -> pa.Tab
             {f"score/{name}/{term}": values for term, values in terms(parents, children).items()} if terms else {}
         )
     return pa.table(columns)
-
-
-def _end(tree: Any, problem: int) -> int:
-    nodes = np.flatnonzero((tree.problem == problem) & (tree.status != Status.DEAD))
-    if not len(nodes):
-        return problem
-    complete = tree.status[nodes] == Status.COMPLETE
-    order = np.lexsort((-nodes, tree.value[nodes], tree.depth[nodes], complete))
-    return int(nodes[order[-1]])

@@ -5,10 +5,29 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from stepward.core.measures import Measure
 from stepward.core.registry import lookup
 from stepward.domains.pde.metrics import CONVENTIONS, per_sample
 from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.states import PDEStates, as_numpy, is_finite
+
+WORDS = {
+    "nrmse": "NRMSE over all channels and cells",
+    "pdebench_nrmse": "PDEBench nRMSE",
+    "well_vrmse": "The Well VRMSE",
+    "poseidon_l1": "Poseidon median relative L1, last step",
+}
+MEASURES = tuple(
+    Measure(
+        name,
+        words,
+        unit="%" if name == "poseidon_l1" else "",
+        per_step=True,
+        over_steps="last" if CONVENTIONS[name].last_frame_only else "mean",
+        over_problems="median" if CONVENTIONS[name].over_samples is np.median else "mean",
+    )
+    for name, words in WORDS.items()
+)
 
 
 class ReferenceVerifier:
@@ -17,6 +36,8 @@ class ReferenceVerifier:
     Args:
         convention: a name in `metrics.CONVENTIONS`. The default weighs all channels and cells together.
     """
+
+    measures = MEASURES
 
     def __init__(self, convention: str = "nrmse") -> None:
         lookup(CONVENTIONS, convention, kind="error convention")
@@ -32,6 +53,16 @@ class ReferenceVerifier:
         if good.any():
             outcome[good] = -per_sample(self.convention, fields[good][:, None], truth[good][:, None])
         return outcome
+
+    def measure(self, roots: PDEStates, found: PDEStates) -> dict[str, Float[np.ndarray, " n"]]:
+        """Error of each state under every convention; NaN where its fields are not finite."""
+        values = {measure.name: np.full(len(found), np.nan) for measure in MEASURES}
+        good = np.flatnonzero(is_finite(found.fields)) if len(found) else np.zeros(0, np.int64)
+        if len(good):
+            fields, truth = as_numpy(found.fields)[good, None], self.truth(found)[good, None]
+            for name, column in values.items():
+                column[good] = per_sample(name, fields, truth)
+        return values
 
     def truth(self, states: PDEStates) -> Float[np.ndarray, "n c h w"]:
         """What the fields of each state should be.

@@ -14,8 +14,9 @@ from jaxtyping import Float, Int
 
 from stepward.core.cost import KINDS, Cost
 from stepward.core.seeding import Rng
+from stepward.core.tensors import tensor_column
 from stepward.core.wing import Wing
-from stepward.domains.pde.data import fields_of, tensor_column
+from stepward.domains.pde.data import fields_of
 from stepward.domains.pde.metrics import CONVENTIONS, per_frame
 from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.rollouts import Rollouts, read_rollouts, step_log

@@ -28,19 +28,22 @@ class Ticker:
     def __init__(self, key: str, rank: int) -> None:
         self.key, self.rank = key.encode(), rank
         self.last, self.steps, self.before = time.monotonic(), 0, Tick(0, 0, 0, 0, 0.0, 0.0)
+        self.losses: list[float] = []
 
     def __call__(self, tick: Tick) -> None:
         """Pass a tick on, if the last one is some time ago."""
         self.steps += tick.step - (self.before.step if tick.epoch == self.before.epoch else 0)
         self.before = tick
+        self.losses.append(tick.loss)
         passed = time.monotonic() - self.last
         if self.rank or passed < SECONDS:
             return
         from ray.experimental.internal_kv import _internal_kv_put
 
-        content = asdict(tick) | {"speed": self.steps / passed}
+        content = asdict(tick) | {"speed": self.steps / passed, "loss": sum(self.losses) / len(self.losses)}
         _internal_kv_put(self.key, json.dumps(content).encode(), overwrite=True, namespace=SPACE)
         self.last, self.steps = time.monotonic(), 0
+        self.losses.clear()
 
 
 @contextmanager

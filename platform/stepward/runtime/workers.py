@@ -1,7 +1,7 @@
 """Training on the workers of Ray Train: any training that gives checkpoints, epoch by epoch.
 
-A worker that dies is started again from the last epoch. What would only happen again is not tried again: an error that
-settings or data cause (`LASTING`) is handed to the driver as the result of the run.
+A worker that dies is started again, from the last epoch that Ray was told of. What would only happen again is not tried
+again: an error that settings or data cause (`LASTING`) is handed to the driver as the result of the run.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ LASTING = (
     ArithmeticError,
     ImportError,
 )
+REPORT_SECONDS = 5.0  # between two checkpoints: Ray takes a second for each, many an epoch takes less
 Steps = Callable[..., Iterator[Checkpoint]]
 
 
@@ -75,7 +77,7 @@ class TrainPool(Config):
 
 
 def on_worker(config: dict[str, Any], checkpoints: Steps) -> Ended | None:
-    """What a worker does: train from the last checkpoint, and tell Ray of every epoch.
+    """What a worker does: train from the last checkpoint, and tell Ray of the first epoch, the last, and some between.
 
     Args:
         config: ``threads`` of a CPU worker; ``folder`` in which the command was given, where a worker has it; and
@@ -93,8 +95,13 @@ def on_worker(config: dict[str, Any], checkpoints: Steps) -> Ended | None:
         steps = checkpoints(
             workers.device, start=_last_checkpoint(), workers=workers, watch=Ticker(config["ticks"], workers.rank)
         )
+        checkpoint, reported = None, float("-inf")
         for checkpoint in steps:
-            begun = True
+            begun, now = True, time.monotonic()
+            if workers.agree(now - reported) >= REPORT_SECONDS:
+                _report(checkpoint, workers)
+                checkpoint, reported = None, time.monotonic()
+        if checkpoint is not None:
             _report(checkpoint, workers)
     except LASTING as error:
         if begun and workers.world > 1 and not isinstance(error, DivergedError):

@@ -22,10 +22,10 @@ import torch
 from stepward.core.seeding import Rng
 from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
 from stepward.domains.pde.generators import DropoutGenerator, StructuredGenerator, StructuredSettings
+from stepward.domains.pde.rankings import Ranker, RankingContent, write_rankings
 from stepward.domains.pde.states import PDE
 from stepward.domains.pde.surrogates import Draws, RowNoise, UNetSettings, build_surrogate
 from stepward.domains.pde.verifier import ReferenceVerifier
-from stepward.label.rankings import Ranker, RankingLabels, write_rankings
 
 STATES, K, ROUNDS, ONE_BY_ONE = 8, 100, 3, 60
 
@@ -69,7 +69,7 @@ def forward(surrogate: torch.nn.Module, rows: int) -> None:
 
 def rank(generator: object, table: object, folder: str) -> None:
     """The project's form."""
-    labels = RankingLabels(num_candidates=K)
+    labels = RankingContent(num_candidates=K)
     ranker = Ranker(labels, domain=PDE(), proposer=generator, verifier=ReferenceVerifier())  # type: ignore[arg-type]
     write_rankings(ranker(table), Path(folder) / "rankings.parquet")  # type: ignore[arg-type]
 

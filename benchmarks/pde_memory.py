@@ -22,10 +22,10 @@ import torch
 
 from stepward.domains.pde.data import PDEMining, PDEProblems
 from stepward.domains.pde.generators import StructuredGenerator, StructuredSettings
+from stepward.domains.pde.rankings import Ranker, RankingContent, write_rankings
 from stepward.domains.pde.states import PDE
 from stepward.domains.pde.surrogates import UNetSettings, build_surrogate
 from stepward.domains.pde.verifier import ReferenceVerifier
-from stepward.label.rankings import Ranker, RankingLabels, write_rankings
 
 K = 100
 MIB = 2**20
@@ -62,7 +62,7 @@ def stream(number: int) -> None:
     problems, _ = PDEProblems(num_train=4, num_steps=9, horizon=8).problems("train", 0)
     states = PDEMining(share=1.0).mine(problems, 0)
     generator = StructuredGenerator(surrogate, StructuredSettings())
-    ranker = Ranker(RankingLabels(), domain=PDE(), proposer=generator, verifier=ReferenceVerifier())
+    ranker = Ranker(RankingContent(), domain=PDE(), proposer=generator, verifier=ReferenceVerifier())
 
     def tables() -> Iterator[pa.Table]:
         for first in range(0, number // K, len(states)):

@@ -10,12 +10,12 @@ from pde_world import surrogate
 from stepward.core.artifacts import Artifact
 from stepward.core.config import override
 from stepward.core.wing import find_wing
+from stepward.domains.pde.ranking_labels import RankingTask
 from stepward.domains.pde.rewards import CNNSettings, save_reward
 from stepward.domains.pde.surrogates import save_surrogate
 from stepward.evaluate.rollouts.settings import RolloutSettings, rollout_settings
 from stepward.evaluate.rollouts.work import RolloutWork
 from stepward.label import LabelSettings, LabelWork, finish, label_settings, plan
-from stepward.label.ranking_task import RankingTask
 
 K, KEPT = 8, 5
 PROBLEMS = {"num_train": 4, "num_validation": 2, "num_test": 4, "cells": 16, "num_steps": 6, "horizon": 4}

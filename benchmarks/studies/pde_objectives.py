@@ -28,6 +28,7 @@ from pde_parts import DOMAIN, REGIMES, SPREAD, TRUTH, K, Regime, problems, rollo
 from stepward.core.storage import Folder
 from stepward.domains.pde.data import PDEMining, fields_of
 from stepward.domains.pde.generators import DeterministicGenerator, StructuredGenerator
+from stepward.domains.pde.rankings import Ranker, RankingContent, ranked_candidates
 from stepward.domains.pde.rewards import (
     CNNSettings,
     RankedCandidates,
@@ -39,7 +40,6 @@ from stepward.domains.pde.rewards import (
 from stepward.domains.pde.rewards.fitting import RewardFit
 from stepward.domains.pde.rewards.objectives import ranking_metrics
 from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, Listwise, Regression, TwoHinge
-from stepward.label.rankings import Ranker, RankingLabels, ranked_candidates
 from stepward.search.greedy import Greedy
 from stepward.statistics.bootstrap import bootstrap_mean
 
@@ -136,7 +136,7 @@ class Study:
         states = PDEMining(share=0.125 if held_out else regime.share).mine(table, seed)
         states = states.filter(pc.less_equal(states["steps"], 20 - max(HORIZONS)))
         ranker = Ranker(
-            RankingLabels(num_candidates=100, num_kept=9 if held_out else 5, horizons=HORIZONS),
+            RankingContent(num_candidates=100, num_kept=9 if held_out else 5, horizons=HORIZONS),
             domain=DOMAIN,
             proposer=StructuredGenerator(self.surrogate, SPREAD),
             verifier=TRUTH,

@@ -25,6 +25,7 @@ from stepward.domains.pde.generators import (
     StructuredGenerator,
     StructuredSettings,
 )
+from stepward.domains.pde.rankings import Ranker, RankingContent, ranked_candidates
 from stepward.domains.pde.references import keep, trajectories
 from stepward.domains.pde.rewards import (
     ARMSettings,
@@ -50,13 +51,12 @@ from stepward.domains.pde.surrogates import (
 )
 from stepward.domains.pde.surrogates.corrected import CorrectedSettings
 from stepward.domains.pde.verifier import ReferenceVerifier
-from stepward.label.rankings import Ranker, RankingLabels, ranked_candidates
 from stepward.search import Beam
 
 K, HORIZON = 16, 10
 WIDE = UNetSettings(width=92)  # one pass costs as much as one of the base and 16 scores of the PRM
 SPREAD = StructuredSettings(sharpness=0.4, progress=0.1)
-LABELS = RankingLabels(num_candidates=100, num_kept=9)
+LABELS = RankingContent(num_candidates=100, num_kept=9)
 FIT = RewardFit(num_epochs=10, batch_size=16, learning_rate=1e-3, patch_weight=1.0)
 DOMAIN, TRUTH = PDE(), ReferenceVerifier()
 Rule = Callable[[Any], dict[str, Any]]

@@ -20,7 +20,7 @@ import pytest
 from stepward.core.artifacts import Artifact, ArtifactError, Manifest
 from stepward.core.config import parse_config
 from stepward.core.wing import find_wing
-from stepward.label import LabelTask, LabelWork, finish, plan
+from stepward.label import CountTask, LabelWork, finish, plan
 from stepward.runtime.labelling import LabelJob, label_job
 
 pytestmark = pytest.mark.ray
@@ -74,7 +74,7 @@ def job_settings(*settings: str) -> LabelJob:
 def undisturbed(*settings: str) -> Manifest:
     """The artifact of these settings, made in this process."""
     job = job_settings(*settings)
-    artifact, task = job.artifact("label"), LabelTask(job)
+    artifact, task = job.artifact("label"), CountTask(job)
     work = LabelWork(artifact, job.identity())
     artifact.begin(job.identity())
     plan(job, work, job.pool.batch_size)

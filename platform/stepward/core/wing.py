@@ -54,6 +54,9 @@ class ProblemSource(Protocol):
 class Mining(Protocol):
     """Settings that say which partial solutions are labelled."""
 
+    # optional: IN_WORKERS = True, where mining takes a model or a simulation, so that the actor pool does it
+    # optional: prepare(), which loads what mining takes, and raises if it cannot be used: no problem is to blame then
+
     def mine(self, problems: pa.Table, seed: int) -> pa.Table:
         """Partial solutions, one a row with a unique `id` and its `problem_id`; deterministic by (seed, id)."""
         ...
@@ -99,7 +102,6 @@ class Defaults:
     """Settings of the stages that suit a domain, as plain values in place of the stages' own defaults.
 
     Attributes:
-        labels: of the block `labels` of the label stage, such as rollouts a label.
         optimisation: of gradient descent.
         objective: kind of the objective that reward models are trained for.
         baselines: kind of learner -> what of `optimisation` differs for it, in an experiment.
@@ -107,7 +109,6 @@ class Defaults:
         pretrained: block of an experiment -> settings of the pretraining there.
     """
 
-    labels: Mapping[str, Any] = field(default_factory=dict)
     optimisation: Mapping[str, Any] = field(default_factory=dict)
     objective: str = field(default="soft_bce")
     baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -139,8 +140,8 @@ class Wing:
         texts: ``(states) -> texts`` of a few characters that stand for each state in a drawing; None: not drawn.
         answers: ``(states) -> texts``, what each finished solution says, equal where two say the same and "" where it
             says nothing: what a vote counts. None where anybody can see whether a solution is right.
-        labels: what a label is: "continuations" (how often the policy solves the problem from here) or "rankings" (how
-            good each of K candidates of a state is). Learners learn from these.
+        labels: kind -> settings class, a `stepward.core.labels.LabelKind`, of what learners learn from; the first is
+            the default. None named: how often the policy solves the problem from a state.
         outcome: what a verifier's outcome is, and so what an evaluation studies: "solved" (0 or 1) or "error" (minus an
             error, of every step of a rollout).
         sources: kind -> settings class, where data can be made or converted before anything else (jobs/data.py).
@@ -167,7 +168,7 @@ class Wing:
     budgets: Callable[[Any], Int[np.ndarray, " n"]] | None = field(default=None)
     texts: Callable[[Any], list[str]] | None = field(default=None)
     answers: Callable[[Any], list[str]] | None = field(default=None)
-    labels: str = field(default="continuations")
+    labels: Mapping[str, type[Config]] = field(default_factory=dict)
     outcome: str = field(default="solved")
     sources: Mapping[str, type[Config]] = field(default_factory=dict)
     pretraining: Pretraining | None = field(default=None)
@@ -193,7 +194,7 @@ def find_wing(name: str) -> Wing:
     Only that wing is imported: the walk does not wait for the libraries of the others.
 
     A package adds kinds to a domain it does not own through the entry-point groups ``stepward.proposers.<domain>``,
-    ``stepward.rewards.<domain>`` and ``stepward.learners.<domain>``.
+    ``stepward.rewards.<domain>`` and ``stepward.learners.<domain>`` (kinds of label: ``stepward.labels.<domain>``).
     """
     wing = lookup(plugin_points("domains"), name, kind="domain").load()
     return replace(

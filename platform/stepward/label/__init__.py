@@ -1,18 +1,19 @@
 """What a label is: continuation counts; which rows get one, and how they are kept. No Ray in here."""
 
 from stepward.label.continuations import count_successes
+from stepward.label.counts import ContinuationLabels
 from stepward.label.mining import MineTask, MiningWork, mine, mines_in_workers, read_problems
 from stepward.label.quarantine import label_alone
-from stepward.label.settings import SPLITS, ContinuationLabels, LabelSettings, label_settings
+from stepward.label.settings import SPLITS, LabelSettings, label_kinds, label_settings
 from stepward.label.stage import finish, plan, plan_mined, plan_mining
-from stepward.label.task import LabelTask, reject, salvage
+from stepward.label.task import CountTask, reject, salvage
 from stepward.label.work import LabelWork, cut
 
 __all__ = [
     "SPLITS",
     "ContinuationLabels",
+    "CountTask",
     "LabelSettings",
-    "LabelTask",
     "LabelWork",
     "MineTask",
     "MiningWork",
@@ -20,6 +21,7 @@ __all__ = [
     "cut",
     "finish",
     "label_alone",
+    "label_kinds",
     "label_settings",
     "mine",
     "mines_in_workers",

@@ -41,8 +41,7 @@ def read_problems(settings: LabelSettings) -> tuple[pa.Table, list[Rejected]]:
     ids = problems["id"].to_pylist()
     if len(set(ids)) != len(ids):
         raise ValueError("Problems: expected ids that are unique over all splits. Give every problem an id of its own.")
-    if hasattr(settings.labels, "check"):
-        settings.labels.check(settings.wing.states(problems.slice(0, 0)))
+    settings.labels.check(settings.wing.states(problems.slice(0, 0)))
     return problems, list(rejected.values())
 
 
@@ -61,7 +60,9 @@ def mine(settings: LabelSettings, problems: pa.Table, rejected: list[Rejected]) 
 
 
 class MineTask:
-    """Mines problems of one split at a time; the counterpart of `LabelTask`."""
+    """Mines problems of one split at a time; a `LabelTask` before labelling."""
+
+    whole = None  # problems are independent
 
     def __init__(self, settings: LabelSettings) -> None:
         self.mining, self.seed = settings.here(settings.mining), settings.seed

@@ -40,14 +40,13 @@ def label_alone(
     rows = work.rows(batch)
     given_up = {row: spent for row, spent in work.culprits(batch).items() if len(spent) >= max_attempts}
     labels, rejected = [task.no_labels(rows)], []
-    whole = getattr(task, "whole", None)
-    for index, end in pairwise([*unit_starts(rows, whole), len(rows)]):
+    for index, end in pairwise([*unit_starts(rows, task.whole), len(rows)]):
         if index in given_up:
             rejected += [reject(rows, row, _epitaph(given_up[index], time_limit)) for row in range(index, end)]
             continue
         work.note_row(batch, token, index)
         with limited():
-            done, bad = salvage(task.label, rows.slice(index, end - index), whole)
+            done, bad = salvage(task.label, rows.slice(index, end - index), task.whole)
         labels, rejected = labels + done, rejected + bad
     work.commit(batch, pa.concat_tables(labels), rejected)
     return len(rejected)

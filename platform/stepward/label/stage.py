@@ -37,7 +37,7 @@ def plan_mined(settings: LabelSettings, work: LabelWork, mining: MiningWork, bat
 
 def whole(settings: LabelSettings) -> str | None:
     """The column whose equal neighbours are labelled together, if any."""
-    return "problem_id" if getattr(settings.labels, "whole_problems", False) else None
+    return "problem_id" if settings.labels.whole_problems else None
 
 
 def mined_endings(settings: LabelSettings, work: LabelWork) -> dict[str, float]:

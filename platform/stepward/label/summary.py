@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from stepward.label.work import LabelWork
+from stepward.core.labels import LabelParts, Summary
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Figures of all labels.
-
-    Attributes:
-        rows: "labels" and every split -> number of rows.
-        metrics: flat figures.
-        cost: what the labels took, beside seconds.
-    """
-
-    rows: dict[str, int]
-    metrics: dict[str, float]
-    cost: dict[str, float] = field(default_factory=dict)
-
-
-def count_summary(work: LabelWork) -> Summary:
+def count_summary(work: LabelParts) -> Summary:
     """Of continuation counts: the mean label and the share of labels at 0 and at 1 by split, and the rollouts."""
     rows: Counter[str] = Counter(labels=0)
     shares: dict[str, list[np.ndarray]] = {}

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from stepward.core.labels import LabelStage
 from stepward.core.seeding import Rng
 from stepward.core.wing import Rejected
 from stepward.label.continuations import IN_FLIGHT, count_successes, shifted
 from stepward.label.methods import Counts, Samples
 from stepward.label.rollout_log import COLUMN, RolloutLog
-from stepward.label.settings import LabelSettings
 from stepward.label.work import unit_starts
 
 R = TypeVar("R")
@@ -23,21 +23,21 @@ PARTS = 2**32  # tag of the random numbers of a row's second rollouts and later 
 LABEL_FIELDS = (("successes", pa.int32()), ("num_rollouts", pa.int32()))
 
 
-class LabelTask:
-    """Labels rows of one split at a time.
+class CountTask:
+    """Counts successes of rows of one split at a time; a `LabelTask`.
 
     Args:
         settings: of the label stage; the proposer and the verifier are built here, once a worker.
         in_flight: rollouts that advance together; it changes speed and memory, never a label.
     """
 
-    def __init__(self, settings: LabelSettings, in_flight: int = IN_FLIGHT) -> None:
+    def __init__(self, settings: LabelStage, in_flight: int = IN_FLIGHT) -> None:
         self.settings, self.in_flight = settings, in_flight
         self.wing = settings.wing
         self.proposer = settings.here(settings.proposer).build()
         self.verifier = self.wing.verifier()
         self.exact = self.wing.exact if settings.default_proposer else None
-        self.whole = "problem_id" if settings.labels.whole_problems else None
+        self.whole: str | None = "problem_id" if settings.labels.whole_problems else None
 
     def __call__(self, rows: pa.Table) -> tuple[pa.Table, list[Rejected]]:
         """Labels of the rows that can be labelled, in order, and the others with what went wrong.

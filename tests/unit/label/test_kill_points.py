@@ -15,7 +15,7 @@ from stepward.core import registry
 from stepward.core.artifacts import Manifest
 from stepward.core.config import parse_config
 from stepward.core.wing import find_wing
-from stepward.label import LabelTask, LabelWork, finish, plan
+from stepward.label import CountTask, LabelWork, finish, plan
 from stepward.label import stage as stage_module
 from stepward.label.mining import read_problems
 from stepward.runtime.labelling import LabelJob, label_job
@@ -57,7 +57,7 @@ def stage(job: LabelJob) -> Manifest:
         for batch in work.left():
             work.begin(batch)
             if (job.seed, batch) not in LABELS:
-                LABELS[job.seed, batch] = LabelTask(job)(work.rows(batch))
+                LABELS[job.seed, batch] = CountTask(job)(work.rows(batch))
             work.commit(batch, *LABELS[job.seed, batch])
         return finish(job, work, time.monotonic())
 

@@ -14,7 +14,7 @@ from stepward.core.artifacts import Artifact
 from stepward.core.config import parse_config
 from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
-from stepward.label import LabelTask, LabelWork, cut, finish, label_alone, plan, salvage
+from stepward.label import CountTask, LabelWork, cut, finish, label_alone, plan, salvage
 from stepward.runtime.labelling import LabelJob, Labelled, LabellingError, LabelWorker, explain_stop, label_job, shipped
 
 SMALL = ["problems.num_train=4", "problems.num_validation=2", "problems.num_test=1", "mining.per_problem=5",
@@ -35,7 +35,7 @@ def work(job: LabelJob) -> LabelWork:
 
 
 def label_batches(job: LabelJob, work: LabelWork, batches: list[str]) -> None:
-    task = LabelTask(job)
+    task = CountTask(job)
     for batch in batches:
         work.commit(batch, *task(work.rows(batch)))
 
@@ -102,7 +102,7 @@ def test_exact_values_are_left_out_for_another_policy(job: LabelJob) -> None:
     warm = job.model_copy(update={"proposer": job.proposer.model_copy(update={"temperature": 2.0})})
     work = LabelWork(warm.artifact("label"), warm.identity())
     plan(warm, work, 6)
-    labels, _ = LabelTask(warm)(work.rows(work.left()[0]))
+    labels, _ = CountTask(warm)(work.rows(work.left()[0]))
     assert "exact" not in labels.column_names
 
 
@@ -128,7 +128,7 @@ def test_audit_finds_a_lost_row_and_a_doubled_one(job: LabelJob, work: LabelWork
 
 def test_quarantine_gives_up_rows_at_which_processes_died(job: LabelJob, work: LabelWork) -> None:
     batch = work.left()[0]
-    expected, _ = LabelTask(job)(work.rows(batch))
+    expected, _ = CountTask(job)(work.rows(batch))
     for token in ("first", "second"):
         work.note_row(batch, token, 1)
         work.note_row(batch, token, 2)  # an attempt stands at one row: the last one noted
@@ -136,7 +136,7 @@ def test_quarantine_gives_up_rows_at_which_processes_died(job: LabelJob, work: L
     work.note_row(batch, "third", 4)
     work.note_death(batch, "third")
     work.note_death(batch, "before a row")
-    dead = label_alone(work, LabelTask(job), batch, "fourth", max_attempts=2)
+    dead = label_alone(work, CountTask(job), batch, "fourth", max_attempts=2)
     assert dead == 1
     labels = work.folder.read_table(f"labels/{batch}.parquet")
     assert labels.equals(pa.concat_tables([expected.slice(0, 2), expected.slice(3)])), "alone or not, the same labels"
@@ -150,7 +150,7 @@ def test_kills_of_the_driver_say_nothing_of_a_row(job: LabelJob, work: LabelWork
     batch = work.left()[0]
     for token in ("first", "second", "third", "fourth"):
         work.note_row(batch, token, 1)
-    assert label_alone(work, LabelTask(job), batch, "fifth", max_attempts=2) == 0
+    assert label_alone(work, CountTask(job), batch, "fifth", max_attempts=2) == 0
 
 
 def test_rows_lost_to_the_time_limit_are_told_from_others_and_by_the_exit_code(
@@ -164,7 +164,7 @@ def test_rows_lost_to_the_time_limit_are_told_from_others_and_by_the_exit_code(
             work.note_row(batch, token, row)
             now += seconds
             work.note_death(batch, token)
-    assert label_alone(work, LabelTask(job), batch, "last", max_attempts=2, time_limit=10.0) == 2
+    assert label_alone(work, CountTask(job), batch, "last", max_attempts=2, time_limit=10.0) == 2
     letters = [row["error"] for row in work.scratch.read_table(f"dead/{batch}.parquet").to_pylist()]
     assert ["pool.time_limit" in letter for letter in letters] == [False, True]
     label_batches(job, work, others)
@@ -178,7 +178,7 @@ def test_scratch_files_of_other_settings_are_not_taken_up(job: LabelJob, work: L
 
 
 def test_nothing_but_dead_letters_is_an_error(job: LabelJob, work: LabelWork) -> None:
-    task = LabelTask(job)
+    task = CountTask(job)
     for batch in work.left():
         rows = work.rows(batch)
         _, rejected = salvage(lambda _: 1 / 0, rows)

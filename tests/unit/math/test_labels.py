@@ -11,7 +11,7 @@ from stepward.core.config import parse_config
 from stepward.core.wing import find_wing
 from stepward.domains.math import AnswerVerifier, Ending, math_states
 from stepward.domains.math.states import roots
-from stepward.label import LabelTask, LabelWork, MineTask, MiningWork, finish, plan, plan_mined, plan_mining
+from stepward.label import CountTask, LabelWork, MineTask, MiningWork, finish, plan, plan_mined, plan_mining
 from stepward.runtime.labelling import LabelJob, label_job
 from unit.math.small_models import small_model, small_tokenizer
 
@@ -131,7 +131,7 @@ def test_the_log_says_what_every_label_counts(home: Path) -> None:
             assert bool(rollout["answer"]) == (rollout["ending"] == Ending.ANSWERED)
     before = {name: work.folder.read_bytes(name) for name in work.folder.files("rollouts")}
     first = work.batches().popitem()[0]
-    task = LabelTask(settings)
+    task = CountTask(settings)
     work.commit(first, *task(work.rows(first)))
     assert {name: work.folder.read_bytes(name) for name in work.folder.files("rollouts")} == before
     manifest = finish(settings, work, 0.0)
@@ -154,7 +154,7 @@ def test_a_row_without_its_solutions_is_a_dead_letter_with_its_problem(home: Pat
     rows = work.rows(work.left()[0])
     lost = rows.filter(pa.array([p != "p1" or e == Ending.OPEN for p, e in zip(
         rows["problem_id"].to_pylist(), rows["ending"].to_pylist(), strict=True)]))  # fmt: skip
-    labels, rejected = LabelTask(settings)(lost)
+    labels, rejected = CountTask(settings)(lost)
     assert len(labels) + len(rejected) == len(lost)
     assert {r.id.split("/")[0] for r in rejected} == {"p1"}
     assert "a finished solution for every beginning" in rejected[0].error

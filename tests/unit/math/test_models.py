@@ -12,7 +12,7 @@ from stepward.core.config import parse_config
 from stepward.core.wing import find_wing
 from stepward.domains.math.models import load_language_model
 from stepward.domains.math.rewards.body import build_body
-from stepward.label import LabelTask
+from stepward.label import CountTask
 from stepward.runtime.labelling import label_job
 from unit.math.small_models import small_model, small_proposer, small_tokenizer
 
@@ -67,5 +67,5 @@ def test_a_pretrained_model_is_found_in_the_store_in_use(folder: Path, tmp_path:
         folder, store / "math" / "pretrain" / "calmer" / "model", ignore=shutil.ignore_patterns("elsewhere")
     )
     words = [f"store={store}", "proposer.model=artifacts/math/pretrain/calmer/model"]
-    task = LabelTask(parse_config(label_job(find_wing("math")), words))
+    task = CountTask(parse_config(label_job(find_wing("math")), words))
     assert task.proposer.num_parameters == small_proposer().num_parameters

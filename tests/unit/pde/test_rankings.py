@@ -11,9 +11,16 @@ from pde_world import PROBLEMS, mined, surrogate
 from stepward.core.seeding import Rng
 from stepward.domains.pde.data import fields_of, pde_states
 from stepward.domains.pde.generators import DeterministicGenerator, StructuredGenerator, StructuredSettings
+from stepward.domains.pde.rankings import (
+    Ranker,
+    RankingContent,
+    kept_ranks,
+    ranked_candidates,
+    triplets,
+    write_rankings,
+)
 from stepward.domains.pde.states import PDE
 from stepward.domains.pde.verifier import ReferenceVerifier
-from stepward.label.rankings import Ranker, RankingLabels, kept_ranks, ranked_candidates, triplets, write_rankings
 
 K, KEPT = 12, 5
 
@@ -21,7 +28,7 @@ K, KEPT = 12, 5
 def ranker(horizons=(1,), proposer=None, **changes):
     proposer = proposer or StructuredGenerator(surrogate(), StructuredSettings())
     policy = DeterministicGenerator(surrogate()) if max(horizons) > 1 else None
-    labels = RankingLabels(num_candidates=K, num_kept=KEPT, horizons=horizons)
+    labels = RankingContent(num_candidates=K, num_kept=KEPT, horizons=horizons)
     parts = {"domain": PDE(), "proposer": proposer, "verifier": ReferenceVerifier(), "policy": policy}
     return Ranker(labels, **parts, **changes)
 
@@ -80,7 +87,7 @@ def test_realised_errors_are_those_of_a_rollout_by_the_policy():
 
 
 def test_horizons_beyond_one_need_a_policy():
-    labels = RankingLabels(num_candidates=K, num_kept=KEPT, horizons=(1, 2))
+    labels = RankingContent(num_candidates=K, num_kept=KEPT, horizons=(1, 2))
     proposer = StructuredGenerator(surrogate(), StructuredSettings())
     with pytest.raises(ValueError, match="expected a policy"):
         Ranker(labels, domain=PDE(), proposer=proposer, verifier=ReferenceVerifier())
@@ -89,7 +96,7 @@ def test_horizons_beyond_one_need_a_policy():
 @pytest.mark.parametrize("bad", [{"num_kept": 200}, {"horizons": (2, 1)}, {"horizons": (0,)}])
 def test_settings_that_make_no_sense_are_errors(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
-        RankingLabels(**bad)
+        RankingContent(**bad)
 
 
 def test_labels_become_arrays_to_learn_from():
@@ -173,12 +180,12 @@ from stepward.domains.pde.generators import StructuredGenerator, StructuredSetti
 from stepward.domains.pde.states import PDE
 from stepward.domains.pde.surrogates import UNetSettings, build_surrogate
 from stepward.domains.pde.verifier import ReferenceVerifier
-from stepward.label.rankings import Ranker, RankingLabels, write_rankings
+from stepward.domains.pde.rankings import Ranker, RankingContent, write_rankings
 problems = PROBLEMS.model_copy(update={{"cells": 32}}).problems("train", 0)[0]
 table = PDEMining(share=1.0).mine(problems, 0)
 network = build_surrogate(UNetSettings()).eval()
 parts = {{"domain": PDE(), "proposer": StructuredGenerator(network, StructuredSettings())}}
-ranker = Ranker(RankingLabels(), verifier=ReferenceVerifier(), **parts)
+ranker = Ranker(RankingContent(), verifier=ReferenceVerifier(), **parts)
 def blocks():
     for repeat in range(32):
         ids = pa.array([f"{{name}}/{{repeat}}" for name in table["id"].to_pylist()])

@@ -9,10 +9,10 @@ from pde_artifacts import K, make_rankings, ranking_label_settings, rollout_sett
 from stepward.core.artifacts import Artifact
 from stepward.core.seeding import Rng
 from stepward.domains.pde.data import fields_of, pde_states, tensor_column
+from stepward.domains.pde.ranking_labels import RankingTask
 from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.evaluate.rollouts.ranking import held_out_rankings, score_all
 from stepward.evaluate.rollouts.work import RolloutWork
-from stepward.label.ranking_task import RankingTask
 from stepward.rewards.factory import Oracle
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from stepward.core.config import with_defaults
 from stepward.core.wing import Defaults, Wing
 from stepward.domains.math.answers import stated_answers
 from stepward.domains.math.data import MathProblems
-from stepward.domains.math.defaults import BASELINES, EVALUATION, OPTIMISATION
+from stepward.domains.math.defaults import BASELINES, EVALUATION, OPTIMISATION, ROLLOUTS
 from stepward.domains.math.mining import MathMining
 from stepward.domains.math.pretraining import LanguagePretraining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution, Rejected
@@ -17,6 +18,7 @@ from stepward.domains.math.rewards.text import TextPRM
 from stepward.domains.math.settings import LanguageModelSettings
 from stepward.domains.math.states import Ending, MathDomain, MathStates, math_states, short_texts
 from stepward.domains.math.verifier import AnswerVerifier
+from stepward.label import ContinuationLabels
 
 __all__ = [
     "AnswerVerifier",
@@ -46,9 +48,9 @@ wing = Wing(
     budgets=lambda states: -states.num_steps,  # one limit of lines holds for all
     texts=short_texts,
     answers=stated_answers,
+    labels={"continuations": with_defaults(ContinuationLabels, ROLLOUTS)},
     pretraining=LanguagePretraining(),
     defaults=Defaults(
-        labels={"num_rollouts_train": 8, "num_rollouts_validation": 64, "num_rollouts_test": 16},
         objective="hard_bce",
         optimisation=OPTIMISATION,
         baselines=BASELINES,

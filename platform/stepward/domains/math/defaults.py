@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["BASELINES", "EVALUATION", "OPTIMISATION"]
+__all__ = ["BASELINES", "EVALUATION", "OPTIMISATION", "ROLLOUTS"]
+
+ROLLOUTS: dict[str, Any] = {"num_rollouts_train": 8, "num_rollouts_validation": 64, "num_rollouts_test": 16}
 
 # A batch holds about 28 solutions with their beginnings. The model learns late, and sooner from "any success" labels
 # than from success shares (docs/log.md). The likelihood of validation rollouts does not judge these: the last epoch is

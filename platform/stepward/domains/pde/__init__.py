@@ -9,6 +9,7 @@ from stepward.domains.pde.generators import GENERATORS
 from stepward.domains.pde.learning import RankingLearning
 from stepward.domains.pde.pretraining import SurrogatePretraining
 from stepward.domains.pde.proposer import POLICIES
+from stepward.domains.pde.ranking_labels import RankingLabels
 from stepward.domains.pde.rewards import LEARNERS, REWARDS, TrainedSettings
 from stepward.domains.pde.sources import SOURCES
 from stepward.domains.pde.states import PDE, PDEStates
@@ -27,14 +28,13 @@ wing = Wing(
     rewards=REWARDS | {"saved": TrainedSettings},
     learners=LEARNERS,
     verifier=ReferenceVerifier,
-    labels="rankings",
+    labels={"rankings": with_defaults(RankingLabels, LABELS)},
     outcome="error",
     sources=SOURCES,
     pretraining=SurrogatePretraining(),
     learning=RankingLearning(),
     steps=pde_steps,
     defaults=Defaults(
-        labels=LABELS,
         optimisation=OPTIMISATION,
         baselines=BASELINES,
         evaluation=EVALUATION,

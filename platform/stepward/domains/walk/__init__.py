@@ -16,6 +16,7 @@ from stepward.domains.walk.rewards.mlp import WalkMLP
 from stepward.domains.walk.rewards.simple import DistanceReward, ExactReward, RandomReward, exact_value
 from stepward.domains.walk.states import Walk
 from stepward.domains.walk.verifier import TargetVerifier
+from stepward.label import ContinuationLabels
 
 __all__ = ["EnumerateSettings", "SoftmaxSettings", "wing"]
 
@@ -49,6 +50,7 @@ wing = Wing(
     rewards={"exact": ExactReward, "distance": DistanceReward, "random": RandomReward},
     learners={"mlp": WalkMLP, "hmm": WalkHMM},
     verifier=TargetVerifier,
+    labels={"continuations": ContinuationLabels},
     exact=exact_value,
     situations=situations,
     rebudget=rebudget,

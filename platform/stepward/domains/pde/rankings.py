@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +31,8 @@ from stepward.search.composing import uniform_weights
 IN_FLIGHT = 2048
 
 
-class RankingLabels(Config):
+class RankingContent(Config):
     """What a candidate ranking holds."""
-
-    POOL: ClassVar[dict[str, int]] = {"batch_size": 16, "in_flight": IN_FLIGHT}  # a row holds fields: about 300 kB
 
     num_candidates: int = Field(100, ge=3, description="candidates K a state")
     num_kept: int = Field(16, ge=3, description="candidates whose fields are kept, evenly spaced in rank")
@@ -47,18 +44,6 @@ class RankingLabels(Config):
             raise ValueError(f"num_kept: expected at most num_candidates = {self.num_candidates}, got {self.num_kept}")
         if min(self.horizons) < 1 or list(self.horizons) != sorted(set(self.horizons)):
             raise ValueError(f"horizons: expected increasing numbers of at least 1, got {list(self.horizons)}")
-
-    def task(self, settings: Any, in_flight: int) -> Any:
-        """What labels tables of states; see `RankingTask`."""
-        from stepward.label.ranking_task import RankingTask
-
-        return RankingTask(settings, in_flight)
-
-    def summary(self, work: Any) -> Any:
-        """What the labels of all batches amount to; see `Summary`."""
-        from stepward.label.ranking_task import ranking_summary
-
-        return ranking_summary(work, self.num_candidates)
 
 
 class Ranker:
@@ -78,7 +63,7 @@ class Ranker:
 
     def __init__(
         self,
-        labels: RankingLabels,
+        labels: RankingContent,
         *,
         domain: Domain,
         proposer: Proposer,

@@ -1,4 +1,4 @@
-"""Candidate rankings in the label stage: one worker's task, and what the labels amount to.
+"""Candidate rankings as a kind of label: its settings, one worker's task, and what the labels amount to.
 
 The figures answer, before a reward model is trained, whether a choice among the candidates can help at all: `headroom`
 is the share of the error that the best of K by the truth saves against what needs no choice.
@@ -7,32 +7,55 @@ is the share of the error that the best of K by the truth saves against what nee
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from stepward.core.labels import LabelParts, LabelStage, Summary
 from stepward.core.wing import Rejected
 from stepward.domains.pde.data import fields_of
 from stepward.domains.pde.generators import DeterministicGenerator
-from stepward.label.rankings import Ranker
-from stepward.label.summary import Summary
+from stepward.domains.pde.rankings import IN_FLIGHT, Ranker, RankingContent
+from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.label.task import salvage
-from stepward.label.work import LabelWork
 
 BASELINES = ("deterministic", "mean_of_k")
 
 
+class RankingLabels(RankingContent):
+    """Candidate rankings: how good each of K candidates of a state is, one step on and later."""
+
+    POOL: ClassVar[Mapping[str, int]] = {"batch_size": 16, "in_flight": IN_FLIGHT}  # a row holds fields: about 300 kB
+    whole_problems: ClassVar[bool] = False
+
+    kind: Literal["rankings"] = "rankings"
+
+    def check(self, states: Any) -> None:
+        """States of fields can always be ranked."""
+
+    def task(self, settings: LabelStage, in_flight: int) -> RankingTask:
+        """What labels tables of states."""
+        return RankingTask(settings, in_flight)
+
+    def summary(self, labels: LabelParts) -> Summary:
+        """Mean errors, and the headroom of a choice."""
+        return ranking_summary(labels, self.num_candidates)
+
+
 class RankingTask:
-    """Labels tables of states by ranking K candidates of each; the counterpart of `LabelTask`.
+    """Labels tables of states by ranking K candidates of each; a `LabelTask`.
 
     Args:
         settings: of the label stage; the proposer and the verifier are built here, once a worker.
         in_flight: candidates in memory at once; it changes speed and memory, never a label.
     """
 
-    def __init__(self, settings: Any, in_flight: int) -> None:
+    whole = None  # rows are independent
+
+    def __init__(self, settings: LabelStage, in_flight: int) -> None:
         wing = settings.wing
         proposer = settings.here(settings.proposer).build()
         surrogate = getattr(proposer, "surrogate", None)
@@ -40,7 +63,7 @@ class RankingTask:
             settings.labels,
             domain=wing.domain,
             proposer=proposer,
-            verifier=wing.verifier(),
+            verifier=ReferenceVerifier(),
             policy=None if surrogate is None else DeterministicGenerator(surrogate),
             seed=settings.seed,
             in_flight=in_flight,
@@ -61,7 +84,7 @@ class RankingTask:
         return self.ranker.label(rows.slice(0, 0)).append_column("status", pa.array([], pa.string()))
 
 
-def ranking_summary(work: LabelWork, num_candidates: int) -> Summary:
+def ranking_summary(work: LabelParts, num_candidates: int) -> Summary:
     """Rows by split, and by split the mean errors and the headroom (share saved by the best of K, paired, with its
     standard error) against the deterministic output and the mean of K.
     """

@@ -152,6 +152,27 @@ def test_accounts_and_keeps_the_batch_full(llama):
     assert stats.occupancy >= 0.9
 
 
+@pytest.mark.parametrize("backend", ["auto", "shared", "generic"])
+def test_what_prefixes_begin_with_is_read_once_and_changes_nothing(model, backend):
+    """Prefixes that begin with it, one that is it, and others; then a call of another beginning; then the first."""
+    engine = ContinuationEngine(model, rows=8, backend=backend)
+    common = ragged_prefixes(1, seed=3)[0] + [9] * 10
+    prefixes = [common + tail for tail in ragged_prefixes(4, seed=4)] + [common, [7, 8], common[:-1]]
+    counts, options = np.full(len(prefixes), 3), SamplingConfig(temperature=1.0, max_new_tokens=8, state_layer=1)
+    keys = sequence_keys(0, int(counts.sum()))
+    expected = engine.sample(prefixes, counts, keys=keys, config=options)
+    reads = []
+    for beginning in (common, common, common[:3], common):
+        result = engine.sample(prefixes, counts, keys=keys, config=options, common=beginning)
+        assert result.token_lists() == expected.token_lists()
+        np.testing.assert_allclose(result.log_probs, expected.log_probs, atol=1e-4)
+        np.testing.assert_allclose(result.states, expected.states, atol=1e-4)
+        reads.append(result.stats.prefill_tokens)
+    if backend != "generic":
+        assert reads[0] - reads[1] == len(common)
+        assert reads[3] == reads[0] < expected.stats.prefill_tokens
+
+
 def test_identical_continuations_are_decoded_once(llama):
     result = sample(ContinuationEngine(llama), [[7, 8, 9]], 16, temperature=0, max_new_tokens=10, eos_token_ids=())
     assert (result.tokens == result.tokens[0]).all()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from stepward.domains.math.steps import is_final_answer
 
 __all__ = ["LanguageModelProposer"]
 
+PROBES = ("A", "the", "7", "(", "$x$", "Ünder", "«")  # questions that merge differently with the text before them
+WORTH_SHARING = 16  # tokens; reading fewer costs less than attending to them apart
 SEQUENCES_A_CALL = 8192  # of the engine: its account of tokens takes 4 KiB a sequence of 512 tokens
 
 
@@ -91,6 +95,14 @@ class LanguageModelProposer:
         ids = dict(zip(distinct, tokenizer(distinct, verbose=False)["input_ids"], strict=True)) if distinct else {}
         return [ids[text] for text in texts]
 
+    @cached_property
+    def _common(self) -> list[int]:
+        """Tokens that all prompts begin with: those of prompts with questions of several kinds."""
+        tokenizer: Any = self.engine.tokenizer
+        prompts = [self.prompt.replace("{question}", question) for question in PROBES]
+        common = os.path.commonprefix(tokenizer(prompts, verbose=False)["input_ids"])
+        return list(common) if len(common) >= WORTH_SHARING else []
+
     def _whole(self, states: MathStates, times: int, rng: Rng) -> MathStates:
         keys, temperature = self._draw(rng, times)
         return self._write(repeat(states, times), keys, temperature, whole=True)
@@ -126,6 +138,7 @@ class LanguageModelProposer:
             prefixes,
             np.bincount(which, minlength=len(prefixes)),
             keys=keys[order],
+            common=self._common,
             config=SamplingConfig(
                 temperature=temperature,
                 top_p=self.top_p,

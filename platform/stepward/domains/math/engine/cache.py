@@ -1,4 +1,4 @@
-"""Where keys and values live: one block a prefix family, one short private block a row.
+"""Where keys and values live: a trunk that all share, one block a prefix family, one short private block a row.
 
 Shapes use L layers, F family slots, R rows, H key/value heads, T tokens, D head dimension.
 """
@@ -30,7 +30,8 @@ class KVStore:
 
     Rows in use are always 0..n-1, so that every read is a slice. Blocks grow by doubling when a prefix or a suffix gets
     longer than they are, and when there are more rows; what they hold beyond the valid length is never read (it is
-    masked) but must be finite.
+    masked) but must be finite. `trunk[l, 0 or 1]` has the keys and values of `trunk_tokens`; the blocks of prefixes
+    that begin with them hold what follows.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class KVStore:
         num_layers, num_heads, head_dim = shape.num_layers, shape.num_heads, shape.head_dim
         self.prefix = torch.zeros(num_layers, 2, families, num_heads, _GRAIN, head_dim, device=device, dtype=dtype)
         self.suffix = torch.zeros(num_layers, 2, rows, num_heads, _GRAIN, head_dim, device=device, dtype=dtype)
+        self.trunk = torch.zeros(num_layers, 2, num_heads, 0, head_dim, device=device, dtype=dtype)
+        self.trunk_tokens: tuple[int, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -72,6 +75,12 @@ class KVStore:
         length = keys.shape[2]
         self.prefix[layer, 0, :, :, :length].index_copy_(0, slots, keys)
         self.prefix[layer, 1, :, :, :length].index_copy_(0, slots, values)
+
+    def clear_trunk(self, tokens: tuple[int, ...]) -> None:
+        """Make room for another trunk, to be filled layer by layer."""
+        layers, kinds, heads, _, dim = self.trunk.shape
+        self.trunk = self.trunk.new_zeros(layers, kinds, heads, len(tokens), dim)
+        self.trunk_tokens = tokens
 
     def append(
         self, layer: int, place: Int64[Tensor, " nh"], keys: Float[Tensor, "n h d"], values: Float[Tensor, "n h d"]

@@ -27,12 +27,17 @@ class Decoder(Protocol):
     def prefill(
         self,
         store: KVStore,
-        slots: Int64[Tensor, " b"],
+        slots: Int64[Tensor, " b"] | None,
+        start: int,
         tokens: Int64[Tensor, "b t"],
         ends: tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]],
         layer: int | None,
     ) -> Decoded:
-        """Run right-padded prefixes, store them in family `slots`; what follows token `ends[1]` of prefix `ends[0]`."""
+        """Run right-padded prefixes behind `start` tokens of the trunk.
+
+        They are stored in family `slots`, or as the trunk itself where there are no slots. Returns what follows token
+        `ends[1]` of prefix `ends[0]`.
+        """
         ...
 
     def decode(

@@ -98,6 +98,7 @@ class ContinuationEngine:
         keys: UInt64[np.ndarray, " n"],
         config: SamplingConfig,
         uniforms: Uniforms = splitmix_uniforms,
+        common: Sequence[int] = (),
     ) -> Continuations:
         """Sample `counts[i]` continuations of prefix i.
 
@@ -109,6 +110,9 @@ class ContinuationEngine:
             keys: the stream of each continuation, prefix-major (`sequence_keys` makes some).
             config: how to draw and when to stop.
             uniforms: the generator behind the streams.
+            common: what many prefixes begin with, examples for instance: read once, kept until another call names
+                others, and attended to by all rows at once. It costs time where few prefixes begin with it, and never
+                changes what is said. The generic backend cannot use it.
 
         Raises:
             ValueError: an empty prefix, a token outside the vocabulary, counts or keys of the wrong length.
@@ -129,17 +133,27 @@ class ContinuationEngine:
         ledger = Ledger(
             prefix=prefix, prefix_lengths=lengths[prefix], keys=keys, uniforms=uniforms, config=config, stop=stop
         )
-        stats = self._run(plain, counts, lengths < self.max_positions, ledger)
+        stats = self._run(plain, counts, lengths < self.max_positions, ledger, tuple(int(t) for t in common))
         asked = int(lengths[(counts > 0) & (lengths < self.max_positions)].sum())
         return ledger.close(dataclasses.replace(stats, prefix_tokens=asked))
 
     def _run(
-        self, prefixes: list[list[int]], counts: Int64[np.ndarray, " p"], usable: Bool[np.ndarray, " p"], ledger: Ledger
+        self,
+        prefixes: list[list[int]],
+        counts: Int64[np.ndarray, " p"],
+        usable: Bool[np.ndarray, " p"],
+        ledger: Ledger,
+        common: tuple[int, ...],
     ) -> EngineStats:
         if self.decoder is None:
             return sample_prefix_by_prefix(self.model, prefixes, ledger, max_rows=self.rows)
-        families = group_nested(prefixes, counts, usable=usable, max_sequences=self.rows)
-        return PackedSampler(self.decoder, self._store, ledger, target_rows=self.rows).run(families)
+        begins = np.array(
+            [len(p) > len(common) > 0 and tuple(p[: len(common)]) == common for p in prefixes], dtype=bool
+        )
+        sampler = PackedSampler(self.decoder, self._store, ledger, target_rows=self.rows)
+        for trunk, mine in ((common, begins), ((), ~begins)):
+            sampler.run(group_nested(prefixes, counts, usable=usable & mine, max_sequences=self.rows), trunk)
+        return sampler.stats()
 
     @functools.cached_property
     def _store(self) -> KVStore:

@@ -16,7 +16,7 @@ from jaxtyping import Complex64, Float, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from stepward.domains.math.engine.attention import StepPlan, attend_rows
+from stepward.domains.math.engine.attention import StepPlan, attend_prefixes, attend_rows
 from stepward.domains.math.engine.cache import DecoderShape, KVStore
 from stepward.domains.math.engine.decoder import Decoded
 
@@ -136,7 +136,8 @@ class FusedLlama:
     def prefill(
         self,
         store: KVStore,
-        slots: Int64[Tensor, " b"],
+        slots: Int64[Tensor, " b"] | None,
+        start: int,
         tokens: Int64[Tensor, "b t"],
         ends: tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]],
         layer: int | None,
@@ -146,13 +147,9 @@ class FusedLlama:
 
         def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             q, k, v = (t.reshape(batch, length, -1, self.head_dim).transpose(1, 2) for t in (q, k, v))
-            store.put_prefix(index, slots, k, v)
-            mixed = F.scaled_dot_product_attention(
-                q, k, v, is_causal=True, scale=self.scale, enable_gqa=q.shape[1] != k.shape[1]
-            )
-            return mixed.transpose(1, 2)
+            return attend_prefixes(store, slots, start, index, q, k, v, self.scale)
 
-        positions = torch.arange(length, device=tokens.device).repeat(batch)
+        positions = torch.arange(start, start + length, device=tokens.device).repeat(batch)
         hidden, states = self._forward(self.embedding[tokens.reshape(-1)], positions, attend, layer)
         place = ends[0] * length + ends[1]
         return Decoded(hidden[place] @ self.head, None if states is None else states[place])

@@ -32,7 +32,7 @@ class _Unit:
     """Sequences to start together: those of one prefix, or some of them."""
 
     slot: int
-    cut: int
+    cut: int  # tokens of its prefix behind the trunk
     logits: Float[Tensor, " v"]
     state: Float[Tensor, " c"] | None
     sequences: Int64[np.ndarray, " s"]
@@ -50,6 +50,7 @@ class PackedSampler:
     def __init__(self, decoder: Decoder, store: KVStore, ledger: Ledger, *, target_rows: int) -> None:
         self.decoder, self.store, self.ledger, self.target_rows = decoder, store, ledger, target_rows
         self.layer = ledger.config.state_layer
+        self.trunk = 0  # tokens before every prefix in flight, which the store's trunk has
         none = np.zeros(0, dtype=np.int64)
         self.riders, self.row_of = none, none  # sequences in flight, ordered by row, and the row of each
         self.family, self.prefix_length, self.suffix_length, self.next_token = none, none, none, none  # by row
@@ -58,15 +59,22 @@ class PackedSampler:
         self.decoded = self.prefilled = self.steps = 0
         self.used = 0.0
 
+        self.start = time.perf_counter()
+
     @torch.inference_mode()
-    def run(self, families: list[Family]) -> EngineStats:
-        """Sample every sequence of `families`."""
-        start = time.perf_counter()
+    def run(self, families: list[Family], trunk: tuple[int, ...] = ()) -> None:
+        """Sample every sequence of `families`, whose prefixes all begin with `trunk`."""
+        self.trunk = len(trunk)
+        if families and trunk not in ((), self.store.trunk_tokens):
+            self._grow_trunk(trunk)
         waiting = families[::-1]
         while waiting or self.units or len(self.family):
             self._admit(waiting)
             if len(self.family):
                 self._step()
+
+    def stats(self) -> EngineStats:
+        """What it took so far."""
         return EngineStats(
             generated_tokens=int(self.ledger.lengths.sum()),
             decoded_tokens=self.decoded,
@@ -74,8 +82,16 @@ class PackedSampler:
             prefix_tokens=0,
             steps=self.steps,
             occupancy=self.used / max(1, self.steps),
-            seconds=time.perf_counter() - start,
+            seconds=time.perf_counter() - self.start,
         )
+
+    def _grow_trunk(self, tokens: tuple[int, ...]) -> None:
+        """Read what all prefixes begin with. Always by itself, so that it is the same whatever was sampled before."""
+        device = self.store.device
+        self.store.clear_trunk(tokens)
+        zero = torch.zeros(1, dtype=torch.int64, device=device)
+        self.decoder.prefill(self.store, None, 0, torch.tensor([tokens], device=device), (zero, zero), None)
+        self.prefilled += len(tokens)
 
     def _has_room(self, sequences: int) -> bool:
         """Whether so many more sequences are expected to fit; always true for an empty batch."""
@@ -113,21 +129,26 @@ class PackedSampler:
         if not families:
             return
         device, slots = self.store.device, np.array(free[: len(families)], dtype=np.int64)
-        longest = max(len(family.tokens) for family in families)
+        longest = max(len(family.tokens) for family in families) - self.trunk
         tokens = np.zeros((len(families), longest), dtype=np.int64)
         for row, family in zip(tokens, families, strict=True):
-            row[: len(family.tokens)] = family.tokens
+            row[: len(family.tokens) - self.trunk] = family.tokens[self.trunk :]
         which = np.repeat(np.arange(len(families)), [len(family.cuts) for family in families])
-        cuts = np.concatenate([family.cuts for family in families])
+        cuts = np.concatenate([family.cuts for family in families]) - self.trunk
         self.store.reserve(prefix=longest)
         ends = (torch.from_numpy(which).to(device), torch.from_numpy(cuts - 1).to(device))
         logits, states = self.decoder.prefill(
-            self.store, torch.from_numpy(slots).to(device), torch.from_numpy(tokens).to(device), ends, self.layer
+            self.store,
+            torch.from_numpy(slots).to(device),
+            self.trunk,
+            torch.from_numpy(tokens).to(device),
+            ends,
+            self.layer,
         )
-        self.prefilled += sum(len(family.tokens) for family in families)
+        self.prefilled += sum(len(family.tokens) - self.trunk for family in families)
         for at, (number, cut) in enumerate(zip(which, cuts, strict=True)):
             mine = families[number]
-            sequences = mine.sequences[mine.cuts[mine.cut_of] == cut]
+            sequences = mine.sequences[mine.cuts[mine.cut_of] == cut + self.trunk]
             state = None if states is None else states[at]
             for first in range(0, len(sequences), size):
                 part = sequences[first : first + size]
@@ -167,12 +188,12 @@ class PackedSampler:
         """Run every row by one token, then branch, drop and pack."""
         device, rows = self.store.device, len(self.family)
         self.store.reserve(suffix=int(self.suffix_length.max()) + 1, rows=rows)
-        plan = plan_step(self.store, self.family, self.prefix_length, self.suffix_length)
+        plan = plan_step(self.store, self.family, self.prefix_length, self.suffix_length, self.trunk)
         logits, states = self.decoder.decode(
             self.store,
             plan,
             torch.from_numpy(self.next_token).to(device),
-            torch.from_numpy(self.prefix_length + self.suffix_length).to(device),
+            torch.from_numpy(self.trunk + self.prefix_length + self.suffix_length).to(device),
             self.layer,
         )
         self.steps += 1

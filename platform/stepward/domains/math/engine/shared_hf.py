@@ -7,13 +7,12 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int64
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
-from stepward.domains.math.engine.attention import StepPlan, attend_rows, plan_step
+from stepward.domains.math.engine.attention import StepPlan, attend_prefixes, attend_rows, plan_step
 from stepward.domains.math.engine.cache import DecoderShape, KVStore
 from stepward.domains.math.engine.decoder import Decoded
 
@@ -109,21 +108,18 @@ class SharedDecoder:
     def prefill(
         self,
         store: KVStore,
-        slots: Int64[Tensor, " b"],
+        slots: Int64[Tensor, " b"] | None,
+        start: int,
         tokens: Int64[Tensor, "b t"],
         ends: tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]],
         layer: int | None,
     ) -> Decoded:
-        """See `Decoder`. Padding is on the right, so causal attention needs no mask."""
+        """See `Decoder`."""
 
         def attend(index: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-            store.put_prefix(index, slots, k, v)
-            mixed = F.scaled_dot_product_attention(
-                q, k, v, is_causal=True, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
-            )
-            return mixed.transpose(1, 2)
+            return attend_prefixes(store, slots, start, index, q, k, v, scale)
 
-        positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device).expand_as(tokens)
         kept, which = ends[1].unique(return_inverse=True)
         logits, states = self._run(tokens, positions, attend, layer, logits_to_keep=kept)
         return Decoded(logits[ends[0], which], None if states is None else states[ends])
@@ -163,7 +159,7 @@ def supports_shared(model: PreTrainedModel, *, context: int) -> bool:
         decoder = SharedDecoder(model)
         store = KVStore(decoder.shape, families=1, rows=2, device=model.device, dtype=model.dtype)
         zero, two = torch.zeros(1, dtype=torch.int64, device=model.device), torch.full((1,), 2, device=model.device)
-        got = [decoder.prefill(store, zero, tokens[:, :3], (zero, two), None).logits]
+        got = [decoder.prefill(store, zero, 0, tokens[:, :3], (zero, two), None).logits]
         for done in range(2):
             rows = torch.full((2,), 3 + done, device=model.device)
             length, same = rows.new_zeros(2).cpu().numpy(), rows.cpu().numpy()

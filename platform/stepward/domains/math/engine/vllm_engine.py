@@ -71,8 +71,12 @@ class VLLMEngine:
         *,
         keys: UInt64[np.ndarray, " n"],
         config: SamplingConfig,
+        common: Sequence[int] = (),
     ) -> Continuations:
-        """Sample `counts[i]` continuations of prefix i; see `ContinuationEngine.sample`."""
+        """Sample `counts[i]` continuations of prefix i; see `ContinuationEngine.sample`.
+
+        vLLM finds by itself what is `common`.
+        """
         start = time.perf_counter()
         if config.state_layer is not None:
             raise ValueError("engine='vllm' gives no hidden states: take engine='own', or leave state_layer out")

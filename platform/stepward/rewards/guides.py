@@ -91,7 +91,7 @@ class EnsembleGuide(Config):
     """Several guides of one scale as one, such as reward models trained from several seeds."""
 
     kind: Literal["ensemble"] = "ensemble"
-    members: tuple[str, ...] = Field(min_length=1, description="names of guides; all are evaluated and charged")
+    members: tuple[str, ...] = Field(min_length=2, description="names of guides; all are evaluated and charged")
     reduction: Literal["mean", "min", "lower_bound"] = Field(
         "mean", description="of the members' scores; lower_bound: mean − c · their standard deviation"
     )

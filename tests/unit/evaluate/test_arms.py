@@ -64,7 +64,7 @@ def test_an_ensemble_reduces_the_scores_of_its_members():
 
 def test_an_ensemble_of_itself_is_no_ensemble():
     made = evaluate_settings(WING)(
-        guides={"a": {"kind": "ensemble", "members": ["a"]}},
+        guides={"a": {"kind": "ensemble", "members": ["a", "a"]}},
         searches={"main": {"search": {"kind": "best_first"}, "budget": 10}}, budgets=(10,),
     ).guides  # fmt: skip
     with pytest.raises(ValueError, match="'a'"):

@@ -101,9 +101,12 @@ def test_the_default_unet_has_about_a_quarter_of_a_million():
 
 
 @pytest.mark.parametrize("settings", TINY, ids=lambda s: s.kind)
-@pytest.mark.parametrize("shape", [(1, 4, 16, 18), (1, 3, 16, 16)])
-def test_grids_that_do_not_divide_and_wrong_channels_are_named(settings, shape):
-    with pytest.raises(ValueError, match=r"expected fields \[n, 4, H, W\]"):
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((1, 4, 16, 18), r"expected fields \[n, 4, H, W\]"), ((1, 3, 16, 16), "fields of 4 channels, got 3")],
+)
+def test_grids_that_do_not_divide_and_wrong_channels_are_named(settings, shape, message):
+    with pytest.raises(ValueError, match=message):
         build_surrogate(settings)(torch.zeros(shape))
 
 

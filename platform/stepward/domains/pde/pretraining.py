@@ -15,7 +15,7 @@ from stepward.core.config import one_of
 from stepward.core.learning import Judged
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
-from stepward.domains.pde.data import pde_states
+from stepward.domains.pde.data import fields_of, pde_states
 from stepward.domains.pde.flops import Positions
 from stepward.domains.pde.generators.base import NOT_PERIODIC
 from stepward.domains.pde.grids import require_periodic
@@ -69,9 +69,11 @@ class SurrogatePretraining:
         return found
 
     def check(self, settings: Any) -> None:
-        """Raise ValueError for a surrogate that cannot be built, or that takes data with other ends for periodic."""
-        if build(settings)[0].periodic:
-            table, _ = settings.here(settings.problems).problems("train", settings.seed)
+        """Raise ValueError for a surrogate that cannot be built, or cannot take the data: channels, grid or ends."""
+        surrogate = build(settings)[0]
+        table, _ = settings.here(settings.problems).problems("train", settings.seed)
+        surrogate.check(torch.from_numpy(fields_of(table)[:1].copy()))
+        if surrogate.periodic:
             require_periodic(table["reference"].to_pylist(), f"Surrogate {settings.surrogate.kind}", NOT_PERIODIC)
 
     def checkpoints(self, settings: Any, device: torch.device, **options: Any) -> Iterator[Checkpoint]:
@@ -107,9 +109,9 @@ class SurrogatePretraining:
 
     def describe(self, url: str, metrics: Mapping[str, float]) -> str:
         """Size and errors."""
-        errors = (
-            "one-step NRMSE {one_step_nrmse:.4f} (persistence {persistence_nrmse:.4f}), rollout {rollout_nrmse:.4f}"
-        )
+        blows_up = not np.isfinite(metrics["rollout_nrmse"])
+        errors = "one-step NRMSE {one_step_nrmse:.4f} (persistence {persistence_nrmse:.4f}), rollout "
+        errors += "blows up: train it longer, or on wider windows" if blows_up else "{rollout_nrmse:.4f}"
         size = f"{int(metrics['num_parameters']):,} parameters"
         return f"{size}; validation {errors.format(**metrics)}\n{url}"
 

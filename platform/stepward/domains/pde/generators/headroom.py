@@ -97,10 +97,14 @@ def measure_headroom(
         in_flight: candidates in memory at once.
 
     Raises:
-        ValueError: fewer than two states: no standard error.
+        ValueError: fewer than two states, which have no standard error; fewer than two candidates, which are no choice;
+            or states whose candidates all blew up.
     """
-    if len(states) < 2:
-        raise ValueError(f"Headroom: expected 2 states or more, got {len(states)}.")
+    if len(states) < 2 or num_candidates < 2:
+        raise ValueError(
+            f"Headroom: expected 2 states or more and 2 candidates of each, got {len(states)} and {num_candidates}. "
+            "The best of one is no choice."
+        )
     size = max(1, in_flight // num_candidates)
     parts = []
     for first in range(0, len(states), size):
@@ -117,6 +121,12 @@ def _measure(
     sets = as_numpy(children.fields).reshape(len(parents), k, *firsts.fields.shape[1:])
     errors = -verifier.outcome(children).reshape(-1, k)
     good = is_finite(children.fields).reshape(-1, k)
+    lost = int((~good.any(axis=1)).sum())
+    if lost:
+        raise ValueError(
+            f"Headroom: expected a candidate of every state that is finite, got none for {lost} of {len(parents)}: the "
+            "surrogate blows up there. Train it longer, or measure states of earlier steps."
+        )
     mean = weighted_mean(sets, uniform_weights(good)).astype(np.float32)
     plain = as_numpy(firsts.deterministic)
 

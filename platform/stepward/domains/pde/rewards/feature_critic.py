@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stepward.core.config import Config
 from stepward.domains.pde.grids import require_periodic
 from stepward.domains.pde.rewards.common import NOT_PERIODIC, filled, finite_scores
+from stepward.domains.pde.rewards.network import check_channels
 from stepward.domains.pde.states import PDEStates, as_numpy
 
 PER_CHANNEL = 4  # mean, mean square, mean of the negative part, mean square of differences between neighbours
@@ -75,6 +76,7 @@ class FeatureCritic(nn.Module):
         self.scale.copy_(changes.pow(2).mean(dim=0).sqrt() + 1e-8)
 
     def _changes(self, state: Tensor, deterministic: Tensor, candidate: Tensor) -> Tensor:
+        check_channels(candidate, len(self.scale) // (2 * PER_CHANNEL))
         now = features(candidate)
         return torch.cat([now - features(state), now - features(deterministic)], dim=1).to(candidate.dtype)
 

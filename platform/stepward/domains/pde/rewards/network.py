@@ -14,6 +14,15 @@ Inputs = Literal["anchored", "raw"]
 Padding = Literal["circular", "zeros", "replicate"]
 
 
+def check_channels(fields: Float[Tensor, "n c h w"], expected: int) -> None:
+    """Raise ValueError for fields of another number of channels than a reward model was made for."""
+    if fields.shape[1] != expected:
+        raise ValueError(
+            f"Reward model: expected fields of {expected} channels, got {fields.shape[1]}. Train one with "
+            f"learner.num_channels={fields.shape[1]}, or convert the data with other channels."
+        )
+
+
 class StepCNN(nn.Module):
     """Convolutions, pooling over places, a linear head. The head is linear, so it can be read before the pooling:
 
@@ -78,8 +87,9 @@ class StepCNN(nn.Module):
         """A score a patch; its mean is the score of the step.
 
         Raises:
-            ValueError: the grid does not divide into patches at every scale.
+            ValueError: another number of channels, or a grid that does not divide into patches at every scale.
         """
+        check_channels(state, len(self.mean))
         multiple = self.patch * 2 ** (len(self.trunks) - 1)
         if state.shape[2] % multiple or state.shape[3] % multiple:
             raise ValueError(
@@ -102,6 +112,7 @@ class StepCNN(nn.Module):
         candidate: Float[Tensor, "n c h w"],
     ) -> None:
         """Set the units to those of the data, a channel."""
+        check_channels(state, len(self.mean))
         over = (0, 2, 3)
         for name, values in (
             ("mean", state.mean(dim=over)),

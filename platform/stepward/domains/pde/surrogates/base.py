@@ -50,18 +50,27 @@ class Surrogate(nn.Module, ABC):
     def check(self, fields: Tensor) -> None:
         """Raise ValueError for fields of another shape than the network's."""
         _, channels, height, width = fields.shape
-        if channels != self.num_channels or height % self.multiple or width % self.multiple:
+        self._check_channels(channels)
+        if height % self.multiple or width % self.multiple:
             raise ValueError(
                 f"{type(self).__name__}: expected fields [n, {self.num_channels}, H, W] with H and W multiples of "
                 f"{self.multiple}, got {tuple(fields.shape)}. Crop or resample the grid, or choose another patch size."
+            )
+
+    def _check_channels(self, channels: int) -> None:
+        if channels != self.num_channels:
+            raise ValueError(
+                f"{type(self).__name__}: expected fields of {self.num_channels} channels, got {channels}. Train one "
+                f"with surrogate.num_channels={channels}, or convert the data with other channels."
             )
 
     def fit_scales(self, trajectories: Float[np.ndarray, "n frames c h w"]) -> None:
         """Set mean, scale and step_scale to those of the data, a channel.
 
         Raises:
-            ValueError: numbers that are not finite, in which trajectory.
+            ValueError: another number of channels, or numbers that are not finite, in which trajectory.
         """
+        self._check_channels(trajectories.shape[2])
         bad = np.flatnonzero(~np.isfinite(trajectories).reshape(len(trajectories), -1).all(axis=1))
         if len(bad):
             raise ValueError(f"Trajectories: expected finite numbers, got others in {bad[:5].tolist()}. Drop them.")

@@ -10,6 +10,7 @@ from stepward.train.optimisation import Descent, Optimisation
 from stepward.train.sampling import Sampling
 from stepward.train.settings import TrainSettings, train_settings
 from stepward.train.subset import LabelSubset, thin
+from stepward.train.targets import TargetLearning
 from stepward.train.task import Minibatch, Part, Task
 from stepward.train.trainer import DivergedError, Tick, training
 from stepward.train.workers import ALONE, Workers
@@ -43,6 +44,7 @@ __all__ = [
     "ExampleTask",
     "Minibatch",
     "Part",
+    "TargetLearning",
     "Task",
     "Tick",
     "Workers",

@@ -23,7 +23,7 @@ class Examples:
 
     Attributes:
         inputs: name -> tensor [n, …], what the module reads.
-        targets: y in [0, 1].
+        targets: y: in [0, 1] of probabilities, in any unit of given labels.
         weights: weight of each row; the sum over rows is the number of labels.
         groups: id of the group of alternatives of each row, for objectives that compare rows; else None.
         bundles: id of the rows that are cheaper together, such as the beginnings of one text; None: no such rows.

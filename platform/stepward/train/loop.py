@@ -20,7 +20,7 @@ from stepward.core.seeding import stable_hash
 from stepward.train import losses
 from stepward.train.checkpoints import Checkpoint
 from stepward.train.examples import Examples, minibatches, num_minibatches
-from stepward.train.objectives import Objective
+from stepward.train.objectives import RowObjective
 from stepward.train.optimisation import Optimisation
 from stepward.train.task import Minibatch, Part, Task
 from stepward.train.trainer import training
@@ -52,7 +52,7 @@ class ExampleTask(Task[Minibatch]):
         module: torch.nn.Module,
         train: Examples,
         validation: Examples,
-        objective: Objective,
+        objective: RowObjective,
         optimisation: Optimisation,
         *,
         seed: int,
@@ -101,7 +101,7 @@ def epochs(
     module: torch.nn.Module,
     train: Examples,
     validation: Examples,
-    objective: Objective,
+    objective: RowObjective,
     optimisation: Optimisation,
     *,
     seed: int,

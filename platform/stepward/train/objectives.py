@@ -7,7 +7,7 @@ hard label asks another question: "is there any success among M?", whose answer 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -16,6 +16,15 @@ from torch import Tensor
 
 from stepward.core.config import Config, one_of
 from stepward.train import losses
+
+
+@runtime_checkable
+class RowObjective(Protocol):
+    """What a step descends: a loss of every row."""
+
+    def row_losses(self, logits: Tensor, targets: Tensor, groups: Tensor | None) -> Tensor:
+        """Loss of every row, [n], before its weight; rows of one group stand next to each other."""
+        ...
 
 
 class _Objective(Config):
@@ -86,6 +95,28 @@ class Pairwise(_Objective):
         assert groups is not None, "examples of the pairwise objective carry groups"
         pairs = losses.pairwise(logits, targets, groups, self.min_gap)
         return super().row_losses(logits, targets, groups) + self.alpha * pairs
+
+
+class BradleyTerry(Config):
+    """Which of a group is better, for targets of any unit: the pairwise term alone."""
+
+    kind: Literal["bradley_terry"] = "bradley_terry"
+    min_gap: float = Field(0.0, ge=0, description="difference of targets from which on a pair counts")
+
+    def row_losses(self, logits: Tensor, targets: Tensor, groups: Tensor | None) -> Tensor:
+        """Loss of every row, [n], before its weight."""
+        assert groups is not None, "given targets have groups"
+        return losses.pairwise(logits, targets, groups, self.min_gap)
+
+
+class Squared(Config):
+    """The target itself."""
+
+    kind: Literal["squared"] = "squared"
+
+    def row_losses(self, logits: Tensor, targets: Tensor, groups: Tensor | None) -> Tensor:
+        """Loss of every row, [n], before its weight."""
+        return (logits - targets).pow(2)
 
 
 OBJECTIVES: dict[str, type[_Objective]] = {

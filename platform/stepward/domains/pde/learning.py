@@ -24,6 +24,7 @@ from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, Rankin
 from stepward.domains.pde.rewards.simple import NearDeterministicSettings
 from stepward.domains.pde.steps import steps_of
 from stepward.train import seeded_module
+from stepward.train.targets import problem_shares
 
 SPLITS = ("train", "validation")
 BASELINES = ("deterministic", "mean_of_k")
@@ -105,7 +106,7 @@ class RankingLearning:
 
     def losses(self, task: RankingTask, validation: Rankings) -> Float[np.ndarray, " p"]:
         """Share of each problem in the share of pairs in the wrong order."""
-        return problem_losses(1 - judge(task.module, validation.data)["pairs"], validation.problem_ids)
+        return problem_shares(1 - judge(task.module, validation.data)["pairs"], validation.problem_ids)
 
     def fit(
         self, settings: Any, labels: Rankings, validation: Rankings
@@ -153,13 +154,6 @@ def require_headroom(metrics: dict[str, float], least: float) -> None:
                 "training states. No reward model can do better than the best. Label with another proposer or a wider "
                 "one, or train all the same with min_headroom=-1."
             )
-
-
-def problem_losses(losses: Float[np.ndarray, " n"], problem_ids: list[str]) -> Float[np.ndarray, " p"]:
-    """Share of each problem in the mean loss of the states, in the order of the problems' ids; its mean is the loss."""
-    problem = np.unique(problem_ids, return_inverse=True)[1].reshape(-1)
-    total = np.bincount(problem, losses)
-    return total * (len(total) / len(losses))
 
 
 def _load(settings: Any, split: str) -> Rankings:

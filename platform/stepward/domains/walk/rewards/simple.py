@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import ClassVar, Literal
 
@@ -56,9 +57,8 @@ class _Exact:
     def score(self, parents: WalkStates, children: WalkStates) -> Float[np.ndarray, " n"]:
         if not len(children):
             return np.zeros(0)
-        max_abs, max_steps = int(np.abs(children.target).max()), int(children.steps_left.max())
-        tens = 10 * max(1, -(-max_steps // 10))  # few tables: one of a longer budget holds the values of shorter ones
-        values = exact_values(max(50, max_abs), tens, self.temperature)
+        most, max_steps = max(np.abs(n).max() for n in (children.start, children.target)), children.steps_left.max()
+        values = exact_values(_limit(int(most), 50), _limit(int(max_steps), 10), self.temperature)
         return values.value(children.current, children.target, children.steps_left)
 
 
@@ -81,9 +81,14 @@ class _Random:
             return mix_keys(self.domain.keys(children) ^ problem, self.seed) / 2.0**64
 
 
+def _limit(number: int, least: int) -> int:
+    """`number` rounded up to `least` times a power of two: few tables, which hold the values of all smaller limits."""
+    return least * 2 ** max(0, math.ceil(math.log2(max(number, 1) / least)))
+
+
 @lru_cache(maxsize=4)
 def exact_values(max_abs: int, max_steps: int, temperature: float) -> ExactValues:
-    """The tables of V*, made once a process for each setting."""
+    """The tables of V*, one a process for each setting; those of 64 MiB at most are in memory (`ExactValues`)."""
     return ExactValues(max_abs, max_steps, temperature)
 
 

@@ -100,7 +100,7 @@ class LanguageModelProposer:
         """Tokens that all prompts begin with: those of prompts with questions of several kinds."""
         tokenizer: Any = self.engine.tokenizer
         prompts = [self.prompt.replace("{question}", question) for question in PROBES]
-        common = os.path.commonprefix(tokenizer(prompts, verbose=False)["input_ids"])
+        common = os.path.commonprefix(tokenizer(prompts, verbose=False)["input_ids"])  # noqa: RUF071, of token ids
         return list(common) if len(common) >= WORTH_SHARING else []
 
     def _whole(self, states: MathStates, times: int, rng: Rng) -> MathStates:

@@ -114,7 +114,7 @@ class _Epoch:
         self.task, self.epoch, self.optimiser, self.parameters = task, epoch, optimiser, parameters
         self.progress, self.workers, self.watch = progress, workers, watch
         self.num_steps, self.total, self.mass = task.num_steps(epoch), 0.0, 0.0
-        self.every = 1 if task.device.type == "cpu" else GPU_STEPS
+        self.every = steps_between_looks(task.device)
         self.losses: list[Tensor] = []  # total and mass of the steps that were not looked at yet
 
     def run(self) -> float:
@@ -158,12 +158,17 @@ class _Epoch:
         numbers = self.workers.sum(torch.stack(self.losses)).tolist()
         self.losses.clear()
         rate = self.optimiser.param_groups[0]["lr"]
-        for ago, (total, mass) in enumerate(reversed(numbers)):
-            _require_sane(self.task, self.progress, total / mass, step - ago, self.num_steps, rate)
+        for number, (total, mass) in enumerate(numbers, step + 1 - len(numbers)):
+            _require_sane(self.task, self.progress, total / mass, number, self.num_steps, rate)
         total, mass = (sum(column) for column in zip(*numbers, strict=True))
         self.total, self.mass = self.total + total, self.mass + mass
         epochs = self.progress.epochs_done + 1, self.task.first_epoch + self.task.num_epochs
         self.watch(Tick(*epochs, step, self.num_steps, total / mass, rate))
+
+
+def steps_between_looks(device: torch.device) -> int:
+    """Steps after which losses are read."""
+    return 1 if device.type == "cpu" else GPU_STEPS
 
 
 def _require_sane(task: Task[Any], progress: Progress, loss: float, step: int, num_steps: int, rate: float) -> None:

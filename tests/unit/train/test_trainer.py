@@ -141,6 +141,18 @@ def test_ticks_tell_every_step():
     assert ticks[0].loss > ticks[-1].loss and ticks[0].rate > ticks[-1].rate
 
 
+def test_losses_that_are_read_some_steps_later_say_the_same(monkeypatch):
+    """On a GPU losses are fetched for several steps at once; what diverged is still the step that did."""
+    plain = run(LineTask(num_epochs=2))[-1]
+    monkeypatch.setattr("stepward.train.trainer.steps_between_looks", lambda device: 4)
+    ticks = []
+    later = run(LineTask(num_epochs=2), watch=ticks.append)[-1]
+    assert [tick.step for tick in ticks] == [4, 5, 4, 5]
+    assert later.progress.history == plain.progress.history
+    with pytest.raises(DivergedError, match="nan at step 2 of 5 of epoch 1"):
+        run(LineTask(spoilt=[1]))
+
+
 def test_a_new_stage_goes_on_with_the_progress_and_a_new_optimiser():
     first = run(LineTask(num_epochs=2, learning_rate=0.1))[-1]
     before = first.progress.first_loss

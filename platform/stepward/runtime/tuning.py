@@ -27,7 +27,6 @@ from stepward.runtime.cluster import ClusterSettings, connect, require_room, res
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.tune_worker import RaisedBeforeError, Standing, run_trial, trial_key, trial_values
-from stepward.runtime.tuned_artifact import finish, winner_line
 from stepward.runtime.workers import has_checkpoint
 from stepward.train.settings import learning_of
 from stepward.tune import (
@@ -43,6 +42,7 @@ from stepward.tune import (
     make_plan,
     tune_settings,
 )
+from stepward.tune.artifact import finish, winner_line
 
 logger = logging.getLogger("stepward.tune")
 

@@ -10,17 +10,10 @@ import yaml
 
 from stepward.core.artifacts import Artifact, Manifest, content_digest
 from stepward.train.settings import learning_of
-from stepward.tune import (
-    Plan,
-    Trial,
-    TuneSettings,
-    behind,
-    history_table,
-    pick_winner,
-    runner_up,
-    trials_table,
-    untrained,
-)
+from stepward.tune.settings import Plan, TuneSettings
+from stepward.tune.trials import Trial, history_table, trials_table
+from stepward.tune.untrained import untrained
+from stepward.tune.winner import behind, pick_winner, runner_up
 
 NOT_CONTENT = ["seconds"]  # columns that differ from run to run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -100,8 +100,9 @@ class LanguageModelProposer:
         """Tokens that all prompts begin with: those of prompts with questions of several kinds."""
         tokenizer: Any = self.engine.tokenizer
         prompts = [self.prompt.replace("{question}", question) for question in PROBES]
-        common = os.path.commonprefix(tokenizer(prompts, verbose=False)["input_ids"])  # noqa: RUF071, of token ids
-        return list(common) if len(common) >= WORTH_SHARING else []
+        places = zip(*tokenizer(prompts, verbose=False)["input_ids"], strict=False)
+        common = [tokens[0] for tokens in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, places)]
+        return common if len(common) >= WORTH_SHARING else []
 
     def _whole(self, states: MathStates, times: int, rng: Rng) -> MathStates:
         keys, temperature = self._draw(rng, times)

@@ -16,6 +16,7 @@ from stepward.core.rollout import Streams, complete
 from stepward.core.seeding import Rng
 from stepward.domains.math.continuation import Limits, extend
 from stepward.domains.math.engine import ContinuationEngine, SamplingConfig, VLLMEngine
+from stepward.domains.math.prompts import Prompt
 from stepward.domains.math.states import Ending, MathDomain, MathStates
 from stepward.domains.math.steps import is_final_answer
 
@@ -42,7 +43,10 @@ class LanguageModelProposer:
             usual for Monte-Carlo labels.
         top_p: nucleus sampling; 1 samples from all tokens.
         limits: of lines and of their tokens.
-        prompt: what the model continues; ``{question}`` stands for the question.
+        prompt: what the model continues.
+
+    Raises:
+        ValueError: an engine without a tokenizer; a prompt that leaves no room for a question in the context.
     """
 
     nfe = 1
@@ -54,13 +58,19 @@ class LanguageModelProposer:
         temperatures: Sequence[float] = (0.8,),
         top_p: float = 1.0,
         limits: Limits | None = None,
-        prompt: str = "{question}\n",
+        prompt: Prompt | None = None,
     ) -> None:
         if engine.tokenizer is None:
             raise ValueError("engine: expected one with a tokenizer, got one without. Pass tokenizer= to it.")
         self.engine, self.temperatures, self.top_p = engine, tuple(temperatures), top_p
-        self.limits, self.prompt = limits or Limits(), prompt
+        self.limits, self.prompt = limits or Limits(), prompt or Prompt()
         self.num_parameters = _parameters_a_token(engine)
+        (alone,) = self._tokens([self.prompt.fill("")])
+        if len(alone) >= engine.max_positions:
+            raise ValueError(
+                f"prompt: expected fewer than {engine.max_positions} tokens, the context of the model, got "
+                f"{len(alone)} without any question. Leave out shots, or take a model of a longer context."
+            )
 
     def at_temperature(self, temperature: float) -> LanguageModelProposer:
         """The same model at one temperature."""
@@ -89,18 +99,22 @@ class LanguageModelProposer:
 
     def encode(self, states: MathStates) -> list[list[int]]:
         """Token ids of prompt and text of every state."""
-        texts = [self.prompt.replace("{question}", q) + t for q, t in zip(states.question, states.text, strict=True)]
+        texts = [self.prompt.fill(q) + t for q, t in zip(states.question, states.text, strict=True)]
         distinct = list(dict.fromkeys(texts))
-        tokenizer: Any = self.engine.tokenizer
-        ids = dict(zip(distinct, tokenizer(distinct, verbose=False)["input_ids"], strict=True)) if distinct else {}
+        ids = dict(zip(distinct, self._tokens(distinct), strict=True)) if distinct else {}
         return [ids[text] for text in texts]
+
+    def _tokens(self, texts: list[str]) -> list[list[int]]:
+        tokenizer: Any = self.engine.tokenizer
+        ids: list[list[int]] = tokenizer(texts, add_special_tokens=self.prompt.special_tokens, verbose=False)[
+            "input_ids"
+        ]
+        return ids
 
     @cached_property
     def _common(self) -> list[int]:
         """Tokens that all prompts begin with: those of prompts with questions of several kinds."""
-        tokenizer: Any = self.engine.tokenizer
-        prompts = [self.prompt.replace("{question}", question) for question in PROBES]
-        places = zip(*tokenizer(prompts, verbose=False)["input_ids"], strict=False)
+        places = zip(*self._tokens([self.prompt.fill(question) for question in PROBES]), strict=False)
         common = [tokens[0] for tokens in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, places)]
         return common if len(common) >= WORTH_SHARING else []
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator, model_validator
 
 from stepward.core.config import Config
+from stepward.domains.math.prompts import Shot
 
 if TYPE_CHECKING:
     from stepward.domains.math.proposer import LanguageModelProposer
@@ -20,7 +21,7 @@ class LanguageModelSettings(Config):
     """A causal language model: the embedded one, a folder, or an id of the Hugging Face hub."""
 
     kind: Literal["lm"] = "lm"
-    model: str = Field(EMBEDDED, description="embedded, a folder with safetensors weights, or a hub id")
+    model: str = Field(EMBEDDED, description="embedded, a folder with safetensors weights, a GGUF file, or a hub id")
     temperatures: tuple[float, ...] = Field(
         (0.8,), min_length=1, description="drawn from for every line, e.g. [.3, .7]"
     )
@@ -28,7 +29,17 @@ class LanguageModelSettings(Config):
     max_steps: int = Field(16, ge=1, description="lines after which a solution without an answer is dead")
     max_step_tokens: int = Field(64, ge=1, description="tokens after which a line that does not end is dead")
     prompt: str = Field("{question}\n", description="what the model continues; {question} stands for the question")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="precision of the model")
+    shots: tuple[Shot, ...] = Field((), description="examples before the question, [{question: …, solution: …}, …]")
+    chat: bool = Field(False, description="put shots and prompt into the turns of the tokenizer's chat template")
+    system: str | None = Field(None, min_length=1, description="system text of the chat")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="precision; auto: bfloat16 on GPUs and where it measures faster, float32 for the embedded model",
+    )
+    spread: bool = Field(False, description="put the layers on all GPUs in turn, for a model that one cannot hold")
+    attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(
+        None, description="attention of transformers, where the engine cannot use its own; none: its choice"
+    )
     engine: Literal["own", "vllm"] = Field(
         "own", description="what samples: the engine here, on CPU or GPU; or vLLM, on GPU, where it is installed"
     )
@@ -56,6 +67,10 @@ class LanguageModelSettings(Config):
             raise ValueError(f"memory: would have no effect with engine={self.engine!r}; leave it out, or take vllm")
         if self.engine == "vllm" and self.model == EMBEDDED:
             raise ValueError("engine='vllm': expected a folder or a hub id as model; the embedded one takes engine=own")
+        if self.engine == "vllm" and (self.spread or self.attention):
+            raise ValueError("spread, attention: would have no effect with engine='vllm'; leave them out")
+        if self.system is not None and not self.chat:
+            raise ValueError("system: would have no effect without chat=true; leave it out, or put it into prompt")
         return self
 
     def build(self) -> LanguageModelProposer:
@@ -65,6 +80,7 @@ class LanguageModelSettings(Config):
         from stepward.domains.math.continuation import Limits
         from stepward.domains.math.engine import ContinuationEngine, VLLMEngine
         from stepward.domains.math.models import load_language_model, load_tokenizer, refuse_pickles
+        from stepward.domains.math.prompts import build_prompt
         from stepward.domains.math.proposer import LanguageModelProposer
 
         engine: ContinuationEngine | VLLMEngine
@@ -73,13 +89,22 @@ class LanguageModelSettings(Config):
             tokenizer = load_tokenizer(self.model)
             engine = VLLMEngine(self.model, tokenizer=tokenizer, dtype=self.dtype, memory=self.memory or 0.9)
         else:
-            model = load_language_model(self.model, dtype=getattr(torch, self.dtype))
+            dtype = None if self.dtype == "auto" else getattr(torch, self.dtype)
+            model = load_language_model(self.model, dtype=dtype, spread=self.spread, attention=self.attention)
+            tokenizer = load_tokenizer(self.model)
             rows = 128 if model.device.type == "cpu" else 512
-            engine = ContinuationEngine(model, tokenizer=load_tokenizer(self.model), rows=rows)
+            engine = ContinuationEngine(
+                model, tokenizer=tokenizer, rows=rows, backend="generic" if self.spread else "auto"
+            )
+            if self.attention and engine.backend != "generic":
+                raise ValueError(
+                    f"attention: would have no effect, because the engine attends by itself in {type(model).__name__}; "
+                    "leave it out"
+                )
         return LanguageModelProposer(
             engine,
             temperatures=self.temperatures,
             top_p=self.top_p,
             limits=Limits(max_steps=self.max_steps, max_step_tokens=self.max_step_tokens),
-            prompt=self.prompt,
+            prompt=build_prompt(self.prompt, shots=self.shots, system=self.system, chat=self.chat, tokenizer=tokenizer),
         )

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-PARTS = {".safetensors", ".json", ".model", ".txt"}  # weights, configuration and tokenizer
+PARTS = {".safetensors", ".json", ".model", ".txt", ".jinja"}  # weights, configuration, tokenizer, chat template
 
 
 def weights_digest(path: str) -> str | None:
-    """SHA-256 of a local folder's weights, configuration and tokenizer; None where there are no safetensors.
+    """SHA-256 of a local folder's weights, configuration and tokenizer, or of a GGUF file; None where there is neither.
 
     Files below the folder, such as checkpoints beside a model, are not read.
     """
     try:
+        if path.lower().endswith(".gguf") and Path(path).is_file():
+            return _digest_of([Path(path)])
         found = Path(path).glob("*") if path else ()
         files = sorted(file for file in found if file.suffix in PARTS and file.is_file())
     except (OSError, ValueError):  # a text too long for a path, or with a null byte

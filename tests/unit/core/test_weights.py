@@ -36,6 +36,18 @@ def test_equal_content_elsewhere_is_the_same_and_other_content_is_not(tmp_path: 
     assert weights_digest(str(first)) not in digests
 
 
+def test_chat_templates_and_files_of_weights_count(tmp_path: Path) -> None:
+    first = folder(tmp_path / "a")
+    before = weights_digest(str(first))
+    (first / "chat_template.jinja").write_text("{{ messages }}")
+    assert weights_digest(str(first)) != before
+    packed = tmp_path / "model.gguf"
+    packed.write_bytes(b"GGUF")
+    before = weights_digest(str(packed))
+    packed.write_bytes(b"GGUF, other")
+    assert before is not None and weights_digest(str(packed)) not in (before, None)
+
+
 @pytest.mark.parametrize("text", ["", "embedded", "Qwen/Qwen2.5-0.5B", "{question}\n", "x" * 5000, "a\0b"])
 def test_texts_that_name_no_folder(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

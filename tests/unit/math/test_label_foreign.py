@@ -13,6 +13,7 @@ from stepward.core.config import parse_config
 from stepward.core.seeding import Rng
 from stepward.core.wing import find_wing
 from stepward.domains.math import Ending
+from stepward.domains.math.engine.decoder import Decoded
 from stepward.label import LabelWork, MineTask, MiningWork, finish, plan_mined, plan_mining
 from stepward.runtime.labelling import LabelJob, LabelWorker, label_job, shipped
 from unit.math.foreign_models import foreign_folder
@@ -113,10 +114,10 @@ def test_a_model_that_says_nothing(model: Path, tmp_path: Path, monkeypatch: pyt
     decoder, end = task.proposer.engine.decoder, AutoTokenizer.from_pretrained(model).eos_token_id
     prefill = decoder.prefill
 
-    def silent(*args: object) -> torch.Tensor:
-        logits = torch.full_like(prefill(*args), -50.0)
+    def silent(*args: object) -> Decoded:
+        logits = torch.full_like(prefill(*args).logits, -50.0)
         logits[:, end] = 50.0
-        return logits
+        return Decoded(logits, None)
 
     monkeypatch.setattr(decoder, "prefill", silent)
     states = find_wing("math").states(settings.problems.problems("train", 0)[0])

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stepward.domains.math.grading import Grader, last_boxed
-from stepward.domains.math.problems import Problem, RatedSolution, Rejected
+from stepward.domains.math.problems import Problem, RatedSolution
 from stepward.domains.math.readers import read_gsm8k, read_gsm8k_model_solutions, read_math, strip_calculator
 
 
@@ -46,10 +46,11 @@ def test_bad_rows_are_recorded_and_never_fatal(tmp_path):
     )
     problems, rejected = read_gsm8k(path)
     assert [p.id for p in problems] == ["gsm8k/test/8"]  # the blank line is no row
-    assert [r.row for r in rejected] == [0, 1, 2, 3, 4, 5, 6, 7, 9]
-    assert all(isinstance(r, Rejected) and r.source == "gsm8k/test" and len(r.excerpt) <= 200 for r in rejected)
-    reasons = [r.reason for r in rejected]
-    assert reasons[:3] == ["no answer", "malformed JSON: expected an object", "no question"]
+    assert [r.id for r in rejected] == [f"test.jsonl:{line}" for line in (1, 2, 3, 4, 5, 6, 7, 8, 11)]
+    assert all(len(r.content) <= 1000 for r in rejected)
+    reasons = [r.error for r in rejected]
+    assert (reasons[0], reasons[2]) == ("no answer", "no question")
+    assert reasons[1].startswith("malformed JSON: expected an object")
     assert all("no final line" in reason for reason in reasons[3:5])
 
 
@@ -83,7 +84,7 @@ def test_model_solutions_bad_rows(tmp_path):
     )
     (solution,), rejected = read_gsm8k_model_solutions(path)
     assert (solution.id, solution.text, solution.correct) == ("gsm8k/s/0/small", "A: 5", True)
-    assert [r.reason for r in rejected] == [
+    assert [r.error for r in rejected] == [
         "field 'is_correct': expected bool, got NoneType",
         "no model solutions",
     ]
@@ -107,7 +108,7 @@ def test_math_answer_from_field_or_box(tmp_path):
     problems, rejected = read_math(listed)
     assert [p.answer for p in problems] == ["\\frac12", "7", "\\frac{1}{\\sqrt{2}}"]
     assert [p.subject for p in problems] == ["Algebra", "", "Geometry"]
-    assert [r.row for r in rejected] == [3, 4]
+    assert [r.id for r in rejected] == ["math.json:4", "math.json:5"]
     assert read_math(write_lines(tmp_path / "math.jsonl", *rows))[0] == problems
 
 
@@ -120,7 +121,7 @@ def test_math_published_archive_is_a_folder(tmp_path):
     (tmp_path / "geometry" / "3.json").write_text("{broken")
     problems, rejected = read_math(tmp_path)
     assert [p.question for p in problems] == ["algebra 1", "algebra 2", "geometry 1", "geometry 2"]
-    assert [r.row for r in rejected] == [4]
+    assert [r.id for r in rejected] == ["geometry/3.json:1"]
 
 
 def test_math_real_files(shared_data):
@@ -134,15 +135,15 @@ def test_math_real_files(shared_data):
     trained, rejected = read_math(shared_data / "math" / "train_7500.json")
     assert len(trained) + len(rejected) == 7500
     # Two rows of this file have an empty answer.
-    assert [r.reason for r in rejected] == ["no answer, final_answer or closed \\boxed in solution"] * 2
+    assert [r.error for r in rejected] == ["no answer, final_answer or closed \\boxed in solution"] * 2
 
 
-def test_hugging_face_data_sets_are_read_through_the_datasets_package(tmp_path):
+def test_a_folder_of_parquet_is_a_data_set(tmp_path):
     rows = [{"problem": "p", "answer": "7"}, {"problem": "q", "answer": None}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
-    problems, rejected = read_math(tmp_path)  # load_dataset takes a folder of Parquet for a data set
+    problems, rejected = read_math(tmp_path)
     assert [p.answer for p in problems] == ["7"]
-    assert [r.row for r in rejected] == [1]
+    assert [r.id for r in rejected] == ["test.parquet:2"]
 
 
 def test_data_set_ids_are_passed_on_with_configuration_and_split(monkeypatch):

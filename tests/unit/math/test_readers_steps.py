@@ -54,8 +54,8 @@ def test_processbench_bad_rows(tmp_path):
     ]
     solutions, rejected = read_processbench(write_lines(tmp_path / "math.jsonl", *rows))
     assert len(solutions) == 1
-    assert [r.row for r in rejected] == list(range(8))
-    assert "expected -1 to 2 for 3 steps, got 3" in rejected[0].reason
+    assert [r.id for r in rejected] == [f"math.jsonl:{line}" for line in range(1, 9)]
+    assert "expected -1 to 2 for 3 steps, got 3" in rejected[0].error
 
 
 def test_processbench_score_by_hand():
@@ -165,8 +165,8 @@ def test_prm800k_bad_rows(tmp_path):
     ]
     solutions, rejected = read_prm800k(write_lines(tmp_path / "p.jsonl", *rows))
     assert [s.id for s in solutions] == ["prm800k/p/9"]
-    assert [r.row for r in rejected] == list(range(9))
-    assert "bad problem" in rejected[0].reason
+    assert [r.id for r in rejected] == [f"p.jsonl:{line}" for line in range(1, 10)]
+    assert "bad problem" in rejected[0].error
 
 
 def test_prm800k_score_by_hand():

@@ -9,7 +9,7 @@ from stepward.domains.math.data import MathProblems
 from stepward.domains.math.defaults import BASELINES, EVALUATION, OPTIMISATION, ROLLOUTS
 from stepward.domains.math.mining import MathMining
 from stepward.domains.math.pretraining import LanguagePretraining
-from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution, Rejected
+from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution
 from stepward.domains.math.rewards.hmm import MathHMM
 from stepward.domains.math.rewards.outcome import OutcomeModel
 from stepward.domains.math.rewards.simple import LengthReward, LikelihoodReward, RandomReward
@@ -31,7 +31,6 @@ __all__ = [
     "ModelSolution",
     "Problem",
     "RatedSolution",
-    "Rejected",
     "wing",
 ]
 

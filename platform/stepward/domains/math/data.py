@@ -12,11 +12,11 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from stepward.core.config import Config
+from stepward.core.rows import read_rows, stem
 from stepward.core.wing import Rejected
-from stepward.domains.math import problems as records
 from stepward.domains.math.problems import Problem
 from stepward.domains.math.readers import read_gsm8k, read_math
-from stepward.domains.math.readers.rows import Row, RowError, collect, optional_text, read_rows, required_text
+from stepward.domains.math.readers.rows import Row, RowError, collect, optional_text, required_text
 from stepward.domains.math.synthetic import LARGER_NUMBERS, MORE_STEPS, Split, WordProblemFamily
 
 __all__ = ["SPLITS", "MathProblems", "problem_table", "split_by_text"]
@@ -34,7 +34,7 @@ class MathProblems(Config):
     path: str | None = Field(
         None,
         description="for gsm8k and math a file, a folder or a data set id, none: the published id; for file: your "
-        ".jsonl with question, answer, and maybe id, split",
+        "file (JSON, CSV, Parquet, Arrow), folder or pattern, with question, answer, and maybe id, split",
     )
     file_split: Literal["hash", "train", "validation", "test"] = Field(
         "hash", description="split of a file's rows; hash: 70, 10 and 20 % by the text of the question"
@@ -54,7 +54,7 @@ class MathProblems(Config):
         if given:
             raise ValueError(f"source={self.source!r}: {given} would have no effect; leave it out, or change source")
         if self.source == "file" and self.path is None:
-            raise ValueError("source='file': expected path, the .jsonl file with your problems")
+            raise ValueError("source='file': expected path, the file with your problems")
         return self
 
     def problems(self, split: Split, seed: int) -> tuple[pa.Table, list[Rejected]]:
@@ -70,11 +70,9 @@ class MathProblems(Config):
             family = FAMILIES[self.family]
             return problem_table(family.problems(seed, split, wanted)), []
         rows, rejected = self._read(split)
-        return problem_table(islice(rows, wanted)), [
-            Rejected(id=f"{row.source}:{row.row}", error=row.reason, content=row.excerpt) for row in rejected
-        ]
+        return problem_table(islice(rows, wanted)), rejected
 
-    def _read(self, split: Split) -> tuple[Iterator[Problem], list[records.Rejected]]:
+    def _read(self, split: Split) -> tuple[Iterator[Problem], list[Rejected]]:
         if self.source == "file":
             own, rejected = read_own(str(self.path))
             return (p for p, named in own if (named or self._split_of(p)) == split), rejected
@@ -94,18 +92,16 @@ class MathProblems(Config):
         return SPLITS[split_by_text(problem.question, (70, 10, 20))]
 
 
-def read_own(path: str) -> tuple[list[tuple[Problem, str]], list[records.Rejected]]:
-    """A user's problems, one JSON object a line: question, answer, and optionally id, split, solution.
+def read_own(path: str) -> tuple[list[tuple[Problem, str]], list[Rejected]]:
+    """A user's problems, rows of files: question, answer, and optionally id, split, solution.
 
     Each comes with the split it names, "" where it names none.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"problems.path: expected a .jsonl file, but there is no file {path}.")
-    name, seen = Path(path).name, set()
+    seen = set()
 
     def build(row: Row, number: int) -> Iterator[tuple[Problem, str]]:
         question, answer = required_text(row, "question", "problem"), required_text(row, "answer")
-        row_id = optional_text(row, "id") or f"{Path(path).stem}/{number}"
+        row_id = optional_text(row, "id") or f"{stem(path)}/{number}"
         split = optional_text(row, "split")
         if split and split not in SPLITS:
             raise RowError(f"split: expected one of {list(SPLITS)}, got {split!r}")
@@ -114,7 +110,7 @@ def read_own(path: str) -> tuple[list[tuple[Problem, str]], list[records.Rejecte
         seen.add(row_id)
         yield Problem(row_id, question, answer, "file", optional_text(row, "solution")), split
 
-    return collect(name, read_rows(path), build)
+    return collect(read_rows(path), build)
 
 
 def problem_table(problems: Iterable[Problem]) -> pa.Table:

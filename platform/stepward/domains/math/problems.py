@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ModelSolution", "Problem", "RatedSolution", "Rejected"]
+__all__ = ["ModelSolution", "Problem", "RatedSolution"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +85,3 @@ class RatedSolution:
     def first_error(self) -> int:
         """Index of the first step rated -1, or -1 if there is none (the ProcessBench label)."""
         return self.ratings.index(-1) if -1 in self.ratings else -1
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A data row that could not be used: counted and recorded, never fatal.
-
-    Attributes:
-        source: the file or data set.
-        row: its zero-based number there (for JSONL: the line).
-        reason: what was wrong.
-        excerpt: the beginning of the row, at most 200 characters.
-    """
-
-    source: str
-    row: int
-    reason: str
-    excerpt: str = ""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from itertools import count
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from stepward.core.config import Config
 from stepward.core.rollout import ends, rollout, running
+from stepward.core.rows import bad_row, read_rows
 from stepward.core.seeding import Rng, stable_hash
 from stepward.core.wing import Rejected
 from stepward.domains.walk.proposer import UniformWalker
@@ -28,7 +24,8 @@ class WalkProblems(Config):
 
     path: str | None = Field(
         None,
-        description="your problems: .jsonl, .csv or .parquet with start, target, and maybe id, split; none: generate",
+        description="your problems: a file (JSON, CSV, Parquet, Arrow), a folder or a pattern of files, with start, "
+        "target, and maybe id, split; none: generate",
     )
     num_train: int = Field(5000, ge=1, description="generated training problems")
     num_validation: int = Field(500, ge=1, description="generated validation problems")
@@ -153,18 +150,20 @@ def read_problems(path: str, split: str, max_abs: int, max_steps: int) -> tuple[
     """
     start, target, ids, rejected = [], [], [], []
     seen: set[str] = set()
-    for where, row in _read_rows(path):
+    for place, row in read_rows(path):
+        if isinstance(row, Rejected):
+            rejected.append(row)
+            continue
         try:
             first, goal = _whole(row, "start", max_abs), _whole(row, "target", max_abs)
             row_id = str(row["id"]) if row.get("id") not in (None, "") else f"s{first}t{goal}"
-            row_id.encode()  # half of a surrogate pair is text in JSON and in no file: a UnicodeEncodeError
             row_split = row.get("split") or "train"
             if row_split not in SPLITS:
                 raise ValueError(f"split: expected one of {list(SPLITS)}, got {row_split!r}")
             if row_id in seen:
                 raise ValueError(f"id: expected a unique id, got {row_id!r} again")
         except ValueError as error:
-            rejected.append(Rejected(id=where, error=str(error), content=json.dumps(row, default=str)))
+            rejected.append(bad_row(place, str(error), row))
             continue
         seen.add(row_id)
         if row_split == split:
@@ -172,49 +171,6 @@ def read_problems(path: str, split: str, max_abs: int, max_steps: int) -> tuple[
             target.append(goal)
             ids.append(row_id)
     return problem_table(np.array(start, np.int64), np.array(target, np.int64), max_steps, ids), rejected
-
-
-def _read_rows(path: str) -> list[tuple[str, dict[str, Any]]]:
-    """(place, row) of every row of a JSONL, CSV or Parquet file; an unreadable JSON line is a row without fields."""
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"problems.path: expected a .jsonl, .csv or .parquet file, but there is no {path}.")
-    kind: Literal[".jsonl", ".csv", ".parquet"] | str = file.suffix.lower()
-    if kind == ".jsonl":
-        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-        return [(f"{file.name}:{n}", _json_row(line)) for n, line in enumerate(lines, 1) if line.strip()]
-    if kind == ".csv":
-        return _csv_rows(file)
-    if kind == ".parquet":
-        table = pq.read_table(file)
-    else:
-        raise ValueError(f"problems.path: expected a .jsonl, .csv or .parquet file, got {file.name}.")
-    return [(f"{file.name}:{n}", row) for n, row in enumerate(table.to_pylist(), 1)]
-
-
-def _csv_rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Rows of a CSV file, those of too few or too many fields without fields."""
-    ragged: dict[int, str] = {}
-
-    def note(row: pa_csv.InvalidRow) -> str:
-        ragged[row.number - 1] = row.text  # the first row is the header
-        return "skip"
-
-    reading, parsing = pa_csv.ReadOptions(use_threads=False), pa_csv.ParseOptions(invalid_row_handler=note)
-    header = pa_csv.open_csv(file, reading, parsing).schema.names
-    text = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True)
-    good = pa_csv.read_csv(file, reading, parsing, text).to_pylist()
-    places = (number for number in count(1) if number not in ragged)
-    rows = dict(zip(places, good, strict=False)) | {number: {"unreadable": line} for number, line in ragged.items()}
-    return [(f"{file.name}:{number}", row) for number, row in sorted(rows.items())]
-
-
-def _json_row(line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):  # no JSON, a number of too many digits, too deep
-        return {"unreadable": line}
-    return row if isinstance(row, dict) else {"unreadable": line}
 
 
 def _whole(row: dict[str, Any], name: str, max_abs: int) -> int:

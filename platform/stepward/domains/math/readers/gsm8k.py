@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from stepward.domains.math.problems import ModelSolution, Problem, Rejected
+from stepward.core.wing import Rejected
+from stepward.domains.math.problems import ModelSolution, Problem
 from stepward.domains.math.readers.rows import Row, RowError, collect, read_rows, required, required_text, source_name
 
 __all__ = ["GSM8K_ID", "read_gsm8k", "read_gsm8k_model_solutions", "strip_calculator"]
@@ -42,7 +43,7 @@ def read_gsm8k(
         text = solution if keep_calculator else strip_calculator(solution)
         yield Problem(f"{name}/{number}", question, answer, "gsm8k", text)
 
-    return collect(name, read_rows(source, config="main", split=split), build)
+    return collect(read_rows(source, config="main", split=split), build)
 
 
 def read_gsm8k_model_solutions(source: str | Path) -> tuple[list[ModelSolution], list[Rejected]]:
@@ -69,7 +70,7 @@ def read_gsm8k_model_solutions(source: str | Path) -> tuple[list[ModelSolution],
             text, correct = required(entry, "solution", str), required(entry, "is_correct", bool)
             yield ModelSolution(f"{problem.id}/{generator}", problem, generator, text, correct)
 
-    return collect(name, read_rows(source), build)
+    return collect(read_rows(source), build)
 
 
 def strip_calculator(text: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from stepward.core.wing import Rejected
 from stepward.domains.math.grading.extraction import last_boxed
-from stepward.domains.math.problems import Problem, Rejected
+from stepward.domains.math.problems import Problem
 from stepward.domains.math.readers.rows import Row, RowError, collect, optional_text, read_rows, source_name
 from stepward.domains.math.readers.rows import required_text as text_of
 
@@ -43,4 +44,4 @@ def read_math(
             f"{name}/{number}", question, answer.strip(), "math", solution, subject, optional_text(row, "level")
         )
 
-    return collect(name, read_rows(source, config=config, split=split), build)
+    return collect(read_rows(source, config=config, split=split), build)

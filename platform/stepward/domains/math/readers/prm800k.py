@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from stepward.domains.math.problems import Problem, RatedSolution, Rejected
+from stepward.core.wing import Rejected
+from stepward.domains.math.problems import Problem, RatedSolution
 from stepward.domains.math.readers.rows import (
     Row,
     RowError,
@@ -85,7 +86,7 @@ def read_prm800k(source: str | Path, *, alternatives: bool = True) -> tuple[list
             raise RowError("no labelled steps")
         yield from _solutions(f"{name}/{number}", problem, steps, _tags(row, finish), alternatives)
 
-    return collect(name, read_rows(source), build)
+    return collect(read_rows(source), build)
 
 
 def score_prm800k(

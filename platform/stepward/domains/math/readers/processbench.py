@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from stepward.domains.math.problems import Problem, RatedSolution, Rejected
+from stepward.core.wing import Rejected
+from stepward.domains.math.problems import Problem, RatedSolution
 from stepward.domains.math.readers.rows import (
     Row,
     RowError,
@@ -82,7 +83,7 @@ def read_processbench(
             required(row, "final_answer_correct", bool),
         )
 
-    return collect(name, read_rows(source, split=split), build)
+    return collect(read_rows(source, split=split), build)
 
 
 def predict_first_error(

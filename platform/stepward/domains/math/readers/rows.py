@@ -1,67 +1,59 @@
-"""Raw rows from JSONL, JSON, a folder of either, or a Hugging Face data set id; bad rows come back as records."""
+"""Rows of files and of Hugging Face data sets, and the records that readers build of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stepward.domains.math.problems import Rejected
+from stepward.core import rows
+from stepward.core.wing import Rejected
 
 __all__ = ["RowError", "collect", "optional_text", "read_rows", "required", "required_text", "source_name"]
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
-_JSON_SUFFIXES = (".json", ".jsonl")
+PlacedRows = Iterator[tuple[str, rows.Row | Rejected]]
 
 
 class RowError(ValueError):
     """A row lacks what a reader needs; `collect` turns it into a `Rejected` record."""
 
 
-def read_rows(source: str | Path, *, config: str | None = None, split: str = "test") -> Iterator[Row | str]:
-    """Yield the rows of `source` in order; a row that is not a JSON object is yielded as its raw text.
+def read_rows(source: str | Path, *, config: str | None = None, split: str = "test") -> PlacedRows:
+    """(place, row) of every row of `source`, in order; a row that cannot be read is a `Rejected`.
 
     Args:
-        source: a ``.jsonl`` file (one object a line), a ``.json`` file (a list of objects, or one object), a folder
-            (all such files in it, sorted by path; without any, whatever ``datasets.load_dataset`` reads there), or a
-            Hugging Face data set id such as ``openai/gsm8k``.
+        source: whatever `stepward.core.rows.read_rows` reads, or a Hugging Face data set id such as ``openai/gsm8k``.
         config: configuration name of the data set; only for an id.
         split: split name of the data set; only for an id.
 
     Raises:
         FileNotFoundError: `source` looks like a path and does not exist.
+        ValueError: a file cannot be read at all.
     """
-    path = Path(source)
-    if path.is_file():
-        yield from _file_rows(path)
-    elif path.is_dir() and (files := sorted(p for p in path.rglob("*") if p.suffix in _JSON_SUFFIXES)):
-        for file in files:
-            yield from _file_rows(file)
-    elif path.is_dir() or _is_dataset_id(str(source)):
-        yield from _dataset_rows(str(source), config, split)
-    else:
-        raise FileNotFoundError(
-            f"expected a JSON or JSONL file, a folder, or a data set id such as 'openai/gsm8k'; got {str(source)!r}, "
-            "which does not exist. Check the path, or see the data card under datasets/ for how to get it."
-        )
+    if Path(source).exists() or any(sign in str(source) for sign in "*?["):
+        return rows.read_rows(source)
+    if _is_dataset_id(str(source)):
+        return _dataset_rows(str(source), config, split)
+    raise FileNotFoundError(
+        f"expected a file, a folder, a pattern, or a data set id such as 'openai/gsm8k'; got {str(source)!r}, "
+        "which does not exist. Check the path, or see the data card under datasets/ for how to get it."
+    )
 
 
-def collect(
-    name: str, rows: Iterable[Row | str], build: Callable[[Row, int], Iterable[T]]
-) -> tuple[list[T], list[Rejected]]:
-    """Apply ``build(row, number)`` to every row; rows that are no object, or raise `RowError`, become `Rejected`."""
+def collect(placed: PlacedRows, build: Callable[[Row, int], Iterable[T]]) -> tuple[list[T], list[Rejected]]:
+    """Apply ``build(row, number)`` to every row, numbered from 0; those that raise `RowError` become `Rejected`."""
     records: list[T] = []
     rejected: list[Rejected] = []
-    for number, row in enumerate(rows):
+    for number, (place, row) in enumerate(placed):
+        if isinstance(row, Rejected):
+            rejected.append(row)
+            continue
         try:
-            if isinstance(row, str):
-                raise RowError("malformed JSON: expected an object")
             records.extend(build(row, number))
         except RowError as error:
-            excerpt = row if isinstance(row, str) else json.dumps(row, default=str)
-            rejected.append(Rejected(name, number, str(error), excerpt[:200]))
+            rejected.append(rows.bad_row(place, str(error), row))
     return records, rejected
 
 
@@ -72,8 +64,6 @@ def required(row: Any, name: str, kind: type[T]) -> T:
     value = row.get(name)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise RowError(f"field {name!r}: expected {kind.__name__}, got {type(value).__name__}")
-    if isinstance(value, str):
-        _check_unicode(name, value)
     return value
 
 
@@ -91,53 +81,21 @@ def optional_text(row: Row, name: str) -> str:
     value = row.get(name)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str):
-        return ""
-    _check_unicode(name, value)
-    return value.strip()
-
-
-def _check_unicode(name: str, text: str) -> None:
-    """JSON can hold halves of surrogate pairs, which no file and no tokenizer takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RowError(f"field {name!r}: expected Unicode text, got a lone surrogate at {error.start}") from None
+    return value.strip() if isinstance(value, str) else ""
 
 
 def source_name(dataset: str, source: str | Path, split: str) -> str:
     """The first part of a problem id: data set and file stem (or split), for instance ``gsm8k/test``."""
-    return f"{dataset}/{Path(source).stem if Path(source).exists() else split}"
-
-
-def _file_rows(path: Path) -> Iterator[Row | str]:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        if path.suffix == ".jsonl":
-            yield from (_as_row(line) for line in file if line.strip())
-            return
-        text = file.read()
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, a number of too many digits, too deep
-        yield text[:200]
-        return
-    for row in content if isinstance(content, list) else [content]:
-        yield row if isinstance(row, dict) else json.dumps(row)
-
-
-def _as_row(line: str) -> Row | str:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):  # no JSON, a number of too many digits, too deep
-        return line
-    return row if isinstance(row, dict) else line
+    return f"{dataset}/{rows.stem(source) if Path(source).exists() else split}"
 
 
 def _is_dataset_id(source: str) -> bool:
-    return not source.startswith((".", "/", "~")) and source.count("/") <= 1 and not source.endswith(_JSON_SUFFIXES)
+    named = not source.startswith((".", "/", "~")) and source.count("/") <= 1
+    return named and not source.endswith((".json", ".jsonl", ".csv", ".parquet"))
 
 
-def _dataset_rows(source: str, config: str | None, split: str) -> Iterator[Row]:
+def _dataset_rows(source: str, config: str | None, split: str) -> PlacedRows:
     import datasets  # the Hugging Face package; slow to import, and not needed for files
 
-    yield from datasets.load_dataset(source, config, split=split)
+    for number, row in enumerate(datasets.load_dataset(source, config, split=split), 1):
+        yield f"{source}:{number}", row

@@ -6,6 +6,7 @@ from stepward.label.mining import MineTask, MiningWork, mine, mines_in_workers, 
 from stepward.label.quarantine import label_alone
 from stepward.label.settings import SPLITS, LabelSettings, label_kinds, label_settings
 from stepward.label.stage import finish, plan, plan_mined, plan_mining
+from stepward.label.summary import count_summary
 from stepward.label.task import CountTask, reject, salvage
 from stepward.label.work import LabelWork, cut
 
@@ -18,6 +19,7 @@ __all__ = [
     "MineTask",
     "MiningWork",
     "count_successes",
+    "count_summary",
     "cut",
     "finish",
     "label_alone",

@@ -31,7 +31,7 @@ def read_problems(settings: LabelSettings) -> tuple[pa.Table, list[Rejected]]:
     tables: list[pa.Table] = []
     rejected: dict[str, Rejected] = {}
     for split in SPLITS:
-        table, bad = settings.here(settings.problems).problems(split, settings.seed)
+        table, bad = settings.here(settings.source).problems(split, settings.seed)
         tables.append(table.append_column("split", pa.array([split] * len(table), pa.string())))
         rejected |= {row.id: row for row in bad}
     problems = pa.concat_tables(tables)
@@ -65,7 +65,7 @@ class MineTask:
     whole = None  # problems are independent
 
     def __init__(self, settings: LabelSettings) -> None:
-        self.mining, self.seed = settings.here(settings.mining), settings.seed
+        self.mining, self.seed = settings.here(settings.miner), settings.seed
         if hasattr(self.mining, "prepare"):  # a model that cannot be loaded is not the fault of a problem
             self.mining.prepare()
 
@@ -113,4 +113,4 @@ class MiningWork(LabelWork):
 
 def mines_in_workers(settings: LabelSettings) -> bool:
     """Whether mining is so much work that the pool does it; mining settings say so by ``IN_WORKERS``."""
-    return bool(getattr(settings.mining, "IN_WORKERS", False))
+    return bool(getattr(settings.miner, "IN_WORKERS", False))

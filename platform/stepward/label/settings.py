@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 
 from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, one_of
 from stepward.core.registry import plugins
 from stepward.core.stage import StageSettings
 from stepward.core.weights import data_digest
-from stepward.core.wing import Wing
+from stepward.core.wing import Mining, ProblemSource, Wing
 from stepward.label.counts import ContinuationLabels
 
 SPLITS = ("train", "validation", "test")
@@ -26,9 +26,33 @@ class LabelSettings(StageSettings):
     proposer: Any
     labels: Any = Field(ContinuationLabels(), description="what a label holds")
 
+    @property
+    def source(self) -> ProblemSource:
+        """Where problems come from: the kind of label, if it brings its own, or `problems`."""
+        source: ProblemSource = self.labels if isinstance(self.labels, ProblemSource) else self.problems
+        return source
+
+    @property
+    def miner(self) -> Mining:
+        """What says which partial solutions are labelled: the kind of label, if it brings its own, or `mining`."""
+        miner: Mining = self.labels if isinstance(self.labels, Mining) else self.mining
+        return miner
+
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> LabelSettings:
+        unused = {"problems": self.source is not self.problems, "mining": self.miner is not self.mining}
+        for name in (name for name, is_unused in unused.items() if is_unused):
+            default = type(self).model_fields[name].get_default()
+            if default is not None and getattr(self, name) != default:
+                raise ValueError(
+                    f"labels.kind={self.labels.kind} brings its own {name}, so {name}.… would have no effect; leave it "
+                    "out, or choose another kind of label"
+                )
+        return self
+
     def identity(self) -> dict[str, Any]:
         """The settings, and what the user's problems hold: the same file or folder may hold others later."""
-        path = getattr(self.problems, "path", None)
+        path = getattr(self.source, "path", None)
         digest = None if path is None else data_digest(self.here(path))
         return super().identity() | ({} if digest is None else {"problems_sha256": digest})
 

@@ -175,7 +175,9 @@ def _judge(labels: LabelledStates) -> Callable[[Float[np.ndarray, " n"]], dict[s
     """Metrics of an epoch from validation probabilities, one a row of `labels`."""
 
     def judge(probabilities: Float[np.ndarray, " n"]) -> dict[str, float]:
-        found = {"debiased_brier": debiased_brier(probabilities, *_counts(labels))}
+        found = {}
+        if (labels.num_rollouts >= 2).all():  # one rating, as of given labels, does not show its own noise
+            found["debiased_brier"] = debiased_brier(probabilities, *_counts(labels))
         if labels.exact is not None:
             found["spearman_exact"] = spearman(probabilities, labels.exact)
         return found

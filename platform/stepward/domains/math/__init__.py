@@ -7,6 +7,7 @@ from stepward.core.wing import Defaults, Wing
 from stepward.domains.math.answers import stated_answers
 from stepward.domains.math.data import MathProblems
 from stepward.domains.math.defaults import BASELINES, EVALUATION, OPTIMISATION, ROLLOUTS
+from stepward.domains.math.given import GivenLabels
 from stepward.domains.math.mining import MathMining
 from stepward.domains.math.pretraining import LanguagePretraining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution
@@ -47,7 +48,7 @@ wing = Wing(
     budgets=lambda states: -states.num_steps,  # one limit of lines holds for all
     texts=short_texts,
     answers=stated_answers,
-    labels={"continuations": with_defaults(ContinuationLabels, ROLLOUTS)},
+    labels={"continuations": with_defaults(ContinuationLabels, ROLLOUTS), "given": GivenLabels},
     pretraining=LanguagePretraining(),
     defaults=Defaults(
         objective="hard_bce",

@@ -112,7 +112,7 @@ class ContinuationEngine:
             uniforms: the generator behind the streams.
             common: what many prefixes begin with, examples for instance: read once, kept until another call names
                 others, and attended to by all rows at once. It costs time where few prefixes begin with it, and never
-                changes what is said. The generic backend cannot use it.
+                changes what is said. The generic backend reads it once a call.
 
         Raises:
             ValueError: an empty prefix, a token outside the vocabulary, counts or keys of the wrong length.
@@ -145,11 +145,10 @@ class ContinuationEngine:
         ledger: Ledger,
         common: tuple[int, ...],
     ) -> EngineStats:
+        begins = np.array([len(p) > len(common) > 0 and tuple(p[: len(common)]) == common for p in prefixes], bool)
         if self.decoder is None:
-            return sample_prefix_by_prefix(self.model, prefixes, ledger, max_rows=self.rows)
-        begins = np.array(
-            [len(p) > len(common) > 0 and tuple(p[: len(common)]) == common for p in prefixes], dtype=bool
-        )
+            shared = common if begins[counts > 0].sum() > 1 else ()
+            return sample_prefix_by_prefix(self.model, prefixes, ledger, max_rows=self.rows, common=shared)
         sampler = PackedSampler(self.decoder, self._store, ledger, target_rows=self.rows)
         for trunk, mine in ((common, begins), ((), ~begins)):
             sampler.run(group_nested(prefixes, counts, usable=usable & mine, max_sequences=self.rows), trunk)

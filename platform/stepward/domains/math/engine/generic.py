@@ -4,13 +4,14 @@ All rows of a prefix have the same length, so nothing is padded and no mask is n
 branch and shrinks where they end, by `Cache.reorder_cache`, which every kind of cache layer has.
 """
 
+import copy
 import time
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64
-from transformers import DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
 
 from stepward.domains.math.engine.config import EngineStats, FinishReason
 from stepward.domains.math.engine.ledger import Ledger, branch
@@ -20,17 +21,28 @@ __all__ = ["sample_prefix_by_prefix"]
 
 @torch.inference_mode()
 def sample_prefix_by_prefix(
-    model: PreTrainedModel, prefixes: list[list[int]], ledger: Ledger, *, max_rows: int
+    model: PreTrainedModel, prefixes: list[list[int]], ledger: Ledger, *, max_rows: int, common: tuple[int, ...] = ()
 ) -> EngineStats:
-    """Sample every sequence of the ledger which is still running; at most `max_rows` sequences at once."""
+    """Sample every sequence of the ledger which is still running; at most `max_rows` sequences at once.
+
+    Prefixes that begin with `common` go on from one reading of it.
+    """
     start = time.perf_counter()
-    prefilled = decoded = steps = 0
+    prefilled, decoded, steps = len(common), 0, 0
+    trunk = DynamicCache(config=model.config)
+    if common:
+        beginning = torch.tensor([common], device=model.device)
+        model(input_ids=beginning, past_key_values=trunk, use_cache=True, logits_to_keep=1)
     running = np.flatnonzero(ledger.reasons == FinishReason.RUNNING)
     for index in np.unique(ledger.prefix[running]):
         mine = running[ledger.prefix[running] == index]
+        done = (
+            len(common) if len(prefixes[index]) > len(common) and tuple(prefixes[index][: len(common)]) == common else 0
+        )
         for first in range(0, len(mine), max_rows):
-            rows, depth = _lockstep(model, prefixes[index], mine[first : first + max_rows], ledger)
-            prefilled, decoded, steps = prefilled + len(prefixes[index]), decoded + rows, steps + depth
+            cache = copy.deepcopy(trunk) if done else DynamicCache(config=model.config)
+            rows, depth = _lockstep(model, cache, prefixes[index][done:], mine[first : first + max_rows], ledger)
+            prefilled, decoded, steps = prefilled + len(prefixes[index]) - done, decoded + rows, steps + depth
     return EngineStats(
         generated_tokens=int(ledger.lengths.sum()),
         decoded_tokens=decoded,
@@ -43,11 +55,10 @@ def sample_prefix_by_prefix(
 
 
 def _lockstep(
-    model: PreTrainedModel, prefix: list[int], sequences: Int64[np.ndarray, " s"], ledger: Ledger
+    model: PreTrainedModel, cache: Cache, prefix: list[int], sequences: Int64[np.ndarray, " s"], ledger: Ledger
 ) -> tuple[int, int]:
-    """Sample the continuations of one prefix; returns tokens decoded and steps."""
+    """Sample the continuations of one prefix, what the cache holds before it; returns tokens decoded and steps."""
     tokens = torch.tensor([prefix], device=model.device)
-    cache = DynamicCache(config=model.config)
     layer = ledger.config.state_layer
     options: dict[str, Any] = dict(use_cache=True, output_hidden_states=layer is not None)
     output = model(input_ids=tokens, past_key_values=cache, logits_to_keep=1, **options)

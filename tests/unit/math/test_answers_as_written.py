@@ -230,6 +230,9 @@ RIGHT = {
         ("35\\%", r"\boxed{35}"),
         ("0.35", r"\boxed{35\%}"),
         ("35", "It grew by 35 percent."),
+        ("25 degrees Celsius", "It is 25°C."),
+        ("5 cents", "#### 5¢"),
+        ("3 feet", "It is 36 inches."),
     ],
     "times and ratios": [
         ("7:45", "The train leaves at 7:45."),
@@ -243,6 +246,13 @@ RIGHT = {
         (r"(-\infty,2)\cup(5,\infty)", r"\boxed{x<2 \text{ or } x>5}"),
         (r"x<2 \text{ or } x>5", r"\boxed{(-\infty,2)\cup(5,\infty)}"),
         (r"(-\infty,2)\cup(5,\infty)", "Therefore x < 2 or x > 5"),
+    ],
+    "arithmetic in words": [
+        ("18", "She makes 9 * 2 = $<<9*2=18>>18 every day."),
+        ("18", "She makes 9 * 2 = $18 every day at the market."),
+        ("460", "Her earnings for this week are $400 + $60 = $460."),
+        ("70000", "So he made $200,000 - $130,000 = $70,000."),
+        ("3.14", r"\boxed{\approx 3.14}"),
     ],
     "marks in Markdown": [
         ("5", "So the answer is `5`."),
@@ -346,6 +356,12 @@ WRONG = {
         ("5", "It is 5k"),
         ("5 hours", "It takes 5 minutes."),
         ("16", "It is 31 in base 5."),
+        (r"25^\circ C", "It is 25°F."),
+        ("0", r"\boxed{\frac{1}{2^{40}}}"),
+        ("0", "#### 1e-12"),
+        (r"\pi", "#### 22/7"),
+        ("1/3", "#### 0.334"),
+        (r"\sqrt{10^{20}+1}", "#### 10^{10}"),
     ],
     "other values of the same kind": [
         ("3/8", r"$\frac{1}{8}+\frac{3}{8}=\frac{4}{8}$"),

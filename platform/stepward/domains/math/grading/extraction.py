@@ -56,6 +56,7 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"\.\s+(?=[A-Z])|\.?\s*I hope\b")
+_CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K writes 48/2 = <<48/2=24>>24
 _TIMES = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
 _AND_A_PART = re.compile(r"(?<=\d) and (?=\d+/\d)")
 _CONDITION = re.compile(
@@ -79,6 +80,8 @@ def final_answer(solution: str) -> str:
     around one number gives the number, with its unit if that is one of measure.
     """
     text = ascii_math(solution)
+    if "<<" in text:
+        text = _CALCULATOR.sub("", text)
     if "10^" in text:
         text = _TIMES.sub(r"\\times ", text)
     if _THOUGHT_TAG.search(text):

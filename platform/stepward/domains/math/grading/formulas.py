@@ -54,6 +54,7 @@ _MIXED = re.compile(r"-?\d+ \d+/\d+|-?[$€£¥]?\d{1,3}(?: \d{3})+(?:\.\d+)?", 
 _CLOCK = re.compile(r"\d+:\d+")
 _HALF_OF_DAY = re.compile(r"\s*[ap]\.?m\b\.?", re.IGNORECASE)
 _UNIT_AFTER = re.compile(r"\s*((?:square |sq\.? |cubic )?[A-Za-z°]+(?:\s*/\s*[A-Za-z]+| per [a-z]+)?(?:\^\{?\d\}?)?)")
+_SCALE = re.compile(r"\s*[CF]\b")
 _BASE_AFTER = re.compile(r"\s*\(?(?:in )?base[ -](\d+|[a-z]+)\)?", re.IGNORECASE)
 _MONEY = ("dollar", "euro", "sterling", "yen", "rupee")
 _BETWEEN = re.compile(r"[\s,;]*(?:\b(?:and|or)\b)?\s*")
@@ -227,8 +228,9 @@ def _run(text: str, words: list[tuple[int, int]]) -> list[Formula]:
     number = _NUMBER_IN_WORD.fullmatch(latex) or _MIXED.fullmatch(latex)
     if number:
         return [_with_unit(text, start, end, plain_number(latex))]
-    half = _HALF_OF_DAY.match(text, end) if _CLOCK.fullmatch(latex) else None
-    return [Formula(start, half.end() if half else end, latex + (half[0] if half else ""))]
+    after = _HALF_OF_DAY if _CLOCK.fullmatch(latex) else _SCALE if latex.endswith("\\circ") else None
+    found = after.match(text, end) if after else None
+    return [Formula(start, found.end() if found else end, latex + (found[0] if found else ""))]
 
 
 def _in_prose(text: str, start: int, end: int) -> list[Formula]:

@@ -28,6 +28,7 @@ __all__ = ["Grader", "GraderLimits", "Verdict"]
 _CLOCK = re.compile(r"(\d{1,6})\s*(?::|\\colon)\s*(\d{1,6})(?:\s*:\s*(\d{1,6}))?(?:\s*([aApP])\.?[mM]\.?)?", re.ASCII)
 _WORDS = re.compile(r"\(?([A-Za-z][A-Za-z' .,-]*[A-Za-z])\)?\.?")
 _LOOSE_NUMBERS = re.compile(r"-?[\d.]+(?:\s+[\d.]+)+", re.ASCII)
+_LEADING = re.compile(r"^\s*(?:=|\\(?:approx|simeq|cong|sim)(?![A-Za-z]))")
 _COMPARISONS = {">=": "\\ge ", "<=": "\\le ", "!=": "\\neq ", "**": "^"}
 _COMPARISON = re.compile(r"[<>]=|(?<![\d)!])!=|\*\*")
 
@@ -105,7 +106,10 @@ class Grader:
         """
         if len(answers) != len(gold):
             raise ValueError(f"expected one reference an answer, got {len(answers)} answers and {len(gold)} references")
-        pairs = [(ascii_math(a).strip(), ascii_math(g).strip()) for a, g in zip(answers, gold, strict=True)]
+        pairs = [
+            (_LEADING.sub("", ascii_math(a)).strip(), _LEADING.sub("", ascii_math(g)).strip())
+            for a, g in zip(answers, gold, strict=True)
+        ]
         settled = {pair: self._without_worker(*pair) for pair in dict.fromkeys(pairs)}
         hard = [pair for pair, verdict in settled.items() if verdict is None]
         judged = self._pool.judge([_formulas(*pair) for pair in hard])

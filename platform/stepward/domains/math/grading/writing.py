@@ -41,6 +41,7 @@ _SIGNS = {
     "\u03b2": "\\beta ",
     "\u03bb": "\\lambda ",
     "\u00b0": "^\\circ ",
+    "\u00a2": " cents",
     "\u221b": "\\sqrt[3]",
 }
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))

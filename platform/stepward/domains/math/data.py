@@ -1,11 +1,10 @@
-"""Where math problems come from: the synthetic family, GSM8K, MATH, or a file of your own."""
+"""Where math problems come from: the synthetic family, GSM8K, MATH, SVAMP, MAWPS, or a file of your own."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
@@ -15,29 +14,33 @@ from stepward.core.config import Config
 from stepward.core.rows import read_rows, stem
 from stepward.core.wing import Rejected
 from stepward.domains.math.problems import Problem
-from stepward.domains.math.readers import read_gsm8k, read_math
-from stepward.domains.math.readers.rows import Row, RowError, collect, optional_text, required_text
+from stepward.domains.math.readers import read_gsm8k, read_math, read_mawps, read_svamp
+from stepward.domains.math.readers.rows import Row, RowError, collect, is_files, optional_text, required_text
 from stepward.domains.math.synthetic import LARGER_NUMBERS, MORE_STEPS, Split, WordProblemFamily
 
 __all__ = ["SPLITS", "MathProblems", "problem_table", "split_by_text"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+READERS: dict[str, Any] = {"gsm8k": read_gsm8k, "math": read_math, "svamp": read_svamp, "mawps": read_mawps}
 FAMILIES = {"default": WordProblemFamily(), "more_steps": MORE_STEPS, "larger_numbers": LARGER_NUMBERS}
 
 
 class MathProblems(Config):
     """Where math problems come from, and which split they belong to."""
 
-    source: Literal["words", "gsm8k", "math", "file"] = Field(
-        "words", description="words: generated chains of sentences; gsm8k and math: published; file: your own"
+    source: Literal["words", "gsm8k", "math", "svamp", "mawps", "file"] = Field(
+        "words",
+        description="words: generated chains of sentences; gsm8k, math, svamp and mawps: published; file: your own",
     )
     path: str | None = Field(
         None,
-        description="for gsm8k and math a file, a folder or a data set id, none: the published id; for file: your "
-        "file (JSON, CSV, Parquet, Arrow), folder or pattern, with question, answer, and maybe id, split",
+        description="for gsm8k and math a file, a folder or a data set id, none: the published id; for svamp and "
+        "mawps the file; for file: your file (JSON, CSV, Parquet, Arrow), folder or pattern, with question, answer, "
+        "and maybe id, split",
     )
     file_split: Literal["hash", "train", "validation", "test"] = Field(
-        "hash", description="split of a file's rows; hash: 70, 10 and 20 % by the text of the question"
+        "hash",
+        description="split of a file's rows; hash: 70, 10 and 20 % by the text of the question, variants together",
     )
     family: Literal["default", "more_steps", "larger_numbers"] = Field(
         "default", description="generated problems: as the embedded proposer learned them, longer, or of larger numbers"
@@ -53,8 +56,8 @@ class MathProblems(Config):
         given = sorted(name for name in useless if getattr(self, name) != type(self).model_fields[name].default)
         if given:
             raise ValueError(f"source={self.source!r}: {given} would have no effect; leave it out, or change source")
-        if self.source == "file" and self.path is None:
-            raise ValueError("source='file': expected path, the file with your problems")
+        if self.source in ("svamp", "mawps", "file") and self.path is None:
+            raise ValueError(f"source={self.source!r}: expected path, the file with the problems")
         return self
 
     def problems(self, split: Split, seed: int) -> tuple[pa.Table, list[Rejected]]:
@@ -76,8 +79,8 @@ class MathProblems(Config):
         if self.source == "file":
             own, rejected = read_own(str(self.path))
             return (p for p, named in own if (named or self._split_of(p)) == split), rejected
-        read: Any = read_gsm8k if self.source == "gsm8k" else read_math
-        if self.path is not None and Path(self.path).exists():
+        read = READERS[self.source]
+        if self.path is not None and (self.source in ("svamp", "mawps") or is_files(self.path)):
             found, rejected = read(self.path)
             return (p for p in found if self._split_of(p) == split), rejected
         source = {} if self.path is None else {"source": self.path}
@@ -89,7 +92,7 @@ class MathProblems(Config):
     def _split_of(self, problem: Problem) -> Split:
         if self.file_split != "hash":
             return self.file_split
-        return SPLITS[split_by_text(problem.question, (70, 10, 20))]
+        return SPLITS[split_by_text(problem.group or problem.question, (70, 10, 20))]
 
 
 def read_own(path: str) -> tuple[list[tuple[Problem, str]], list[Rejected]]:

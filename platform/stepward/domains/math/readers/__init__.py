@@ -1,5 +1,6 @@
 """Readers of published data sets: each returns its records and the rows it had to reject."""
 
+from stepward.domains.math.readers.arithmetic import read_mawps, read_svamp
 from stepward.domains.math.readers.gsm8k import GSM8K_ID, read_gsm8k, read_gsm8k_model_solutions, strip_calculator
 from stepward.domains.math.readers.math import MATH_ID, read_math
 from stepward.domains.math.readers.prm800k import PRM800KScore, read_prm800k, score_prm800k
@@ -21,8 +22,10 @@ __all__ = [
     "read_gsm8k",
     "read_gsm8k_model_solutions",
     "read_math",
+    "read_mawps",
     "read_prm800k",
     "read_processbench",
+    "read_svamp",
     "score_prm800k",
     "score_processbench",
     "strip_calculator",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from stepward.core import rows
 from stepward.core.wing import Rejected
 
-__all__ = ["RowError", "collect", "optional_text", "read_rows", "required", "required_text", "source_name"]
+__all__ = ["RowError", "collect", "is_files", "optional_text", "read_rows", "required", "required_text", "source_name"]
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -32,7 +32,7 @@ def read_rows(source: str | Path, *, config: str | None = None, split: str = "te
         FileNotFoundError: `source` looks like a path and does not exist.
         ValueError: a file cannot be read at all.
     """
-    if Path(source).exists() or any(sign in str(source) for sign in "*?["):
+    if is_files(source):
         return rows.read_rows(source)
     if _is_dataset_id(str(source)):
         return _dataset_rows(str(source), config, split)
@@ -40,6 +40,11 @@ def read_rows(source: str | Path, *, config: str | None = None, split: str = "te
         f"expected a file, a folder, a pattern, or a data set id such as 'openai/gsm8k'; got {str(source)!r}, "
         "which does not exist. Check the path, or see the data card under datasets/ for how to get it."
     )
+
+
+def is_files(source: str | Path) -> bool:
+    """Whether `source` is a file or a folder that exists, or a pattern, and so no data set id."""
+    return Path(source).exists() or any(sign in str(source) for sign in "*?[")
 
 
 def collect(placed: PlacedRows, build: Callable[[Row, int], Iterable[T]]) -> tuple[list[T], list[Rejected]]:

@@ -80,7 +80,7 @@ def test_pools_larger_than_the_cluster_are_said(
     pool: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Refused where the cluster is of this machine; a warning where it may grow."""
-    for module in ("cluster", "pools", "training", "tuning"):
+    for module in ("cluster", "pools", "workers", "tuning"):
         monkeypatch.setattr(f"stepward.runtime.{module}.resources", lambda: {"CPU": 2.0, "GPU": 0.0})
     pool.resolve()
     assert "waits for it to grow" in caplog.text

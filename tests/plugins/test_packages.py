@@ -85,6 +85,7 @@ def test_a_whole_experiment_of_a_package(run, domain, tmp_path, project_root):
     words = [f"domain={domain}", f"store={tmp_path}/store", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"]
     done = run(job, *words, *SMALL[domain], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    made = {path.parent.relative_to(tmp_path / "store" / domain) for path in tmp_path.rglob("manifest.json")}
+    store = tmp_path / "store" / domain
+    made = {path.parent.relative_to(store) for path in store.rglob("manifest.json")}
     assert {Path(stage) for stage in ("label/default", "train/prm", "tune/default", "evaluate/default")} <= made
-    assert (tmp_path / "store" / domain / "report" / "default" / "report.html").stat().st_size > 10_000
+    assert (store / "report" / "default" / "report.html").stat().st_size > 10_000

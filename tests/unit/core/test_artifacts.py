@@ -223,5 +223,6 @@ def test_stages_leave_the_removal_of_their_checkpoints_to_the_manifest() -> None
     """What is removed before the manifest is written is lost with a kill in between. Labels plan over leftovers."""
     package = Path(stepward.__file__).parent
     allowed = {"core/artifacts.py", "core/storage.py", "label/work.py", "label/mining.py"}
+    allowed |= {"runtime/workers.py"}  # the checkpoints of a training that diverged: nothing can be taken up from them
     found = {str(f.relative_to(package)) for f in package.rglob("*.py") if re.search(r"\.delete\(", f.read_text())}
     assert found <= allowed

@@ -95,8 +95,8 @@ def test_bad_rows_are_counted_and_recorded(model: Path, tmp_path: Path) -> None:
     dead = artifact.folder.read_table("dead_letters.parquet").to_pylist()
     assert artifact.open().rows["dead_letters"] == len(dead)
     errors = {row["id"].split(":")[1]: row["error"] for row in dead if row["id"].startswith("mine.jsonl")}
-    assert "answer" in errors["2"], "a row without an answer"
-    assert {"5", "6"} <= set(errors), "rows that are no objects, and lines that are no JSON"
+    assert "answer" in errors["3"], "a row without an answer"
+    assert {"6", "7"} <= set(errors), "rows that are no objects, and lines that are no JSON"
     labelled: dict[str, list[dict]] = {}
     for row in artifact.folder.read_table("labels").to_pylist():
         labelled.setdefault(row["problem_id"], []).append(row)
@@ -104,7 +104,7 @@ def test_bad_rows_are_counted_and_recorded(model: Path, tmp_path: Path) -> None:
     assert [row["ending"] for row in labelled["long"]] == [Ending.OPEN, Ending.OUT_OF_CONTEXT]
     assert all(row["successes"] == 0 for row in labelled["long"] + labelled["latex"])
     assert artifact.folder.read_json("metrics.json")["mined.out_of_context"] == 2
-    assert "surrogate" in errors["4"]
+    assert "surrogate" in errors["5"]
 
 
 def test_a_model_that_says_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

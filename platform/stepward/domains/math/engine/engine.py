@@ -111,8 +111,8 @@ class ContinuationEngine:
             config: how to draw and when to stop.
             uniforms: the generator behind the streams.
             common: what many prefixes begin with, examples for instance: read once, kept until another call names
-                others, and attended to by all rows at once. It costs time where few prefixes begin with it, and never
-                changes what is said. The generic backend reads it once a call.
+                others, and attended to by all rows at once. It costs time where few prefixes begin with it, and changes
+                what is said no more than another batching would. The generic backend reads it once a call.
 
         Raises:
             ValueError: an empty prefix, a token outside the vocabulary, counts or keys of the wrong length.

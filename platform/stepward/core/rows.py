@@ -18,6 +18,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -73,8 +74,9 @@ def read_rows(path: str | Path) -> PlacedRows:
     elif source.is_dir():
         yield from _folder_rows(source, "")
     elif found := sorted(name for name in glob.glob(str(source), recursive=True) if Path(name).is_file()):
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), source.parts))
         for name in found:
-            yield from _file_rows(Path(name), name)
+            yield from _file_rows(Path(name), Path(name).relative_to(root).as_posix())
     else:
         raise ValueError(f"expected a file, a folder or a pattern such as 'data/*.jsonl', but there is no {path}.")
 

@@ -91,7 +91,7 @@ def optional_text(row: Row, name: str) -> str:
 
 def source_name(dataset: str, source: str | Path, split: str) -> str:
     """The first part of a problem id: data set and file stem (or split), for instance ``gsm8k/test``."""
-    return f"{dataset}/{rows.stem(source) if Path(source).exists() else split}"
+    return f"{dataset}/{rows.stem(source) if Path(source).exists() else split or 'files'}"
 
 
 def _is_dataset_id(source: str) -> bool:

@@ -67,7 +67,7 @@ def test_ratings_become_counts_that_are_learned_from(tmp_path: Path) -> None:
 def test_rows_that_cannot_be_used_are_dead_letters_with_their_place(tmp_path: Path) -> None:
     work = made(settings_of(tmp_path, "labels.split=train"))
     dead = work.artifact.folder.read_table("dead_letters.parquet").to_pylist()
-    assert [row["id"] for row in dead] == ["steps/rated:3", "steps/rated:4"]
+    assert [row["id"] for row in dead] == ["rated.jsonl:4", "rated.jsonl:5"]
     assert "expected 2 numbers among 1, 0, -1 and null" in dead[0]["error"]
 
 

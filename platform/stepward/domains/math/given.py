@@ -21,7 +21,6 @@ from stepward.core.labels import LabelParts, LabelStage, Summary
 from stepward.core.registry import lookup
 from stepward.core.weights import data_digest
 from stepward.core.wing import Rejected
-from stepward.domains.math import problems as records
 from stepward.domains.math.data import SPLITS, problem_table, split_by_text
 from stepward.domains.math.problems import Problem, RatedSolution
 from stepward.domains.math.readers import read_prm800k, read_processbench
@@ -46,7 +45,7 @@ NOT_FOR_TRAINING = frozenset({"quality control", "screening"})  # tags of soluti
 SOLUTION = pa.struct([("trace", pa.string()), ("steps", pa.list_(pa.string())), ("ratings", pa.list_(pa.int8()))])
 
 
-def read_steps(path: str | Path) -> tuple[list[RatedSolution], list[records.Rejected]]:
+def read_steps(path: str | Path) -> tuple[list[RatedSolution], list[Rejected]]:
     """A user's rated solutions, one JSON object a line: question, steps and ratings (1 right, 0 neutral, -1 wrong, null
     not rated), and maybe id and answer.
     """
@@ -64,7 +63,7 @@ def read_steps(path: str | Path) -> tuple[list[RatedSolution], list[records.Reje
         )
         yield RatedSolution(identity, problem, tuple(steps), tuple(ratings))
 
-    return collect(name, read_rows(path), build)
+    return collect(read_rows(path), build)
 
 
 # name -> reader of files of rated solutions
@@ -169,7 +168,7 @@ def _read(path: str, name: str, digest: str | None) -> tuple[list[RatedSolution]
         solutions, bad = FORMATS[name](path)
     except FileNotFoundError as error:
         raise ValueError(f"labels.path: {error}") from None
-    return solutions, [Rejected(id=f"{row.source}:{row.row}", error=row.reason, content=row.excerpt) for row in bad]
+    return solutions, bad
 
 
 def _plain(solution: RatedSolution) -> dict[str, Any]:

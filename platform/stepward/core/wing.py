@@ -144,7 +144,8 @@ class Wing:
             the default. None named: how often the policy solves the problem from a state.
         outcome: what a verifier's outcome is, and so what an evaluation studies: "solved" (0 or 1) or "error" (minus an
             error, of every step of a rollout).
-        sources: kind -> settings class, where data can be made or converted before anything else (jobs/data.py).
+        sources: kind -> settings class, a `stepward.core.data.DataSource`, where data can be made or converted before
+            anything else (jobs/data.py).
         pretraining: what the domain trains before it can label, if anything.
         learning: how reward models learn from its labels; None: from counts, as `stepward.train.CountLearning` says.
         steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.

@@ -1,4 +1,4 @@
-"""Trajectories as a Ray Data job: simulated or converted part by part, then joined into one Parquet file with a card.
+"""Data of a domain as a Ray Data job: simulated or converted part by part, then joined into one file with a card.
 
 A part is a file that appears whole or not at all, under a name that depends on the item alone; so a job that was killed
 goes on where it stopped.
@@ -6,31 +6,25 @@ goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from pydantic import Field, create_model
 
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.config import one_of, validate
 from stepward.core.stage import StageSettings
 from stepward.core.storage import Folder
-from stepward.core.wing import Rejected, Wing, find_wing
-from stepward.domains.pde.readers import FieldBlock, read_parquet, write_parquet
+from stepward.core.wing import Wing, find_wing
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.outcome import in_words
 from stepward.runtime.pools import PoolSettings, actor_pool, limited
 from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 
-DATA, DEAD, CARD, PARTS = "trajectories.parquet", "dead_letters.parquet", "README.md", "parts"
+PARTS = "parts"
 
 
 class DataJob(StageSettings):
@@ -53,10 +47,11 @@ class Data:
 
     def __str__(self) -> str:
         made = "Already finished" if self.was_finished else f"Made in {self.seconds:.1f} s"
-        shape = " x ".join(map(str, self.manifest.facts["shape"]))
-        bad = self.manifest.rows["dead_letters"]
-        lost = f"; {bad:,} dead letters in {DEAD}" if bad else ""
-        return f"{made}: {self.manifest.rows['trajectories']:,} trajectories [{shape}]{lost}\n{self.url}/{DATA}"
+        rows, facts = self.manifest.rows, self.manifest.facts
+        shape = f" [{' x '.join(map(str, facts['shape']))}]" if "shape" in facts else ""
+        counts = ", ".join(f"{rows[name]:,} {name}" for name in rows if name != "dead_letters")
+        lost = f"; {rows['dead_letters']:,} dead letters in dead_letters.parquet" if rows.get("dead_letters") else ""
+        return f"{made}: {counts}{shape}{lost}\n{self.url}/{facts['file']}"
 
 
 def data_job(wing: Wing) -> type[DataJob]:
@@ -70,13 +65,13 @@ def data_job(wing: Wing) -> type[DataJob]:
     first = next(iter(wing.sources.values()))
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
-        "source": (one_of(wing.sources), Field(first(), description="where trajectories come from")),
+        "source": (one_of(wing.sources), Field(first(), description="where data come from")),
     }
     return create_model("DataJob", __base__=DataJob, __module__=__name__, **fields)
 
 
 def run_data(settings: DataJob) -> Data:
-    """Make or finish a file of trajectories, and track it. A finished one is returned at once.
+    """Make or finish a file of data, and track it. A finished one is returned at once.
 
     Raises:
         ValueError: the source cannot be read, or the artifact is of other settings.
@@ -104,7 +99,7 @@ class DataWorker:
         try:
             if not self._folder.exists(_part(item)):
                 with limited(self._settings.pool.time_limit):
-                    content = _as_parquet(self._settings.source.blocks(item, self._settings.seed))
+                    content = self._settings.source.make(item, self._settings.seed)
                 self._folder.write_bytes(_part(item), content)
         except Exception as failure:
             error = in_words(failure)
@@ -132,82 +127,19 @@ def _make_parts(settings: DataJob, folder: Folder) -> None:
 
 
 def _join(settings: DataJob, artifact: Artifact, started: float) -> None:
-    """One file from all parts, one part in memory at a time; the card; the manifest."""
-    folder = artifact.folder
-    found: dict[str, Any] = {"dead": [], "rows": 0, "digest": hashlib.sha256()}
-
-    def blocks() -> Iterator[FieldBlock]:
-        for item in settings.source.items():
-            for block in _read_part(folder, item):
-                found["dead"] += block.rejected
-                found["digest"].update(np.ascontiguousarray(block.fields).tobytes())
-                found.update(shape=block.fields.shape[1:], grid=block.grid)
-                found["rows"] += len(block)
-                yield block
-
-    folder.write_bytes(DATA, _as_parquet(blocks()))
-    folder.write_table(DEAD, dead_letters(found["dead"]))
-    folder.write_bytes(CARD, card(settings, found).encode())
+    """One file from all parts; the manifest."""
+    parts = (artifact.folder.read_bytes(_part(item)) for item in settings.source.items())
+    joined = settings.source.join(parts, artifact.folder, settings)
     artifact.finish(
         identity=settings.identity(),
         seed=settings.seed,
-        digest=found["digest"].hexdigest()[:16],
-        rows={"trajectories": found["rows"], "dead_letters": len(found["dead"])},
+        digest=joined.digest,
+        rows=joined.rows,
         cost={"seconds": time.monotonic() - started},
-        facts={"shape": list(found["shape"]), "channels": list(found["grid"].channels)},
+        facts=joined.facts | {"file": joined.file},
         scratch=(PARTS,),
     )
 
 
-def card(settings: DataJob, found: dict[str, Any]) -> str:
-    """What the file is, in words."""
-    grid = found["grid"]
-    rows = {
-        "source": grid.source,
-        "trajectories": f"{found['rows']}; {len(found['dead'])} more were left out, see {DEAD}",
-        "a row": f"`id`; `fields` [{', '.join(map(str, found['shape']))}]: frames, channels, {', '.join(grid.axes)}",
-        "channels": ", ".join(grid.channels),
-        "time between frames": f"{grid.dt:g}",
-        "cell size": ", ".join(f"{size:g}" for size in grid.spacing),
-        "boundary": ", ".join(grid.boundary),
-        "parameters": ", ".join(f"{k} = {v:g}" for k, v in grid.parameters.items()) or "none known",
-        "seed": str(settings.seed),
-        "settings": f"`{settings.source.model_dump(mode='json')}`",
-        "licence": "that of the source; of what the project computes, that of the project",
-    }
-    lines = [
-        f"# {settings.domain}: {settings.name}",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {k} | {v} |" for k, v in rows.items()),
-    ]
-    place = f"artifacts/{settings.domain}/data/{settings.name}/{DATA}"
-    used = f"python jobs/label.py domain={settings.domain} problems.path={place}"
-    return "\n".join(
-        [*lines, "", "Of ten rows in a row seven train, one validates and two test.", "", f"    {used}", ""]
-    )
-
-
-def dead_letters(rejected: list[Rejected]) -> pa.Table:
-    """Trajectories that were left out, with the sentence that says why."""
-    schema = pa.schema([(name, pa.string()) for name in ("id", "error", "content")])
-    return pa.Table.from_pylist([asdict(row) for row in rejected], schema=schema)
-
-
 def _part(item: str) -> str:
     return f"{PARTS}/{item}.parquet"
-
-
-def _as_parquet(blocks: Iterator[FieldBlock]) -> bytes:
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "part.parquet")
-        write_parquet(blocks, path)
-        return path.read_bytes()
-
-
-def _read_part(folder: Folder, item: str) -> Iterator[FieldBlock]:
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "part.parquet")
-        path.write_bytes(folder.read_bytes(_part(item)))
-        yield from read_parquet(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from stepward.core.config import Config
 from stepward.domains.pde.data import PDEProblems
+from stepward.domains.pde.data_files import TrajectorySource
 from stepward.domains.pde.readers import (
     FieldBlock,
     Grid,
@@ -38,7 +39,7 @@ TOGETHER = 16  # trajectories of an item of work
 Family = Literal["riemann", "curved", "kelvin", "gaussian"]
 
 
-class EulerSource(Config):
+class EulerSource(TrajectorySource):
     """Compressible flow on the periodic unit square; see datasets/euler2d.md."""
 
     kind: Literal["euler2d"] = "euler2d"
@@ -64,7 +65,7 @@ class EulerSource(Config):
         yield sift(fields, euler_grid(self.cells, self.dt), first)
 
 
-class BurgersSource(Config):
+class BurgersSource(TrajectorySource):
     """Viscous Burgers on the periodic unit square; see datasets/burgers.md."""
 
     kind: Literal["burgers"] = "burgers"
@@ -86,7 +87,7 @@ class BurgersSource(Config):
         yield sift(np.asarray(frames, np.float32), grid, first)
 
 
-class FileSource(Config, ABC):
+class FileSource(TrajectorySource):
     """Base: a file that is converted block by block. Gases are stored as (ρ, m_x, m_y, E)."""
 
     kind: str

@@ -23,7 +23,7 @@ from stepward.core.weights import data_digest
 from stepward.core.wing import Rejected
 from stepward.domains.math.data import SPLITS, problem_table, split_by_text
 from stepward.domains.math.problems import Problem, RatedSolution
-from stepward.domains.math.readers import read_prm800k, read_processbench
+from stepward.domains.math.readers import read_math_shepherd, read_prm800k, read_prmbench, read_processbench
 from stepward.domains.math.readers.rows import (
     Row,
     RowError,
@@ -46,7 +46,7 @@ SOLUTION = pa.struct([("trace", pa.string()), ("steps", pa.list_(pa.string())), 
 
 
 def read_steps(path: str | Path) -> tuple[list[RatedSolution], list[Rejected]]:
-    """A user's rated solutions, one JSON object a line: question, steps and ratings (1 right, 0 neutral, -1 wrong, null
+    """A user's rated solutions, one row each: question, steps and ratings (1 right, 0 neutral, -1 wrong, null
     not rated), and maybe id and answer.
     """
     name = source_name("steps", path, "")
@@ -67,7 +67,13 @@ def read_steps(path: str | Path) -> tuple[list[RatedSolution], list[Rejected]]:
 
 
 # name -> reader of files of rated solutions
-FORMATS: dict[str, Any] = {"steps": read_steps, "prm800k": read_prm800k, "processbench": read_processbench}
+FORMATS: dict[str, Any] = {
+    "steps": read_steps,
+    "prm800k": read_prm800k,
+    "math_shepherd": read_math_shepherd,
+    "processbench": read_processbench,
+    "prmbench": read_prmbench,
+}
 
 
 class GivenLabels(Config):
@@ -78,7 +84,9 @@ class GivenLabels(Config):
 
     kind: Literal["given"] = "given"
     path: str | None = Field(None, description="file or folder of rated solutions, or a data set id")
-    format: str = Field("steps", description="steps (your .jsonl: question, steps, ratings), prm800k or processbench")
+    format: str = Field(
+        "steps", description=f"of the file: {', '.join(FORMATS)}; steps: your rows of question, steps, ratings"
+    )
     split: Literal["hash", "train", "validation", "test"] = Field(
         "hash", description="split of its problems; hash: 70, 10 and 20 % by the text of the question"
     )
@@ -165,10 +173,10 @@ class GivenTask:
 def _read(path: str, name: str, digest: str | None) -> tuple[list[RatedSolution], list[Rejected]]:
     """Read once for all splits, and again when the content has changed."""
     try:
-        solutions, bad = FORMATS[name](path)
+        solutions, rejected = FORMATS[name](path)
     except FileNotFoundError as error:
         raise ValueError(f"labels.path: {error}") from None
-    return solutions, bad
+    return solutions, rejected
 
 
 def _plain(solution: RatedSolution) -> dict[str, Any]:

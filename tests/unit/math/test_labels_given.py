@@ -126,3 +126,20 @@ def test_published_ratings_are_read_by_their_format(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, *values)
     rows = settings.miner.mine(settings.source.problems("test", 0)[0], 0).to_pylist()
     assert [(row["text"], row["successes"], row["num_rollouts"]) for row in rows] == [("a\n", 1, 1), ("a\nb\n", 0, 1)]
+
+
+def test_prmbench_and_math_shepherd_are_formats(tmp_path: Path) -> None:
+    bench = {
+        "original_question": "q?",
+        "modified_process": ["a", "b"],
+        "error_steps": [2],
+        "classification": "circular",
+    }
+    shepherd = {"input": "q? Step 1: a ки\nStep 2: b ки", "label": "q? Step 1: a +\nStep 2: b -"}
+    for name, row in (("prmbench", bench), ("math_shepherd", shepherd)):
+        settings = settings_of(
+            tmp_path, "labels.split=train", f"labels.format={name}", f"labels.path={tmp_path / name}"
+        )
+        (tmp_path / name).write_text(json.dumps(row))
+        rows = settings.miner.mine(settings.source.problems("train", 0)[0], 0).to_pylist()
+        assert [(row["successes"], row["num_rollouts"]) for row in rows] == [(1, 1), (0, 1)]

@@ -104,8 +104,8 @@ def test_own_problems_and_bad_rows(tmp_path: Path) -> None:
     ]
     assert source.problems("test", 0)[0]["id"].to_pylist() == ["a"]
     reasons = {row.id: row.error for row in rejected}
-    assert [row.split(":")[-1] for row in reasons] == ["1", "3", "4", "5", "6", "7"]
-    for line, words in [("1", "no answer"), ("3", "unique"), ("4", "split"), ("5", "no question"), ("6", "JSON")]:
+    assert [row.split(":")[-1] for row in reasons] == ["2", "4", "5", "6", "7", "8"]
+    for line, words in [("2", "no answer"), ("4", "unique"), ("5", "split"), ("6", "no question"), ("7", "JSON")]:
         assert words in next(error for place, error in reasons.items() if place.endswith(f":{line}"))
 
 
@@ -143,7 +143,7 @@ def test_settings_without_effect_are_errors(settings: dict, message: str) -> Non
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(ValueError, match="there is no file nowhere"):
+    with pytest.raises(ValueError, match="there is no nowhere"):
         MathProblems(source="file", path="nowhere.jsonl").problems("train", 0)
 
 

@@ -10,9 +10,9 @@ manifest.json. After a kill, the same command goes on. Without it, jobs/label.py
 """
 
 import _platform  # noqa: F401
+from stepward.console.outcome import report
 from stepward.core.stage import load_job
 from stepward.runtime.data_stage import data_job, run_data
-from stepward.runtime.outcome import report
 
 if __name__ == "__main__":
     report(run_data, load_job(data_job, __doc__, domain="pde"))

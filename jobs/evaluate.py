@@ -12,9 +12,9 @@ runs/<guide or arm>/ and manifest.json. After a kill, the same command goes on.
 """
 
 import _platform  # noqa: F401
+from stepward.console.outcome import report
 from stepward.core.stage import load_job
 from stepward.runtime.evaluation import evaluate_job, run_evaluate
-from stepward.runtime.outcome import report
 
 if __name__ == "__main__":
     report(run_evaluate, load_job(evaluate_job, __doc__))

@@ -11,9 +11,9 @@ metrics.json, manifest.json. After a kill, the same command goes on where it sto
 """
 
 import _platform  # noqa: F401
+from stepward.console.outcome import report
 from stepward.core.stage import load_job
 from stepward.runtime.labelling import label_job, run_label
-from stepward.runtime.outcome import report
 
 if __name__ == "__main__":
     report(run_label, load_job(label_job, __doc__))

@@ -14,8 +14,8 @@ a kill, the same command goes on from the last finished stage or epoch.
 """
 
 import _platform  # noqa: F401
+from stepward.console.outcome import report
 from stepward.core.stage import load_job
-from stepward.runtime.outcome import report
 from stepward.runtime.pretraining import pretrain_job, run_pretrain
 
 if __name__ == "__main__":

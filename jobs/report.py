@@ -8,8 +8,8 @@ report, with the command that makes it. When an artifact has changed, the same c
 """
 
 import _platform  # noqa: F401
+from stepward.console.outcome import report
 from stepward.core.stage import load_job
-from stepward.runtime.outcome import report
 from stepward.runtime.reporting import report_job, run_report
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ history.parquet, tables/*.parquet, manifest.json. After a kill, the same command
 """
 
 import _platform  # noqa: F401
+from stepward.console.outcome import report
 from stepward.core.stage import load_job
-from stepward.runtime.outcome import report
 from stepward.runtime.training import run_train, train_job
 
 if __name__ == "__main__":

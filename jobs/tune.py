@@ -15,8 +15,8 @@ goes on; trials that ended are not run again.
 """
 
 import _platform  # noqa: F401
+from stepward.console.outcome import report
 from stepward.core.stage import load_job
-from stepward.runtime.outcome import report
 from stepward.runtime.tuning import run_tune, tune_job
 
 if __name__ == "__main__":

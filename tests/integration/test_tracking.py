@@ -14,9 +14,9 @@ import pytest
 from tests.walk_artifacts import make_labels, make_trained
 
 from stepward.core.artifacts import Artifact
+from stepward.core.tracked_run import flatten, metric_name
 from stepward.core.wing import find_wing
 from stepward.rewards.factory import load_trained
-from stepward.runtime.tracked_run import flatten, metric_name
 from stepward.runtime.tracking import Tracking, log_artifact, track
 from stepward.runtime.tracking_job import TrackSettings, run_track, stored_artifacts
 

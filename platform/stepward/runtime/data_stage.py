@@ -13,15 +13,15 @@ from typing import Any
 
 from pydantic import Field, create_model
 
+from stepward.console.outcome import in_words
+from stepward.console.progress import progress
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.config import one_of, validate
 from stepward.core.stage import StageSettings
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing, find_wing
 from stepward.runtime.cluster import ClusterSettings, connect
-from stepward.runtime.outcome import in_words
 from stepward.runtime.pools import PoolSettings, actor_pool, limited
-from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 
 PARTS = "parts"

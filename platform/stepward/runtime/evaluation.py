@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import Field, create_model
 
+from stepward.console.outcome import in_words
+from stepward.console.progress import progress
 from stepward.core.artifacts import Manifest
 from stepward.core.config import validate
 from stepward.core.stage import StageSettings
@@ -18,9 +20,7 @@ from stepward.core.wing import Wing, find_wing
 from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.studies import study_of
 from stepward.runtime.cluster import ClusterSettings, connect
-from stepward.runtime.outcome import in_words
 from stepward.runtime.pools import PoolSettings, actor_pool, limited
-from stepward.runtime.progress import progress
 from stepward.runtime.scorers import ScorerPool, remote_loader, scorers
 from stepward.runtime.tracking import Tracking, track
 

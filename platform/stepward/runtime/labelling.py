@@ -21,6 +21,8 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, create_model
 
+from stepward.console.outcome import in_words
+from stepward.console.progress import progress
 from stepward.core.artifacts import Manifest
 from stepward.core.wing import Wing, find_wing
 from stepward.label import (
@@ -38,9 +40,7 @@ from stepward.label import (
 )
 from stepward.label.continuations import IN_FLIGHT
 from stepward.runtime.cluster import ClusterSettings, connect, package_path
-from stepward.runtime.outcome import in_words
 from stepward.runtime.pools import PoolSettings, WorkersDiedError, actor_pool, limited
-from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 
 logger = logging.getLogger("stepward.label")

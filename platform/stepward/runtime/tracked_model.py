@@ -21,9 +21,9 @@ from mlflow.pyfunc import PythonModel
 
 from stepward.core.artifacts import MANIFEST, Artifact, Manifest
 from stepward.core.storage import Folder
+from stepward.core.tracked_run import flatten
 from stepward.core.wing import find_wing
 from stepward.rewards.factory import load_trained
-from stepward.runtime.tracked_run import flatten
 
 FILES = ("weights.safetensors", "reward.json", "calibration.json")
 LABEL_COLUMNS = frozenset({"split", "successes", "num_rollouts", "exact", "status", "error"})

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.config import Config
-from stepward.runtime.tracked_run import RunContent, run_content
+from stepward.core.tracked_run import RunContent, run_content
 from stepward.runtime.tracked_views import description_tags
 from stepward.runtime.tracking_store import (
     TrackingStoreError,

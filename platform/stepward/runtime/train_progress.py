@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from stepward.runtime.progress import training_progress
+from stepward.console.progress import training_progress
 from stepward.train import Tick
 
 __all__ = ["Ticker", "shown"]

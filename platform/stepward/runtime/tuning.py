@@ -20,11 +20,11 @@ from typing import Any
 
 from pydantic import Field
 
+from stepward.console.progress import progress
 from stepward.core.artifacts import Manifest
 from stepward.core.config import Config
 from stepward.core.wing import Wing
 from stepward.runtime.cluster import ClusterSettings, connect, require_room, resources
-from stepward.runtime.progress import progress
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.tune_worker import RaisedBeforeError, Standing, run_trial, trial_key, trial_values
 from stepward.runtime.workers import has_checkpoint

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from stepward.console.outcome import report
 from stepward.core.artifacts import Artifact
 from stepward.core.config import Config
-from stepward.runtime.outcome import report
 from stepward.runtime.tracking import Tracking, log_artifact, track
 from stepward.runtime.tracking_job import Tracked, stored_artifacts
 from stepward.runtime.tracking_store import TrackingStoreError, require_driver, without_secrets, writing

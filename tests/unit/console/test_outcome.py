@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from stepward.console.outcome import in_words, report
 from stepward.core.artifacts import ArtifactError
-from stepward.runtime.outcome import in_words, report
 
 
 def ragged(_: Any) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stepward.runtime import progress as module
-from stepward.runtime.progress import progress, training_progress
+from stepward.console import progress as module
+from stepward.console.progress import progress, training_progress
 from stepward.runtime.train_progress import _progress
 from stepward.train import Tick
 

@@ -29,16 +29,16 @@ def report(run: Callable[[Any], Any], settings: Any) -> None:
         if tracking is not None:
             tracking.check()
         result = run(settings)
-        print(result)  # noqa: T201
+        print(result)
         if code := getattr(result, "exit_code", 0):
             raise SystemExit(code)
     except Exception as error:
         if not is_sentence(error):
             raise
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on where it stopped.", file=sys.stderr)  # noqa: T201
+        print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
         raise SystemExit(130) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,12 +29,15 @@ def weights_digest(path: str) -> str | None:
 
 
 def data_digest(path: str) -> str | None:
-    """SHA-256 of a file, or of all files of a local folder with their names; None where there is neither."""
+    """SHA-256 of a file, or of all files of a local folder or a pattern with their names; None where there are none."""
     place = Path(path)
     if place.is_file():
         return hashlib.sha256(place.read_bytes()).hexdigest()
-    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else []
-    return _digest_of(files, place) if files else None
+    if place.is_dir():
+        files = sorted(file for file in place.rglob("*") if file.is_file())
+        return _digest_of(files, place) if files else None
+    files = [Path(name) for name in sorted(glob.glob(path, recursive=True)) if Path(name).is_file()]
+    return _digest_of(files) if files else None
 
 
 def _digest_of(files: Sequence[Path], root: Path | None = None) -> str:

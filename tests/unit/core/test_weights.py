@@ -79,3 +79,15 @@ def test_problems_of_a_file_or_a_folder_are_told_by_what_they_hold(tmp_path: Pat
     (data / "deep" / "b.jsonl").rename(data / "deep" / "c.jsonl")
     assert len({first, second, data_digest(str(data)), data_digest(str(data / "a.jsonl"))}) == 4
     assert data_digest(str(tmp_path / "none")) is None
+
+
+def test_the_digest_of_a_pattern_is_of_its_files(tmp_path: Path) -> None:
+    pattern = str(tmp_path / "*.csv")
+    assert data_digest(pattern) is None
+    (tmp_path / "a.csv").write_text("1")
+    (tmp_path / "b.jsonl").write_text("2")
+    first = data_digest(pattern)
+    (tmp_path / "b.jsonl").write_text("other")
+    assert data_digest(pattern) == first is not None
+    (tmp_path / "a.csv").write_text("22")
+    assert data_digest(pattern) != first

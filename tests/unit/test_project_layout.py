@@ -149,3 +149,17 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project_r
     undeclared = {owner for owner in used["platform"] | used["tests"] if not set(owner) & (every | own)}
     assert undeclared == set()
     assert core - {name for owner in used["platform"] for name in owner} - set(UNSEEN) == set()
+
+
+def test_public_functions_have_docstrings(project_root: Path) -> None:
+    """Whoever calls a function of a module learns from it what goes in, what comes out and what is raised."""
+    undocumented = [
+        f"{path}:{node.lineno} {node.name}"
+        for path, text in text_files(project_root).items()
+        if path.suffix == ".py" and path.parts[0] == "platform"
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert undocumented == []

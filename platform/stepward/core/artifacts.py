@@ -105,6 +105,7 @@ class Artifact:
 
     @property
     def url(self) -> str:
+        """Where the folder of the artifact lies: store, domain, stage and name joined by slashes."""
         return self.folder.url
 
     @property
@@ -114,6 +115,7 @@ class Artifact:
 
     @property
     def finished(self) -> bool:
+        """Whether the manifest is there, which a stage writes last."""
         return self.folder.exists(MANIFEST)
 
     @contextmanager

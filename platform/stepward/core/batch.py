@@ -62,6 +62,7 @@ class ArrayBatch:
 
     @classmethod
     def concat(cls: type[A], parts: Sequence[A]) -> A:
+        """The states of all parts in their order, every field joined along the axis of states."""
         return cls(**{name: _concat([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__})
 
     def replace(self: A, **changes: Any) -> A:

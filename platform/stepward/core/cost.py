@@ -63,6 +63,7 @@ class Cost:
         return Cost(**{kind: getattr(self, kind) + getattr(other, kind) for kind in KINDS})
 
     def to_dict(self) -> dict[str, float]:
+        """Amount by kind of cost, one entry for each of `KINDS`."""
         return asdict(self)
 
 

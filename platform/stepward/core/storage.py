@@ -30,6 +30,7 @@ class Folder:
         return Folder(f"{self.url}/{name}")
 
     def exists(self, name: str = "") -> bool:
+        """Whether a file or a folder of this name is here; without a name, whether this folder is."""
         return self.filesystem.get_file_info(self._join(name)).type != fs.FileType.NotFound
 
     def files(self, name: str = "") -> list[str]:
@@ -43,6 +44,7 @@ class Folder:
                 self.filesystem.delete_file(self._join(path))
 
     def read_bytes(self, name: str) -> bytes:
+        """The whole content of a file. Raises FileNotFoundError where there is none."""
         with self.filesystem.open_input_stream(self._join(name)) as stream:
             return stream.read()
 
@@ -65,9 +67,11 @@ class Folder:
             raise
 
     def read_json(self, name: str) -> Any:
+        """The value of a JSON file. Raises FileNotFoundError, or ValueError where the text is not JSON."""
         return json.loads(self.read_bytes(name))
 
     def write_json(self, name: str, content: Any) -> None:
+        """Write a value as JSON with sorted keys, all or nothing. Raises TypeError for what JSON cannot hold."""
         self.write_bytes(name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -84,6 +88,7 @@ class Folder:
         return pq.read_table(source, columns=columns, filesystem=self.filesystem)
 
     def write_table(self, name: str, table: pa.Table) -> None:
+        """Write a table as one Parquet file compressed with zstd, all or nothing."""
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         self.write_bytes(name, sink.getvalue().to_pybytes())

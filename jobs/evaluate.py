@@ -6,8 +6,7 @@
     python jobs/evaluate.py my_evaluation.yaml
 
 Needs <store>/<domain>/label/default and the train artifacts of the guides. Makes <store>/<domain>/evaluate/<name>:
-tables/*.parquet (outcomes, frontier, comparisons, searches, costs, ranking, calibration, reliability, robustness,
-dividend, coverage; of rollouts: ablation, comparisons, errors, ranking, rollouts, pictures, steps), metrics.json,
+tables/*.parquet (trials, and what the studies make of them: docs/architecture.md, "One evaluation"), metrics.json,
 runs/<guide or arm>/ and manifest.json. After a kill, the same command goes on.
 """
 

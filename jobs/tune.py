@@ -6,8 +6,8 @@
     python jobs/tune.py domain=pde                            margin × depth × width: tune_spaces/pde_prm.yaml
     python jobs/tune.py domain=math of=searches space=tune_spaces/math_search.yaml name=search
                                                               nothing is trained: trials search validation problems
-    python jobs/tune.py domain=pde of=rollouts space=tune_spaces/pde_weights.yaml name=weights
-                                                              the same with rollouts of validation problems
+    python jobs/tune.py domain=pde of=searches space=tune_spaces/pde_weights.yaml name=weights
+                                                              the same with rollouts of a surrogate
 
 Needs <store>/<domain>/label/default. Makes <store>/<domain>/tune/<name>: trials.parquet, history.parquet, metrics.json,
 best.yaml (settings of the winner: `python jobs/train.py best.yaml`) and manifest.json. After a kill, the same command

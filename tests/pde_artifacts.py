@@ -13,8 +13,8 @@ from stepward.core.wing import find_wing
 from stepward.domains.pde.ranking_labels import RankingTask
 from stepward.domains.pde.rewards import CNNSettings, save_reward
 from stepward.domains.pde.surrogates import save_surrogate
-from stepward.evaluate.rollouts.settings import RolloutSettings, rollout_settings
-from stepward.evaluate.rollouts.work import RolloutWork
+from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
+from stepward.evaluate.work import EvaluateWork
 from stepward.label import LabelSettings, LabelWork, finish, label_settings, plan
 
 K, KEPT = 8, 5
@@ -84,14 +84,15 @@ def make_reward(root: Path) -> Artifact:
     return artifact
 
 
-def rollout_settings_of(root: Path, **changes: Any) -> RolloutSettings:
-    values = {"store": str(root), "num_candidates": 4, "num_resamples": 200, "num_pictures": 1,
-              "guides": GUIDES, "arms": ARMS, "references": ["deterministic", "random"]}  # fmt: skip
-    return override(rollout_settings(find_wing("pde")), values | changes, {})
+def rollout_settings_of(root: Path, **changes: Any) -> EvaluateSettings:
+    values = {"store": str(root), "num_candidates": 4, "num_resamples": 200, "guides": GUIDES, "arms": ARMS,
+              "references": ["deterministic", "random"]} | changes  # fmt: skip
+    drawn = {"pictures": {"num_problems": 1}} if "prm" in values["arms"] else {}
+    return override(evaluate_settings(find_wing("pde")), drawn | values, {})
 
 
-def do_all(settings: RolloutSettings, shard_size: int = 2) -> RolloutWork:
-    work = RolloutWork(settings, shard_size)
+def do_all(settings: EvaluateSettings, shard_size: int = 2) -> EvaluateWork:
+    work = EvaluateWork(settings, shard_size)
     settings.artifact("evaluate").begin(settings.identity())
     for item in work.left():
         work.do(item)

@@ -50,13 +50,13 @@ from stepward.domains.pde.rewards import (
     RandomSettings,
     score_candidates,
 )
-from stepward.domains.pde.rewards.objectives import ranking_metrics
 from stepward.rewards import Composite, Lookahead, Part
 from stepward.search import Beam, Particles
 from stepward.search.composing import MeanOfK, Patchwork, WeightedMean
 from stepward.search.greedy import Greedy
 from stepward.search.scoring import Scoring
 from stepward.statistics.bootstrap import bootstrap_mean
+from stepward.statistics.candidates import ranking_metrics
 
 TEMPERATURES, PATCHES, ARM_WEIGHTS = (0.25, 0.5), (4, 8), (0.5, 1.0, 2.0)
 WIDE = "surrogate of the cost of base and PRM"
@@ -187,9 +187,9 @@ def ranking_table(folder: Path, regime: Regime, models: dict[int, Models]) -> No
             away = ((data.candidates - data.deterministic[:, None]).astype(np.float64) ** 2).sum(axis=(2, 3, 4))
             np.savez(path, errors=data.errors, scores=[score_candidates(made.prm.module, data), -away], owner=owner)
         with np.load(path) as kept:
-            errors, owners = torch.from_numpy(kept["errors"].astype(np.float64)), [*owners, *kept["owner"]]
-            for name, scores_nk in zip(metrics, torch.from_numpy(kept["scores"]), strict=True):
-                metrics[name].append({k: v.numpy() for k, v in ranking_metrics(scores_nk, errors).items()})
+            errors, owners = kept["errors"], [*owners, *kept["owner"]]
+            for name, scores_nk in zip(metrics, kept["scores"], strict=True):
+                metrics[name].append(ranking_metrics(scores_nk, errors))
     say(f"\n{regime.name}: candidates of held-out test states in order, seeds {list(models)}\n")
     say("| scored by | states | pairs | best > median > worst | Spearman | pairs over near deterministic |")
     say("|---|---|---|---|---|---|")

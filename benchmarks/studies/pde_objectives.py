@@ -38,10 +38,10 @@ from stepward.domains.pde.rewards import (
     score_candidates,
 )
 from stepward.domains.pde.rewards.fitting import RewardFit
-from stepward.domains.pde.rewards.objectives import ranking_metrics
 from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, Listwise, Regression, TwoHinge
 from stepward.search.greedy import Greedy
 from stepward.statistics.bootstrap import bootstrap_mean
+from stepward.statistics.candidates import ranking_metrics
 
 HORIZONS = (1, 2, 4, 8)
 FIT = RewardFit(num_epochs=5, batch_size=16, learning_rate=1e-3)
@@ -192,9 +192,7 @@ def _candidates(labels: pa.Table, horizon: int) -> RankedCandidates:
 
 
 def _figures(network: Any, data: RankedCandidates) -> dict[str, np.ndarray]:
-    scores = torch.from_numpy(score_candidates(network, data))
-    errors = torch.from_numpy(data.errors.astype(np.float64))
-    return {name: values.numpy() for name, values in ranking_metrics(scores, errors).items()}
+    return ranking_metrics(score_candidates(network, data), data.errors)
 
 
 def _slug(name: str) -> str:

@@ -19,7 +19,7 @@ from stepward.runtime.tracking import Tracking
 pytestmark = pytest.mark.ray
 Job = evaluate_job(find_wing("walk"))
 TABLES = {
-    "outcomes", "frontier", "comparisons", "searches", "costs",
+    "trials", "frontier", "comparisons", "searches", "costs",
     "ranking", "calibration", "reliability", "robustness", "dividend", "coverage",
 }  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_the_artifact_holds_every_table_and_one_run_a_guide(store, evaluated):
     own = artifact.folder.read_json("runs/exact/metrics.json")
     assert own["solve_rate_at_50"] == metrics["exact/solve_rate_at_50"]
     assert json.dumps(metrics)  # plain numbers throughout
-    assert "2 guides on 40 test problems" in str(evaluated)
+    assert "2 arms on 40 test problems" in str(evaluated)
 
 
 def test_other_shards_in_one_process_give_the_same_content(store, evaluated):
@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on_with_what_is_left(store, ray_cluster):
     settings.artifact("evaluate").begin(settings.identity())
     work = EvaluateWork(settings, settings.pool.shard_size)
     work.prepare()
-    done = [item for item in work.items() if item.startswith("search/best_first/exact")]
+    done = [item for item in work.items() if item.startswith("trials/best_first/exact")]
     for item in done:
         work.do(item)
     # A mark that only survives where the item is not done again.
@@ -112,8 +112,8 @@ def test_a_stopped_run_goes_on_with_what_is_left(store, ray_cluster):
     table = work.folder.read_table(path)
     marked = table.set_column(table.column_names.index("seconds"), "seconds", [[777.0] * len(table)])
     work.folder.write_table(path, marked)
-    assert run_evaluate(settings).manifest.rows["outcomes"] == 3 * 40
-    outcomes = Artifact(store, "walk", "evaluate", "stopped").folder.read_table("tables/outcomes.parquet")
+    assert run_evaluate(settings).manifest.rows["trials"] == 3 * 40
+    outcomes = Artifact(store, "walk", "evaluate", "stopped").folder.read_table("tables/trials.parquet")
     assert outcomes["seconds"].to_pylist().count(777.0) == 11
 
 
@@ -140,7 +140,7 @@ def test_scorers_of_their_own_give_what_workers_give_that_score_themselves(tmp_p
     served = run_evaluate(job(str(tmp_path), **given, name="served", pool=pool))
     assert served.manifest.digest == expected.digest
     folder = Artifact(str(tmp_path), "walk", "evaluate", "served").folder
-    outcomes, wanted = folder.read_table("tables/outcomes.parquet"), work.folder.read_table("tables/outcomes.parquet")
+    outcomes, wanted = folder.read_table("tables/trials.parquet"), work.folder.read_table("tables/trials.parquet")
     for kind in ("scored", "scored_tokens", "flops"):
         assert outcomes[kind].to_pylist() == wanted[kind].to_pylist()
 

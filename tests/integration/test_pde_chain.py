@@ -12,7 +12,7 @@ from stepward.core.config import override, parse_config
 from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
 from stepward.domains.pde.rewards import load_reward
-from stepward.evaluate.rollouts.work import RolloutWork
+from stepward.evaluate.work import EvaluateWork
 from stepward.runtime.evaluation import evaluate_job, run_evaluate
 from stepward.runtime.experiment import experiment_job, run_experiment
 from stepward.runtime.labelling import label_job, run_label
@@ -69,13 +69,13 @@ def test_rankings_and_rollouts_on_a_pool_are_those_of_one_process(ray_cluster: s
     chosen = {name: {"guide": name} for name in ("prm", "oracle")} | {
         "deterministic": {"proposer": {"kind": "deterministic"}}
     }
-    settings = rollout_settings_of(pooled, arms=chosen, references=["deterministic"], num_pictures=0)
+    settings = rollout_settings_of(pooled, arms=chosen, references=["deterministic"], pictures=None)
     values = settings.model_dump(mode="json") | {"tracking": {"enabled": False}}
     done = run_evaluate(override(evaluate_job(wing), values, {}))
-    table = Artifact(str(pooled), "pde", "evaluate", "default").folder.read_table("tables/rollouts.parquet")
-    work = RolloutWork(settings, 16)
-    work.do("rollout/prm/0-16")
-    mine = work.folder.read_table("shards/rollout/prm/0-16.parquet").sort_by("problem_id")
+    table = Artifact(str(pooled), "pde", "evaluate", "default").folder.read_table("tables/trials.parquet")
+    work = EvaluateWork(settings, 16)
+    work.do("trials/arms/prm/0-16")
+    mine = work.folder.read_table("shards/trials/arms/prm/0-16.parquet").sort_by("problem_id")
     pool = table.filter(np.array(table["arm"].to_pylist()) == "prm").sort_by("problem_id")
     assert np.allclose(np.array(mine["nrmse"].to_pylist()), np.array(pool["nrmse"].to_pylist()), rtol=1e-4)
     assert "oracle" in str(done) and "gain" in str(done)

@@ -8,7 +8,6 @@ import shutil
 import pyarrow as pa
 import pytest
 from tests.report_artifacts import make_experiment, make_tuned, rename_guide, rewrite_table
-from tests.walk_artifacts import make_labels
 
 from stepward.core.artifacts import Artifact
 from stepward.runtime.reporting import ReportJob, run_report
@@ -93,7 +92,7 @@ def test_the_page_says_what_it_was_made_from_and_how_to_make_it_again(store, rep
 
 def test_the_drawn_search_is_the_one_that_was_evaluated(store, reported):
     tree = Artifact(store, "walk", "report", "default").folder.read_table("tables/search_tree.parquet").to_pylist()
-    outcomes = Artifact(store, "walk", "evaluate", "default").folder.read_table("tables/outcomes.parquet").to_pylist()
+    outcomes = Artifact(store, "walk", "evaluate", "default").folder.read_table("tables/trials.parquet").to_pylist()
     [row] = [
         r for r in outcomes if (r["search"], r["arm"], r["problem_id"]) == ("best_first", "prm", tree[0]["problem_id"])
     ]
@@ -121,24 +120,28 @@ def test_making_it_again_leaves_it_alone_until_an_input_changes(store, tmp_path)
     assert "n = 3 trials" in before and "behind by +0.1000 nats, 95 % interval +0.0500 to +0.1500" in before
 
 
-def test_missing_parts_are_named_with_the_command_that_makes_them(tmp_path):
-    make_labels(tmp_path)
-    store = str(tmp_path)
+def test_missing_parts_are_named_with_the_command_that_makes_them(store, tmp_path):
+    store = copied(store, tmp_path)
+    for stage in ("train", "tune"):
+        shutil.rmtree(f"{store}/walk/{stage}")
     reported = run_report(job(store))
     html = page(store)
-    assert reported.num_missing == 12 and reported.num_figures == 0
-    for title, command in (
-        ("solve-rate-against-cost", "jobs/evaluate.py name=default"),
-        ("training", "jobs/train.py name=hmm"),
-        ("tuning", "jobs/tune.py name=default"),
-    ):
+    assert reported.num_missing == 3  # the search that is drawn needs its guide
+    for title, command in (("training", "jobs/train.py name=prm"), ("tuning", "jobs/tune.py name=default")):
         part = section(html, title)
         assert "Missing." in part and f"python {command} store={store}" in part
     assert "Missing." not in section(html, "labels") and "Missing." not in section(html, "made-from")
-    assert "No answer yet." in html
-    assert str(reported).startswith("Reported in") and "12 sections lack their data" in str(reported)
-    make_tuned(tmp_path)
-    assert run_report(job(store)).num_missing == 11  # what is there at last comes in by itself
+    assert str(reported).startswith("Reported in") and "3 sections lack their data" in str(reported)
+    make_tuned(tmp_path / "store")
+    assert run_report(job(store)).num_missing == 2  # what is there at last comes in by itself
+
+
+def test_a_report_without_its_evaluation_is_an_error(store, tmp_path):
+    """It was a page without a number, and no error."""
+    store = copied(store, tmp_path)
+    with pytest.raises(ValueError, match=r"(?s)expected a finished evaluation.*python jobs/evaluate\.py name=nothere"):
+        run_report(job(store, evaluate="nothere", name="r3"))
+    assert not Artifact(store, "walk", "report", "r3").folder.exists()
 
 
 def test_a_damaged_part_costs_its_section_only(store, tmp_path):

@@ -87,6 +87,14 @@ class Folder:
                 raise ValueError(f"{self.url}/{name}: expected Parquet files, found none. Make the artifact again.")
         return pq.read_table(source, columns=columns, filesystem=self.filesystem)
 
+    def columns(self, name: str) -> list[str]:
+        """Names of the columns of a Parquet file, or of the first of a folder of them; none where there is no file."""
+        files = [name] if self.exists(name) and name.endswith(".parquet") else self.files(name)
+        for path in (path for path in files if path.endswith(".parquet")):
+            with self.filesystem.open_input_file(self._join(path)) as file:
+                return list(pq.read_schema(file).names)
+        return []
+
     def write_table(self, name: str, table: pa.Table) -> None:
         """Write a table as one Parquet file compressed with zstd, all or nothing."""
         sink = pa.BufferOutputStream()

@@ -15,9 +15,11 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 
 from stepward.core.batch import Batch
+from stepward.core.capabilities import Drawing
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain, RewardModel, Verifier
 from stepward.core.learning import Learning, Pretraining
+from stepward.core.measures import measures_of
 from stepward.core.registry import lookup, plugin_points, plugins
 
 Scale = Literal["probability", "log_probability", "rank"]  # of success, its logarithm, or numbers that only rank
@@ -129,7 +131,7 @@ class Wing:
         proposers: kind -> settings class with ``build() -> Proposer``.
         rewards: kind -> settings class with ``build(domain) -> RewardModel``, for those that need no training.
         learners: kind -> settings class, `Trainable` or `Fittable`.
-        verifier: ``() -> Verifier``.
+        verifier: ``() -> Verifier``; its measures say what an evaluation studies.
         exact: ``(states) -> values`` where the true value of a state is known; None elsewhere.
         situations: ``(states) -> [n]`` integers, equal where states of any problems have the same future, so that
             held-out problems can be told from held-out states; None where that is not known.
@@ -137,13 +139,11 @@ class Wing:
             None where solutions have no step budget.
         budgets: ``(states) -> [n]`` integers that grow with the steps a state has left, for a calibration by budget;
             None where it is not offered.
-        texts: ``(states) -> texts`` of a few characters that stand for each state in a drawing; None: not drawn.
+        drawing: how states are drawn; None: not at all.
         answers: ``(states) -> texts``, what each finished solution says, equal where two say the same and "" where it
             says nothing: what a vote counts. None where anybody can see whether a solution is right.
         labels: kind -> settings class, a `stepward.core.labels.LabelKind`, of what learners learn from; the first is
             the default. None named: how often the policy solves the problem from a state.
-        outcome: what a verifier's outcome is, and so what an evaluation studies: "solved" (0 or 1) or "error" (minus an
-            error, of every step of a rollout).
         sources: kind -> settings class, a `stepward.core.data.DataSource`, where data can be made or converted before
             anything else (jobs/data.py).
         pretraining: what the domain trains before it can label, if anything.
@@ -167,10 +167,9 @@ class Wing:
     situations: Callable[[Any], np.ndarray] | None = field(default=None)
     rebudget: Callable[[Any, float], Any] | None = field(default=None)
     budgets: Callable[[Any], Int[np.ndarray, " n"]] | None = field(default=None)
-    texts: Callable[[Any], list[str]] | None = field(default=None)
+    drawing: Drawing | None = field(default=None)
     answers: Callable[[Any], list[str]] | None = field(default=None)
     labels: Mapping[str, type[Config]] = field(default_factory=dict)
-    outcome: str = field(default="solved")
     sources: Mapping[str, type[Config]] = field(default_factory=dict)
     pretraining: Pretraining | None = field(default=None)
     learning: Learning | None = field(default=None)
@@ -181,7 +180,7 @@ class Wing:
     @property
     def trained_scale(self) -> Scale:
         """What reward models say that are trained on this domain's labels."""
-        return "probability" if self.outcome == "solved" else "rank"
+        return "probability" if measures_of(self.verifier())[0].binary else "rank"
 
 
 def wing_names() -> list[str]:

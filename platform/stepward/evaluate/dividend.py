@@ -18,7 +18,7 @@ from stepward.core.rollout import complete, forked
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
 from stepward.evaluate.held_out import HeldOut
-from stepward.evaluate.settings import DividendStudy
+from stepward.evaluate.study_settings import DividendStudy
 from stepward.statistics.parallelism import parallelism_dividend
 
 

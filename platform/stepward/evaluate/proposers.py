@@ -1,8 +1,8 @@
-"""The proposers of an evaluation: searches and samples propose with the policy that the labels are about.
+"""The proposers of an evaluation: arms propose with the policy that the labels are about, unless they say otherwise.
 
 A reward model learned how one policy goes on, so this policy is what a search is tried with: the labels' manifest has
 its settings, be it an embedded model or a folder that a user named. Another kind has its own defaults, and
-`EvaluateSettings.proposers` changes either.
+`EvaluateSettings.proposers` changes either. An arm may also give the whole settings of a proposer of its own.
 """
 
 from __future__ import annotations
@@ -13,38 +13,54 @@ from typing import Any
 from stepward.core.config import Config, validate
 from stepward.core.interfaces import Proposer
 from stepward.core.registry import lookup
+from stepward.core.stage import in_store
 from stepward.core.wing import Wing
 
 
 class Proposers:
-    """Proposers by kind, each built when it is first asked for, and once.
+    """Proposers by kind or settings, each built when it is first asked for, and once.
 
     Args:
         wing: the domain.
         policy: settings of the labels' policy, with its kind.
         changes: kind -> settings that differ.
+        default: of an evaluation whose arms name none: a kind, or settings; None: the labels' policy.
+        store: where artifacts are that settings name.
     """
 
     def __init__(
-        self, wing: Wing, policy: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]] | None = None
+        self,
+        wing: Wing,
+        policy: Mapping[str, Any],
+        changes: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        default: str | Config | None = None,
+        store: str = "artifacts",
     ) -> None:
         self.wing, self._policy, self._changes = wing, dict(policy), dict(changes or {})
+        self._default, self._store = default, store
         self._built: dict[str, Proposer] = {}
 
-    def __call__(self, kind: str | None = None) -> Proposer:
-        """The proposer of a kind; None: of the policy's kind."""
-        kind = kind or self._policy["kind"]
-        return self._get(kind, settings_of(kind, self.wing, self._policy, self._changes))
+    def __call__(self, proposer: str | Config | None = None) -> Proposer:
+        """The proposer of a kind, or of settings; None: the evaluation's."""
+        return self._get(self.settings(proposer))
+
+    def settings(self, proposer: str | Config | None = None) -> Config:
+        """Settings of a proposer as an arm names it."""
+        named = self._default if proposer is None else proposer
+        if isinstance(named, Config):
+            return named
+        return settings_of(named or self._policy["kind"], self.wing, self._policy, self._changes)
 
     @property
     def policy(self) -> Proposer:
         """The policy itself, whatever was changed: what a continuation means."""
-        kind = self._policy["kind"]
-        return self._get(f"{kind}, as labelled", settings_of(kind, self.wing, self._policy, {}))
+        return self._get(settings_of(self._policy["kind"], self.wing, self._policy, {}))
 
-    def _get(self, name: str, settings: Any) -> Proposer:
+    def _get(self, settings: Any) -> Proposer:
+        name = settings.model_dump_json()
         if name not in self._built:
-            self._built[name] = settings.build()
+            self._built[name] = in_store(settings, self._store, self.wing.name).build()
         return self._built[name]
 
 

@@ -1,116 +1,86 @@
-"""Settings of the evaluate stage, without those that say where and how fast it runs."""
+"""Settings of the evaluate stage, without those that say where and how fast it runs. The same for every domain."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, create_model, field_validator, model_validator
+import numpy as np
+from pydantic import Field, create_model, model_validator
 
-from stepward.core.config import Config, validate, with_defaults
-from stepward.core.cost import Cost
+from stepward.core.config import Config, one_of, validate, with_defaults
+from stepward.core.measures import Measure, measure_named, measures_of
+from stepward.core.registry import lookup
+from stepward.core.seeding import stable_hash
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
+from stepward.evaluate.arms import WRITTEN_OUT, Arm, SearchPlan
 from stepward.evaluate.proposers import settings_of
-from stepward.evaluate.samples.settings import SampleStudy
-from stepward.rewards.guides import TrainedGuide, guide_kinds, guide_of, guide_type
-from stepward.search.registry import build_search
-
-ENUMERATE = "enumerate"  # the proposer that lists every action, where a domain has finitely many
-
+from stepward.evaluate.samples.settings import SAMPLES, SampleStudy
+from stepward.evaluate.study_settings import DividendStudy, PictureStudy, RankingStudy, ValueStudy
+from stepward.rewards.guides import (
+    UNSCORED,
+    CompositeGuide,
+    LookaheadGuide,
+    OracleGuide,
+    TrainedGuide,
+    guide_kinds,
+    guide_of,
+    guide_type,
+)
 
 BASELINES = {"hmm": "hmm", "orm": "outcome", "critic": "feature_critic"}  # name of a guide -> kind of learner
-
-
-class SearchPlan(Config):
-    """One search in which guides are compared, all on the same problems."""
-
-    search: dict[str, Any] = Field(description="kind of the search and its settings")
-    budget: int = Field(ge=1, description="expansions a problem may spend")
-    proposer: str | None = Field(None, description="kind of proposer; none: that of the evaluation")
-    guides: tuple[str, ...] = Field((), description="guides to compare in it; none named: all")
-    step_factor: float = Field(1.0, gt=0, description="problems are given this many times their step budget")
-    limits: dict[str, float] = Field(
-        {}, description="further limits a problem, kind of cost -> amount: generated_tokens, flops, …"
-    )
-
-    @property
-    def cost_limit(self) -> Cost:
-        """The whole budget of a problem."""
-        return Cost.limit(**({"expansions": self.budget} | self.limits))
-
-    def model_post_init(self, _: Any) -> None:
-        if "expansions" in self.limits:
-            raise ValueError("limits: expected other kinds than expansions, which budget limits")
-        Cost.limit(**({"expansions": self.budget} | self.limits))
-
-    @field_validator("search")
-    @classmethod
-    def _known_search(cls, search: dict[str, Any]) -> dict[str, Any]:
-        build_search(search)
-        return search
-
-    @property
-    def anytime(self) -> bool:
-        """Whether a run with a small budget begins one with a large budget: it ends at its first solution."""
-        return getattr(build_search(self.search), "num_solutions", None) == 1
-
-    @property
-    def branching(self) -> int:
-        """Children proposed of each expanded state; 1 in searches that sample solutions."""
-        return getattr(build_search(self.search), "num_candidates", 1)
-
-
-class ValueStudy(Config):
-    """How well guides predict the success probability of held-out partial solutions."""
-
-    max_states: int = Field(6000, ge=1, description="held-out partial solutions judged one by one; coverage uses all")
-    max_parents: int = Field(3000, ge=1, description="of these, states whose children are ranked")
-    num_children: int = Field(6, ge=2, description="children of each such state")
-    sibling_rollouts: int = Field(
-        0,
-        ge=0,
-        description="rollouts of each child where true values are unknown; 0: siblings are not judged then",
-    )
-    min_spread: float = Field(
-        0.02, ge=0, description="sibling sets count when their true values differ by more than this"
-    )
-    num_bins: int = Field(15, ge=1, description="bins of equal mass for the calibration error")
-    budget_factors: tuple[float, ...] = Field(
-        (0.5, 1.0, 2.0), description="remaining steps are multiplied by these for the robustness table"
-    )
-
-
-class DividendStudy(Config):
-    """What several candidates gain over one, predicted and realised."""
-
-    num_parents: int = Field(2000, ge=1, description="held-out states")
-    num_candidates: tuple[int, ...] = Field((2, 4, 8), description="candidates k of each state")
+STUDIES: dict[str, type[Config]] = {
+    "values": ValueStudy,
+    "dividend": DividendStudy,
+    "samples": SampleStudy,
+    "rankings": RankingStudy,
+    "pictures": PictureStudy,
+}
+UNGUIDED = "unguided"  # arm without a guide
+BUDGETS = (10, 20, 50, 100, 1000)
 
 
 class EvaluateSettings(StageSettings):
-    """What is evaluated and how. `evaluate_settings` adds the guides of a domain."""
+    """What is evaluated and how. `evaluate_settings` adds what a domain brings."""
 
     labels: str = Field("default", description="label artifact whose problems and labels are used")
     split: Literal["validation", "test"] = Field("test", description="choose on validation, report once on test")
-    num_problems: int | None = Field(None, ge=1, description="search only the first so many problems; none: all")
-    proposer: str = Field(description="kind of proposer that searches use")
+    num_problems: int | None = Field(None, ge=1, description="only the first so many problems; none: all")
+    proposer: Any = Field(None, description="proposer of arms that name none; none: the policy that was labelled")
     proposers: dict[str, dict[str, Any]] = Field(
         {},
         description="kind -> settings that differ: for the kind that was labelled from those of the labels, for others "
         "from their defaults",
     )
+    num_candidates: int = Field(16, ge=2, description="candidates K of a step, in arms that choose and name no search")
     guides: dict[str, Any]
-    references: tuple[str, ...] = Field((), description="guides that all others are compared with, pair by pair")
     searches: dict[str, SearchPlan] = Field(
-        {}, description="searches to run; the first gives the frontier of the report"
+        {}, description="searches in which guides are compared; the first gives the frontier of the report"
     )
-    budgets: tuple[int, ...] = Field(
-        (10, 20, 50, 100, 1000), description="expansions at which solve rates are compared"
+    arms: dict[str, Any] = Field({}, description="further arms, written out: name -> proposer, guide, search, limits")
+    references: tuple[str, ...] = Field(
+        (), description="guides of searches, or arms, that all others are compared with; gains are over the first"
     )
-    values: ValueStudy = Field(ValueStudy(), description="judging values of held-out partial solutions")
-    dividend: DividendStudy = Field(DividendStudy(), description="several candidates against one")
+    oracle: str | None = Field(None, description="arm whose gain is what can be had; none: shares of it are left out")
+    measure: str = Field(description="measure that comparisons are about; all of the domain are reported")
+    blow_up: float | None = Field(
+        None,
+        description="value of a measure of steps beyond which a trial counts as blown up; none: only where it fails",
+    )
+    budgets: tuple[int, ...] = Field((), description="expansions at which solve rates of searches are compared")
+    values: ValueStudy | None = Field(None, description="judging values of held-out partial solutions")
+    dividend: DividendStudy | None = Field(None, description="several candidates against one")
     samples: SampleStudy | None = Field(
         None, description="guides as judges of the same sampled solutions, where these state an answer; none: left out"
+    )
+    rankings: RankingStudy | None = Field(None, description="ordering the candidates of held-out states")
+    pictures: PictureStudy | None = Field(None, description="an arm whose candidates are drawn")
+    num_logged: int = Field(
+        0,
+        ge=0,
+        description="problems of which tables/steps.parquet lists every candidate that the guide of a written-out arm "
+        "scored",
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="mass of every interval")
     num_resamples: int = Field(10_000, ge=100, description="bootstrap resamples of a paired comparison")
@@ -123,65 +93,140 @@ class EvaluateSettings(StageSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults_fit_guides(cls, settings: Any) -> Any:
-        """Default searches and references speak of default guides; those that were not chosen are left out."""
-        if not isinstance(settings, dict) or not isinstance(settings.get("guides"), dict):
+    def _defaults_fit(cls, settings: Any) -> Any:
+        """Defaults speak of default guides and arms; those that were not chosen are left out."""
+        if not isinstance(settings, dict):
             return settings
-        chosen, fields = set(settings["guides"]), cls.model_fields
-        searches, references = fields["searches"].default, fields["references"].default
-        fitting = {
-            "searches": {n: plan for n, plan in (searches or {}).items() if set(plan.guides) <= chosen},
-            "references": tuple(name for name in references or () if name in chosen),
-        }
-        return fitting | settings
+        chosen = {name: settings.get(name, cls.model_fields[name].default) for name in ("guides", "arms")}
+        if not all(isinstance(value, dict) for value in chosen.values()):
+            return settings
+        return _fitting(cls, settings, *chosen.values()) | settings
 
     @model_validator(mode="after")
-    def _names_known(self) -> EvaluateSettings:
-        used = {("references", name) for name in self.references}
-        used |= {(f"searches.{plan}.guides", name) for plan, p in self.searches.items() for name in p.guides}
-        unknown = sorted((field, name) for field, name in used if name not in self.guides)
-        if unknown:
-            shown = ", ".join(f"{field}: {name!r}" for field, name in unknown)
-            raise ValueError(f"expected names among the guides {sorted(self.guides)}, got {shown}")
+    def _makes_sense(self) -> EvaluateSettings:
+        headline = self.headline
+        for family, arms in self.families().items():
+            for name, arm in arms.items():
+                place = f"{WRITTEN_OUT}.{name}" if family == WRITTEN_OUT else f"searches.{family}"
+                if arm.guide not in self.guides and arm.guide != UNSCORED:
+                    raise ValueError(f"{place}.guide: expected a guide among {sorted(self.guides)}, got {arm.guide!r}")
+                if arm.step_factor != 1 and self.wing.rebudget is None:
+                    raise ValueError(
+                        f"{place}.step_factor: expected 1, because solutions of {self.domain!r} have no step budget "
+                        f"(it brings no way to rebudget), got {arm.step_factor:g}"
+                    )
+        taken = {WRITTEN_OUT, SAMPLES} & set(self.searches)
+        if taken:
+            raise ValueError(f"searches: expected other names than {sorted(taken)}, which the trials table uses itself")
+        self._require_names()
         for kind, changes in self.proposers.items():
             settings_of(kind, self.wing, {}, {kind: changes})
-        if not self.searches or not self.budgets:
-            raise ValueError("expected at least one search and one budget")
+        if isinstance(self.proposer, str):
+            lookup(self.wing.proposers, self.proposer, kind="proposer")
+        if not self.searches and not self.arms:
+            raise ValueError("expected at least one search or one arm")
+        if not headline.binary and not self.references:
+            raise ValueError("references: expected at least one arm or guide that the others are compared with")
+        if headline.binary and not self.budgets:
+            raise ValueError("budgets: expected at least one number of expansions")
+        if self.blow_up is not None and not headline.per_step:
+            raise ValueError(f"blow_up: expected none, because {headline.name} has no value a step; leave it out")
+        if self.samples is not None and self.wing.answers is None:
+            raise ValueError(f"samples: expected none, because solutions of {self.domain!r} state no answer to vote on")
+        if self.values is not None and self.values.sibling_rollouts and self.wing.exact is not None:
+            raise ValueError("values.sibling_rollouts: expected 0, because this domain knows true values; leave it out")
         return self
 
-    def arms(self, plan: str) -> list[str]:
-        """Guides that run in a search."""
-        return list(self.searches[plan].guides or self.guides)
+    def _require_names(self) -> None:
+        """Raise ValueError for a name of an arm or guide that does not exist."""
+        searched = {name for family, arms in self.families().items() for name in arms}
+        drawn = self.pictures.arm if self.pictures else None
+        ranked = [*(self.rankings.guides or ()), self.rankings.reference] if self.rankings else []
+        named: list[tuple[str, str | None, set[str]]] = [("references", name, searched) for name in self.references]
+        named += [("oracle", self.oracle, set(self.arms)), ("pictures.arm", drawn, set(self.arms))]
+        named += [("rankings", name, set(self.guides)) for name in ranked]
+        wrong = [(field, name, known) for field, name, known in named if name is not None and name not in known]
+        for field, name, known in wrong:
+            raise ValueError(f"{field}: expected one of {sorted(known)}, got {name!r}")
 
-    def proposer_kind(self, plan: str) -> str:
-        return self.searches[plan].proposer or self.proposer
+    @property
+    def headline(self) -> Measure:
+        """The measure that comparisons are about."""
+        return measure_named(self.wing.verifier(), self.measure)
+
+    def families(self) -> dict[str, dict[str, Arm]]:
+        """Family -> its arms, which are compared with one another: one family a search, one of arms written out."""
+        found = {
+            search: {guide: plan.arm(guide) for guide in plan.guides or self.guides}
+            for search, plan in self.searches.items()
+        }
+        return found | ({WRITTEN_OUT: dict(self.arms)} if self.arms else {})
+
+    @property
+    def main(self) -> str:
+        """The first family: the one that the report is about."""
+        return next(iter(self.families()))
+
+    def used_guides(self) -> list[str]:
+        """Guides of all arms and studies, in the order of the settings."""
+        if self.values or self.samples:
+            return list(self.guides)
+        used = {arm.guide for arms in self.families().values() for arm in arms.values()} | set(self.ranking_guides())
+        return [name for name in self.guides if name in used]
+
+    def ranking_guides(self) -> list[str]:
+        """Guides whose order of candidates is judged on held-out states."""
+        if self.rankings is None:
+            return []
+        if self.rankings.guides is not None:
+            return list(self.rankings.guides)
+        skipped = (OracleGuide, CompositeGuide, LookaheadGuide)
+        return [name for name, guide in self.guides.items() if not isinstance(guide, skipped) and name != UNSCORED]
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Of every interval and test."""
+        return {"confidence": self.confidence, "num_resamples": self.num_resamples}
+
+    def resampling(self, purpose: str) -> np.random.Generator:
+        """The source of resamples for one purpose, from its beginning: equal data get equal intervals."""
+        return np.random.default_rng(stable_hash(self.seed, purpose))
 
 
 def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSettings) -> type[EvaluateSettings]:
-    """`base` with the guides of a domain as typed fields, and an evaluation of all of them as the default."""
-    guide: Any = guide_type(wing)
-    known = ", ".join(guide_kinds(wing))
-    own = wing.defaults.evaluation
-    guides = default_guides(wing) | {n: guide_of(v, wing) for n, v in own.get("guides", {}).items()}
-    proposer = ENUMERATE if ENUMERATE in wing.proposers else next(iter(wing.proposers))
-    policy = next(iter(wing.proposers))
-    references = tuple(name for name in ("distance", "exact") if name in guides)
-    searches = default_searches(wing, policy)
-    if "searches" in own:
-        searches = {name: validate(SearchPlan, plan) for name, plan in own["searches"].items()}
-    studies: dict[str, Any] = {}
-    for name, study in _studies(wing).items():
-        settings = with_defaults(study, own.get(name, {}))
-        annotation: Any = settings | None if name == "samples" else settings
-        studies[name] = (annotation, Field(settings(), description=base.model_fields[name].description))
+    """`base` with the proposers, guides and measures of a domain, and its own evaluation as the default."""
+    own, guide = wing.defaults.evaluation, guide_type(wing)
+    proposer: Any = str | one_of(wing.proposers) | None
+    known, first = ", ".join(guide_kinds(wing)), measures_of(wing.verifier())[0]
+    guides = {name: guide_of(values, wing) for name, values in own.get("guides", {}).items()} or default_guides(wing)
+    arm = create_model("Arm", __base__=Arm, __module__=__name__, proposer=(proposer, Arm.model_fields["proposer"]))
+    written = "searches" in own or "arms" in own
+    searches = own.get("searches", {} if written or not first.binary else default_searches(wing))
+    arms = own.get("arms", {} if written or first.binary else default_arms(guides))
+    values: dict[str, Any] = {
+        "searches": {name: validate(SearchPlan, dict(plan)) for name, plan in searches.items()},
+        "arms": {name: validate(arm, dict(plan)) for name, plan in arms.items()},
+        "guides": guides,
+        "references": tuple(name for name in wing.rewards if name in guides) if first.binary else tuple(arms)[:1],
+        "proposer": own.get("proposer"),
+        "measure": first.name,
+        "budgets": BUDGETS if first.binary else (),
+    }
+    types: dict[str, Any] = {"guides": dict[str, guide], "arms": dict[str, arm], "proposer": proposer}  # type: ignore[valid-type]
+    words = {"guides": f"name -> reward model, of kind {known}"}
+    for name in ("references", "oracle", "blow_up", "num_logged", "num_candidates"):
+        values |= {name: own[name]} if name in own else {}
+    for name, study in _studies(wing, own, first).items():
+        values[name], types[name] = study() if name in _default_studies(wing, own, first) else None, study | None
     fields: dict[str, Any] = {
-        "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
-        "guides": (dict[str, guide], Field(guides, min_length=1, description=f"name -> reward model, of kind {known}")),
-        "proposer": (str, Field(proposer, description="kind of proposer that searches use")),
-        "references": (tuple[str, ...], Field(references, description="guides that all others are compared with")),
-        "searches": (dict[str, SearchPlan], Field(searches, description="searches; the first gives the frontier")),
-        **studies,
-    }  # fmt: skip
+        "domain": (str, Field(wing.name, description="which domain: the name of an installed wing"))
+    }
+    for name, value in values.items():
+        described = base.model_fields[name]
+        fields[name] = (
+            types.get(name, described.annotation),
+            Field(value, description=words.get(name, described.description)),
+        )
     return create_model("EvaluateSettings", __base__=base, __module__=__name__, **fields)
 
 
@@ -192,31 +237,63 @@ def default_guides(wing: Wing) -> dict[str, Any]:
     return trained | {kind: settings() for kind, settings in wing.rewards.items()}
 
 
-def _studies(wing: Wing) -> dict[str, type[Config]]:
-    """The studies a domain can have, by their fields."""
-    studies: dict[str, type[Config]] = {"values": ValueStudy, "dividend": DividendStudy}
-    return studies if wing.answers is None else studies | {"samples": SampleStudy}
-
-
-def default_searches(wing: Wing, policy: str) -> dict[str, SearchPlan]:
-    """Best-first for the frontier, with fewer actions and other step budgets; then other searches at equal budgets."""
-    plans = {"best_first": SearchPlan(search={"kind": "best_first"}, budget=1000)}
-    if ENUMERATE in wing.proposers:
-        few = {"kind": "best_first", "num_candidates": 3}
-        plans["best_first_3"] = SearchPlan(search=few, budget=100)
-    if wing.rebudget is not None:
-        for factor in (0.5, 2.0):
-            name = f"best_first_steps_x{factor:g}"
-            plans[name] = SearchPlan(search={"kind": "best_first"}, budget=100, step_factor=factor)
+def default_searches(wing: Wing) -> dict[str, Any]:
+    """Best-first for the frontier, with other step budgets where a domain has them; then other searches at equal
+    budgets: ten steps of `size` states a step, so that whole solutions fit in.
+    """
+    plans: dict[str, Any] = {"best_first": {"search": {"kind": "best_first"}, "budget": 1000}}
+    for factor in (0.5, 2.0) if wing.rebudget is not None else ():
+        search = {"search": {"kind": "best_first"}, "budget": 100, "step_factor": factor}
+        plans[f"best_first_steps_x{factor:g}"] = search
     for size, budget in ((2, 20), (5, 50), (10, 100)):
-        # Ten steps of `size` states a step: whole solutions fit into the budget.
-        matched: dict[str, tuple[dict[str, Any], str | None]] = {
-            "beam": ({"kind": "beam", "width": size, "num_candidates": 6}, None),
-            "dvts": ({"kind": "dvts", "num_trees": size, "num_candidates": 4}, policy),
-            "best_of_n": ({"kind": "best_of_n", "num_samples": size}, policy),
-            "particles": ({"kind": "particles", "num_particles": size}, policy),
+        matched: dict[str, dict[str, Any]] = {
+            "beam": {"width": size, "num_candidates": 6},
+            "dvts": {"num_trees": size, "num_candidates": 4},
+            "best_of_n": {"num_samples": size},
+            "particles": {"num_particles": size},
         }
-        for kind, (search, proposer) in matched.items():
-            name = f"{kind}_{budget}"
-            plans[name] = SearchPlan(search=search, budget=budget, proposer=proposer, guides=("prm",))
+        for kind, search in matched.items():
+            plans[f"{kind}_{budget}"] = {"search": {"kind": kind} | search, "budget": budget, "guides": ("prm",)}
     return plans
+
+
+def default_arms(guides: Mapping[str, Any]) -> dict[str, Any]:
+    """What needs no choice, to compare with, and the choice of every guide among the candidates of a step."""
+    return {UNGUIDED: {}} | {name: {"guide": name} for name in guides}
+
+
+def _default_studies(wing: Wing, own: Mapping[str, Any], headline: Measure) -> set[str]:
+    """Studies that an evaluation holds by default: those of the domain's defaults, and what its measure allows."""
+    found = {name for name in STUDIES if own.get(name) is not None}
+    found |= {"values", "dividend"} if headline.binary else set()
+    return found | ({"samples"} if wing.answers is not None else set())
+
+
+def _studies(wing: Wing, own: Mapping[str, Any], headline: Measure) -> dict[str, type[Config]]:
+    """Settings class of every study, with the domain's defaults."""
+    return {name: with_defaults(study, own[name]) if own.get(name) else study for name, study in STUDIES.items()}
+
+
+def _fitting(cls: type[EvaluateSettings], given: Mapping[str, Any], guides: Any, arms: Any) -> dict[str, Any]:
+    """Defaults that fit the guides and arms that were chosen."""
+    defaults = {name: field.default for name, field in cls.model_fields.items()}
+    if "guides" not in given and "arms" not in given and "searches" not in given:
+        return {}
+    searches = {name: plan for name, plan in defaults["searches"].items() if set(plan.guides) <= set(guides)}
+    kept = {name: arm for name, arm in defaults["arms"].items() if arm.guide in {*guides, UNSCORED}}
+    fitting: dict[str, Any] = {}
+    if "searches" not in given:
+        fitting["searches"] = {} if given.get("arms") else searches
+    if "arms" not in given:
+        fitting["arms"] = {} if given.get("searches") else kept
+    arms = arms if "arms" in given else fitting["arms"]
+    compared = set(arms) | (set(guides) if given.get("searches", fitting.get("searches")) else set())
+    known = tuple(name for name in defaults["references"] if name in compared)
+    fitting["references"] = known or tuple(arms)[:1]
+    fitting["oracle"] = defaults["oracle"] if defaults["oracle"] in arms else None
+    pictures, rankings = defaults["pictures"], defaults["rankings"]
+    if pictures is not None and pictures.arm not in arms:
+        fitting["pictures"] = None
+    if rankings is not None and rankings.reference not in guides:
+        fitting["rankings"] = rankings.model_copy(update={"reference": None})
+    return fitting

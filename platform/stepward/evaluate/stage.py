@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,155 +11,146 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stepward.core.artifacts import Manifest, content_digest
+from stepward.core.config import Config
 from stepward.core.cost import KINDS
-from stepward.core.seeding import stable_hash
-from stepward.evaluate.held_out import label_rows
-from stepward.evaluate.samples.study import comparison_rows, gap_rows, rate_rows, steering_rows
-from stepward.evaluate.search_study import (
-    MEASURED,
-    comparison_table,
-    cost_table,
-    frontier_table,
-    search_table,
-    select,
-    solve_curve,
-    table_of,
-)
+from stepward.core.measures import measures_of
+from stepward.evaluate.samples.settings import SAMPLES
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.solving import solve_curve
 from stepward.evaluate.summary import summary
+from stepward.evaluate.trials import MEASURED, select
 from stepward.evaluate.work import EvaluateWork
-from stepward.statistics.coverage import coverage, randomised_coverage
-from stepward.statistics.power import MinimumDetectableEffect, detectable_rate_difference
+from stepward.statistics.power import MinimumDetectableEffect, detectable_mean_difference, detectable_rate_difference
 
-CHOSEN_BY = {"solved": "best", "voted": "vote"}  # column of outcomes -> rule that chooses among what a search found
-KEYS = ("arm", "states", "calibration", "step_factor", "num_candidates", "values_of", "bin")
+FEW = 8  # trials below which a paired test of many arms of a real measure finds nothing that is of use
+NOT_OF_EVERY_ARM = ("ranking_", "gain_over_")  # figures of guides, and of all arms but a reference
+NOT_DIGESTED = ("costs", "pictures", "steps", "candidate_states", "pairs", "errors")  # made of others, or of no weight
 
 
 def minimum_detectable_effect(settings: EvaluateSettings, num_problems: int) -> MinimumDetectableEffect:
-    """What the comparisons of the first search can find, before anything was run."""
-    arms = settings.arms(next(iter(settings.searches)))
+    """What the comparisons of the first family can find, before anything was run: of solve rates, or in standard
+    deviations of a paired difference.
+    """
+    arms = settings.families()[settings.main]
+    if not settings.headline.binary:
+        return detectable_mean_difference(
+            num_problems,
+            standard_deviation=1.0,
+            alpha=1 - settings.confidence,
+            num_comparisons=max(1, len(arms) - 1),
+        )
     comparisons = max(1, (len(arms) - 1) * len(settings.budgets))
     return detectable_rate_difference(
         num_problems, discordance=settings.discordance, alpha=1 - settings.confidence, num_comparisons=comparisons
     )
 
 
+def foresight(work: EvaluateWork) -> str:
+    """What the comparisons can find, in words, before anything was run."""
+    settings, num = work.settings, len(work.problems)
+    if settings.headline.binary:
+        return str(minimum_detectable_effect(settings, num))
+    if num < FEW:
+        return f"{num} trials an arm: too few to find any but huge differences"
+    effect, arms = minimum_detectable_effect(settings, num), len(settings.families()[settings.main])
+    return (
+        f"{num} trials an arm, {arms} arms: differences of {effect.effect:.2f} standard deviations of a paired "
+        "difference can be found"
+    )
+
+
 def finish(work: EvaluateWork, seconds: float) -> Manifest:
-    """From the items of work to tables, metrics, one run a guide for tracking, and the manifest."""
-    settings, folder = work.settings, work.folder
-    outcomes = work.outcomes()
-    tables = {name: _ordered(table_of(rows)) for name, rows in work.studies().items()}
-    tables |= _search_tables(outcomes, settings)
-    tables["coverage"] = coverage_table(work)
-    tables |= sample_tables(work, outcomes)
-    effect = minimum_detectable_effect(settings, len(work.problems))
-    for name, table in (tables | {"outcomes": outcomes}).items():
+    """From the items of work to tables, metrics, one run an arm for tracking, and the manifest."""
+    settings, folder, tables = work.settings, work.folder, work.tables()
+    for name, table in tables.items():
         folder.write_table(f"tables/{name}.parquet", table)
     metrics = summary(tables, settings)
-    if np.isfinite(effect.effect):
-        metrics["minimum_detectable_effect"] = effect.effect
+    if settings.headline.binary:
+        effect = minimum_detectable_effect(settings, len(work.problems)).effect
+        metrics |= {"minimum_detectable_effect": effect} if np.isfinite(effect) else {}
+    metrics["num_problems"] = float(len(work.problems))
     folder.write_json("metrics.json", metrics)
-    _write_runs(work, outcomes, metrics)
-    if "samples" in tables:
-        _write_sample_runs(work, tables["samples"], metrics)
-    digested = [outcomes.drop_columns(list(MEASURED)), *(table for name, table in tables.items() if name != "costs")]
-    totals = {kind: float(outcomes[kind].to_numpy().sum()) for kind in KINDS if kind not in MEASURED}
+    runs = list(_runs(tables, settings, metrics))
+    for arm, files in runs:
+        _write_run(work, arm, metrics, *files)
+    searched = tables["trials"].filter(pc.not_equal(tables["trials"]["search"], SAMPLES))
+    totals = {kind: float(searched[kind].to_numpy().sum()) for kind in KINDS if kind not in MEASURED}
     return settings.artifact("evaluate").finish(
         identity=settings.identity(),
         seed=settings.seed,
-        digest=content_digest(digested),
+        digest=content_digest([_digested(name, t) for name, t in tables.items() if name not in NOT_DIGESTED]),
         inputs=work.inputs(),
-        rows={name: len(table) for name, table in (tables | {"outcomes": outcomes}).items()},
+        rows={name: len(table) for name, table in tables.items()},
         cost=totals | {"seconds": seconds},
-        facts={"minimum_detectable_effect": str(effect), "arms": arms(tables, settings), "split": settings.split},
+        facts={
+            "minimum_detectable_effect": foresight(work),
+            "arms": list(dict.fromkeys([*_arms(settings), *(arm for arm, _ in runs)])),
+            "split": settings.split,
+            "main": settings.main,
+            "measure": settings.measure,
+            "measures": [asdict(measure) for measure in measures_of(work.wing.verifier())],
+        },
         scratch=("shards",),
     )
 
 
-def coverage_table(work: EvaluateWork) -> pa.Table:
-    """How often intervals of the Monte-Carlo labels of the split contain V*; empty where V* is not known."""
-    if work.wing.exact is None:
-        return table_of([])
-    rows = label_rows(work.labels.folder, work.settings.split)
-    truths = np.asarray(work.wing.exact(work.wing.states(rows)), np.float64)
-    counts = [rows[name].to_numpy().astype(np.int64) for name in ("successes", "num_rollouts")]
-    confidence = work.settings.confidence
-    found = {m: coverage(truths, *counts, method=m, confidence=confidence) for m in ("wilson", "jeffreys")}
-    rng = np.random.default_rng(stable_hash(work.settings.seed, "coverage"))
-    found["randomised"] = randomised_coverage(truths, *counts, rng=rng, confidence=confidence)
-    return table_of([{"method": method, **vars(result)} for method, result in found.items()])
+def _digested(name: str, table: pa.Table) -> pa.Table:
+    """A table without what differs from run to run."""
+    return table.drop_columns([c for c in table.column_names if c.removeprefix("mean_") in MEASURED])
 
 
-def sample_tables(work: EvaluateWork, outcomes: pa.Table) -> dict[str, pa.Table]:
-    """Tables of the sample study: rates, comparisons at matched cost, gaps, and searches that steer against it."""
-    found, settings = work.sample_outcomes(), work.settings
-    if found is None:
-        return {}
-    rng = np.random.default_rng(stable_hash(settings.seed, "samples"))
-    statistics: dict[str, Any] = {"confidence": settings.confidence, "num_resamples": settings.num_resamples}
-    searches = {}
-    for search in settings.searches:
-        for arm in settings.arms(search):
-            cell = select(outcomes, search, arm)
-            assert cell["problem_id"].to_pylist() == found.problem_ids, "searches and samples are of the same problems"
-            flops = cell["flops"].to_numpy()
-            for how in ("solved", "voted"):
-                if not cell[how].null_count:
-                    solved = cell[how].to_numpy(zero_copy_only=False).astype(bool)
-                    searches[search, arm, CHOSEN_BY[how]] = {"solved": solved, "flops": flops}
-    return {
-        "samples": table_of(list(rate_rows(found, settings.confidence))),
-        "matched": table_of(list(comparison_rows(found, rng, **statistics))),
-        "gaps": table_of(list(gap_rows(found, rng, **statistics))),
-        "steering": table_of(list(steering_rows(found, searches, rng, **statistics))),
-    }
+def _arms(settings: EvaluateSettings) -> list[str]:
+    """Arms of the first family, and guides that are judged without it."""
+    return list(dict.fromkeys([*settings.families()[settings.main], *(settings.guides if settings.values else ())]))
 
 
-def arms(tables: dict[str, pa.Table], settings: EvaluateSettings) -> list[str]:
-    """Guides, and what chooses among samples without one."""
-    others = tables["samples"]["arm"].unique().to_pylist() if "samples" in tables else []
-    return list(dict.fromkeys([*settings.guides, *others]))
-
-
-def _ordered(table: pa.Table) -> pa.Table:
-    """The columns that name a row first."""
-    first = [name for name in KEYS if name in table.column_names]
-    return table.select([*first, *(name for name in table.column_names if name not in first)])
-
-
-def _search_tables(outcomes: pa.Table, settings: EvaluateSettings) -> dict[str, pa.Table]:
-    rng = np.random.default_rng(stable_hash(settings.seed, "searches"))
-    return {
-        "frontier": frontier_table(outcomes, settings),
-        "comparisons": comparison_table(outcomes, settings, rng),
-        "searches": search_table(outcomes, settings, rng),
-        "costs": cost_table(outcomes, settings),
-    }
-
-
-def _write_runs(work: EvaluateWork, outcomes: pa.Table, metrics: dict[str, float]) -> None:
-    """A folder `runs/<guide>/` for every guide: tracked as runs whose metrics have the same names."""
-    main, plan = next(iter(work.settings.searches.items()))
-    for arm in work.settings.arms(main):
-        here = f"runs/{arm}"
-        own = {name.removeprefix(f"{arm}/"): value for name, value in metrics.items() if name.startswith(f"{arm}/")}
-        params: dict[str, Any] = {"guide": work.settings.guides[arm].model_dump(mode="json"), "search": plan.search}
-        costs = select(outcomes, main, arm)["expansions_at_solve"].to_numpy()
-        work.folder.write_json(f"{here}/params.json", params | {"split": work.settings.split})
-        work.folder.write_json(f"{here}/metrics.json", own)
-        work.folder.write_table(f"{here}/history.parquet", solve_curve(costs, plan.budget))
-
-
-def _write_sample_runs(work: EvaluateWork, rates: pa.Table, metrics: dict[str, float]) -> None:
-    """A folder `runs/<arm>/` for everything that chooses among samples; its history is the solve rate against N."""
-    chosen = rates.filter(rates["chosen"])
-    for arm in chosen["arm"].unique().to_pylist():
-        rows = chosen.filter(pc.equal(chosen["arm"], arm))
-        guide = work.settings.guides.get(arm)
-        params = {"rule": rows["rule"][0].as_py(), "aggregation": rows["aggregation"][0].as_py()}
-        params |= {"guide": None if guide is None else guide.model_dump(mode="json"), "split": work.settings.split}
-        own = {name.removeprefix(f"{arm}/"): value for name, value in metrics.items() if name.startswith(f"{arm}/")}
-        work.folder.write_json(f"runs/{arm}/params.json", params)
-        work.folder.write_json(f"runs/{arm}/metrics.json", own)
+def _runs(
+    tables: Mapping[str, pa.Table], settings: EvaluateSettings, metrics: Mapping[str, float]
+) -> Iterator[tuple[str, tuple[dict[str, Any], pa.Table]]]:
+    """Arm -> parameters and curve of the run that stands for it: the arms of the first family, then those that choose
+    among samples.
+    """
+    main = settings.main
+    for name, arm in settings.families()[main].items():
+        cell = select(tables["trials"], main, name)
+        guide = settings.guides[arm.guide].model_dump(mode="json") if arm.guide in settings.guides else None
+        params = {"guide": guide, "search": arm.search} if main in settings.searches else {"arm": arm, "guide": guide}
+        yield name, (params, _curve(cell, tables, settings, name))
+    if "samples" not in tables:
+        return
+    chosen = tables["samples"].filter(tables["samples"]["chosen"])
+    for name in chosen["arm"].unique().to_pylist():
+        rows = chosen.filter(pc.equal(chosen["arm"], name))
+        guide = settings.guides[name].model_dump(mode="json") if name in settings.guides else None
+        params = {"rule": rows["rule"][0].as_py(), "aggregation": rows["aggregation"][0].as_py(), "guide": guide}
         curve = pa.table({"step": rows["size"], "solve_rate": rows["solve_rate"], "flops": rows["flops"]})
-        work.folder.write_table(f"runs/{arm}/history.parquet", curve)
+        yield name, (params, curve)
+
+
+def _curve(cell: pa.Table, tables: Mapping[str, pa.Table], settings: EvaluateSettings, arm: str) -> pa.Table:
+    """Solve rate against expansions; or every measure against the steps."""
+    if settings.headline.binary:
+        costs = cell["expansions_at_solve"].to_numpy()
+        plan = settings.searches.get(settings.main)
+        most = plan.budget if plan else max(1.0, float(pc.max(cell["expansions"]).as_py()))
+        return solve_curve(costs, most)
+    if "errors" not in tables:
+        return pa.table({"step": pa.array([], pa.int64())})
+    mine = tables["errors"]
+    mine = mine.filter(pc.and_(pc.equal(mine["search"], settings.main), pc.equal(mine["arm"], arm)))
+    parts = {name: mine.filter(pc.equal(mine["measure"], name)) for name in pc.unique(mine["measure"]).to_pylist()}
+    # other names than the figures of the whole trial: a tracker shows the latest value of a name
+    history = {f"{name}_of_step": part["value"] for name, part in parts.items()}
+    return pa.table({"step": next(iter(parts.values()))["step"]} | history)
+
+
+def _write_run(
+    work: EvaluateWork, arm: str, metrics: Mapping[str, float], params: Mapping[str, Any], curve: pa.Table
+) -> None:
+    """A folder `runs/<arm>/`: tracked as a run whose metrics have the same names as those of the other arms."""
+    own = {name.removeprefix(f"{arm}/"): value for name, value in metrics.items() if name.startswith(f"{arm}/")}
+    own = {name: value for name, value in own.items() if not name.startswith(NOT_OF_EVERY_ARM)}
+    plain = {name: v.model_dump(mode="json") if isinstance(v, Config) else v for name, v in params.items()}
+    work.folder.write_json(f"runs/{arm}/params.json", plain | {"split": work.settings.split})
+    work.folder.write_json(f"runs/{arm}/metrics.json", own)
+    work.folder.write_table(f"runs/{arm}/history.parquet", curve)

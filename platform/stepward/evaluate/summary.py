@@ -5,27 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from stepward.evaluate.settings import EvaluateSettings
 
+NAMES = ("search", "arm", "guide", "num_pairs")  # of a row, and what is no figure of it
 RANKING = ("spearman", "sibling_spearman", "sibling_accuracy", "top1_accuracy", "top1_regret")
 AT_FLOPS = "solve_rate_at_flops_of_"
+SOLVED_AT = {
+    "solved at the FLOPs of N samples:": AT_FLOPS,
+    "solved at": "solve_rate_at_",
+    "of N samples, whatever it costs:": "solve_rate_of_",
+}
 CALIBRATION = ("ece", "ece_monte_carlo", "brier_exact", "brier_monte_carlo")
 
 
 def summary(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[str, float]:
-    """``<arm>/<figure>`` -> value, of the first search, of values and of samples, and ``coverage/<method>``.
+    """``<arm>/<figure>`` -> value, of the first search or of the arms written out, of values, samples and candidates,
+    and ``coverage/<method>``.
 
     Figures that are not defined are left out.
     """
-    found = dict(_searches(tables, settings)) | dict(_values(tables)) | dict(_labels(tables))
-    found |= dict(_samples(tables))
-    return {name: float(value) for name, value in found.items() if value is not None}
+    found: dict[str, Any] = {}
+    for part in (_searches, _ablation):
+        found |= part(tables, settings)
+    for figures in (_values, _labels, _samples, _candidates):
+        found |= figures(tables)
+    return {name: float(value) for name, value in found.items() if value is not None and not np.isnan(value)}
 
 
 def _searches(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Iterator[tuple[str, Any]]:
-    main = next(iter(settings.searches))
+    main = settings.main
     rates: dict[tuple[str, float], float] = {}
     for row in _rows(tables, "frontier", search=main):
         at = f"at_{row['budget']:g}"
@@ -36,12 +47,31 @@ def _searches(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Ite
     for (arm, budget), rate in rates.items():
         if rates.get(("exact", budget)):
             yield f"{arm}/share_of_exact_at_{budget:g}", rate / rates["exact", budget]
-    for row in _rows(tables, "comparisons", search=main):
+    for row in _rows(tables, "comparisons", search=main) if rates else []:
         name = f"{row['arm']}/minus_{row['reference']}_at_{row['budget']:g}"
         yield from ((name, row["difference"]), (f"{name}_low", row["low"]), (f"{name}_high", row["high"]))
     for row in _rows(tables, "costs", search=main):
         for kind in ("expansions", "scored", "flops", "seconds"):
             yield f"{row['arm']}/mean_{kind}", row[kind]
+
+
+def _ablation(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Iterator[tuple[str, Any]]:
+    """Every figure of every arm, and its gain over each reference."""
+    for row in _rows(tables, "ablation", search=settings.main):
+        for figure, value in row.items():
+            if figure not in NAMES:
+                yield f"{row['arm']}/{figure}", value
+    for row in _rows(tables, "comparisons", search=settings.main) if "ablation" in tables else []:
+        name = f"{row['arm']}/gain_over_{row['reference']}"
+        yield from ((name, row["difference"]), (f"{name}_low", row["low"]), (f"{name}_high", row["high"]))
+
+
+def _candidates(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
+    """How guides order candidates."""
+    for row in _rows(tables, "candidates"):
+        for figure, value in row.items():
+            if figure not in NAMES:
+                yield f"{row['guide']}/ranking_{figure}", value
 
 
 def _values(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
@@ -73,17 +103,21 @@ def _samples(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
         yield f"{row['reference']}/solve_rate_{at}", row["reference_mean"]
 
 
-def sample_line(arm: str, metrics: Mapping[str, float]) -> str:
-    """An arm of a sample study in a few words: solve rates at equal computation; "" where there is none."""
-    found = {}
-    for name, value in metrics.items():
-        own, _, figure = name.partition("/")
-        if own == arm and figure.startswith(AT_FLOPS):
-            found[int(figure.removeprefix(AT_FLOPS))] = value
-    if not found:
-        whole = {int(n.rsplit("_", 1)[1]): v for n, v in metrics.items() if n.startswith(f"{arm}/solve_rate_of_")}
-        return "of N samples, whatever it costs: " + _listed(whole) if whole else ""
-    return "solved at the FLOPs of N samples: " + _listed(found)
+def line(arm: str, metrics: Mapping[str, float]) -> str:
+    """An arm in a few words: what it solves at equal computation or at each budget, or its value and gain."""
+    own = {name.removeprefix(f"{arm}/"): value for name, value in metrics.items() if name.startswith(f"{arm}/")}
+    for words, start in SOLVED_AT.items():
+        found = {figure.removeprefix(start): value for figure, value in own.items() if figure.startswith(start)}
+        rates = {int(size): value for size, value in found.items() if size.isdigit()}
+        if rates:
+            sibling = own.get("sibling_spearman") if start == "solve_rate_at_" else None
+            return f"{words} {_listed(rates)}" + (f"   sibling Spearman {sibling:.3f}" if sibling is not None else "")
+    if "value" not in own:
+        return ""
+    low, high, lost = own.get("gain_low", np.nan), own.get("gain_high", np.nan), int(own.get("num_blown_up", 0))
+    gain = f"  gain {own['gain']:+.1%} [{low:+.1%}, {high:+.1%}]" if "gain" in own else ""
+    words = f"{own['value']:.4f}{gain}  NFE {own.get('mean_nfe', 0):.0f}"
+    return words + (f"  {lost} blew up" if lost else "")
 
 
 def _listed(rates: Mapping[int, float]) -> str:

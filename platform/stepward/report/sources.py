@@ -113,7 +113,7 @@ def read_sources(
     """Open all artifacts of an experiment. `defaults`: stage -> settings of its job without arguments.
 
     Raises:
-        ValueError: not one of them can be used.
+        ValueError: not one of them can be used, or the evaluation cannot.
     """
     known = defaults or {}
     sources = Sources(
@@ -128,6 +128,11 @@ def read_sources(
         raise ValueError(
             "Nothing to report: expected at least one finished artifact among\n"
             + "\n".join(f"  {source.artifact.url}: {source.command}" for source in sources.all())
+        )
+    if sources.evaluate.manifest is None:
+        raise ValueError(
+            f"Nothing to report: expected a finished evaluation. {sources.evaluate.problem} Make it by\n"
+            f"  {sources.evaluate.command}"
         )
     return sources
 

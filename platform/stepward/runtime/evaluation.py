@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, create_model
+from pydantic import Field
 
 from stepward.console.outcome import in_words
 from stepward.console.progress import progress
 from stepward.core.artifacts import Manifest
 from stepward.core.config import validate
-from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing, find_wing
-from stepward.evaluate.settings import EvaluateSettings
-from stepward.evaluate.studies import study_of
+from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
+from stepward.evaluate.stage import finish, foresight
+from stepward.evaluate.summary import line
+from stepward.evaluate.trials import needs_tree
+from stepward.evaluate.work import EvaluateWork
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.pools import PoolSettings, actor_pool, limited
 from stepward.runtime.scorers import ScorerPool, remote_loader, scorers
@@ -55,40 +57,27 @@ class Evaluated:
     url: str
     manifest: Manifest
     metrics: dict[str, float]
-    budgets: tuple[int, ...]
     seconds: float
     was_finished: bool
-    lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         made = "Already finished" if self.was_finished else f"Evaluated in {self.seconds:.1f} s"
-        arms, problems = self.manifest.facts["arms"], self.metrics.get("num_problems", 0)
-        if self.lines:
-            head = f"{made}: {len(arms)} arms on {self.manifest.facts['split']} problems"
-            return "\n".join([head, *self.lines, self.url])
-        lines = [f"{made}: {len(arms)} guides on {problems:,.0f} {self.manifest.facts['split']} problems"]
-        lines += [f"  {arm:<12} {self._line(arm)}" for arm in arms]
-        return "\n".join([*lines, self.url])
+        arms, problems = self.manifest.facts["arms"], self.metrics["num_problems"]
+        head = f"{made}: {len(arms)} arms on {problems:,.0f} {self.manifest.facts['split']} problems"
+        return "\n".join([head, *self.lines, self.url])
 
-    def _line(self, arm: str) -> str:
-        rates = {budget: self.metrics.get(f"{arm}/solve_rate_at_{budget:g}") for budget in self.budgets}
-        solved = "  ".join(f"{budget}: {rate:.3f}" for budget, rate in rates.items() if rate is not None)
-        sibling = self.metrics.get(f"{arm}/sibling_spearman")
-        return f"solved at {solved}" + (f"   sibling Spearman {sibling:.3f}" if sibling is not None else "")
+    @property
+    def lines(self) -> list[str]:
+        """Every arm in a few words."""
+        words = {arm: line(arm, self.metrics) for arm in self.manifest.facts["arms"]}
+        width = max(map(len, words), default=0)
+        return [f"  {arm:<{width}} {said}" for arm, said in words.items() if said]
 
 
-def evaluate_job(wing: Wing) -> type[StageSettings]:
+def evaluate_job(wing: Wing) -> type[EvaluateJob]:
     """Settings of the evaluate job for a domain."""
-    study = study_of(wing)
-    base: Any = study.part("base")
-    if issubclass(EvaluateJob, base):
-        return study.part("settings")(wing, EvaluateJob)
-    running = {name: EvaluateJob.model_fields[name] for name in ("pool", "cluster", "tracking")}
-    fields: dict[str, Any] = {name: (field.annotation, field) for name, field in running.items()}
-    pool = EvaluatePool(shard_size=study.shard_size)
-    fields["pool"] = (EvaluatePool, Field(pool, description=running["pool"].description))
-    job: Any = create_model("EvaluateJob", __base__=base, __module__=__name__, **fields)
-    return study.part("settings")(wing, job)
+    job: Any = evaluate_settings(wing, EvaluateJob)
+    return job
 
 
 def run_evaluate(settings: Any) -> Evaluated:
@@ -98,8 +87,8 @@ def run_evaluate(settings: Any) -> Evaluated:
         ValueError: an input artifact is missing, unfinished or changed, or this one is of other settings.
         RuntimeError: an item of work failed, or workers died and did not come back.
     """
-    started, study = time.monotonic(), study_of(settings.wing)
-    if settings.pool.scorers.num_actors and not study.guides_elsewhere:
+    started = time.monotonic()
+    if settings.pool.scorers.num_actors and needs_tree(settings.wing):
         raise ValueError(
             f"pool.scorers.num_actors: expected 0, because rollouts of domain {settings.domain!r} score where they "
             "propose, in one pass over all candidates; leave it out"
@@ -107,20 +96,15 @@ def run_evaluate(settings: Any) -> Evaluated:
     artifact, identity = settings.artifact("evaluate"), settings.identity()
     with artifact.claim(identity, overwrite=settings.overwrite) as finished:
         if not finished:
-            work = study.part("work")(settings, settings.pool.shard_size)
-            for source in work.inputs().values():
-                source.open()
-            logger.info("%s", study.part("foresight")(work))
+            work = EvaluateWork(settings, settings.pool.shard_size)
             work.prepare()
+            logger.info("%s", foresight(work))
             evaluate_all(settings, work)
-            study.part("finish")(work, time.monotonic() - started)
+            finish(work, time.monotonic() - started)
     manifest = artifact.open()
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
-    words = {arm: study.line(arm, metrics) for arm in manifest.facts["arms"]}
-    lines = tuple(f"  {arm:<18} {line}" for arm, line in words.items() if line)
-    budgets = getattr(settings, "budgets", ())
-    return Evaluated(artifact.url, manifest, metrics, budgets, time.monotonic() - started, finished, lines)
+    return Evaluated(artifact.url, manifest, metrics, time.monotonic() - started, finished)
 
 
 def evaluate_all(settings: Any, work: Any) -> None:
@@ -156,7 +140,7 @@ class EvaluateWorker:
         job: Any = validate(evaluate_job(find_wing(settings["domain"])), settings)
         served = {"load": remote_loader(list(scorers), os.getpid())} if scorers else {}
         self._limit = job.pool.time_limit
-        self._work = study_of(job.wing).part("work")(job, job.pool.shard_size, **served)
+        self._work = EvaluateWork(job, job.pool.shard_size, **served)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         [item] = batch["item"]

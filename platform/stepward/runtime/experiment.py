@@ -14,7 +14,6 @@ from typing import Any
 
 from pydantic import Field, create_model, model_validator
 from rich.console import Console
-from rich.table import Table
 
 from stepward.core.artifacts import NAME, Artifact
 from stepward.core.config import Config, with_defaults
@@ -91,7 +90,11 @@ class Experimented:
     seconds: float
 
     def __str__(self) -> str:
-        lines = [self._rates(), f"Whole experiment in {self.seconds:.0f} s", f"Report:       {self.report.page}"]
+        lines = [
+            *self.evaluated.lines,
+            f"Whole experiment in {self.seconds:.0f} s",
+            f"Report:       {self.report.page}",
+        ]
         lines.append(f"MLflow store: {self.report.store}")
         if self._tracked:
             lines.append(f"Compare runs: mlflow ui --backend-store-uri {self.uri}, then the links above the runs")
@@ -100,23 +103,6 @@ class Experimented:
     @property
     def _tracked(self) -> bool:
         return self.report.store == self.uri
-
-    def _rates(self) -> str:
-        """Solve rates of every guide as a small table, or what the study says of every arm."""
-        if self.evaluated.lines:
-            return "\n".join(self.evaluated.lines)
-        metrics, problems = self.evaluated.metrics, self.evaluated.metrics["num_problems"]
-        table = Table()
-        table.add_column("guide")
-        for budget in self.evaluated.budgets:
-            table.add_column(f"{budget:,}", justify="right")
-        for arm in self.evaluated.manifest.facts["arms"]:
-            rates = (metrics.get(f"{arm}/solve_rate_at_{budget:g}") for budget in self.evaluated.budgets)
-            table.add_row(arm, *("–" if rate is None else f"{rate:.3f}" for rate in rates))
-        console = Console(width=100)
-        with console.capture() as captured:
-            console.print(table)
-        return f"Share of {problems:,.0f} problems solved within so many expansions\n{captured.get().rstrip()}"
 
 
 def experiment_job(wing: Wing) -> type[ExperimentJob]:

@@ -17,18 +17,15 @@ from pydantic import Field
 
 from stepward.core.artifacts import Artifact
 from stepward.core.config import validate
-from stepward.core.seeding import Rng
 from stepward.core.stage import FOLDERS, StageSettings
 from stepward.core.wing import Wing
-from stepward.evaluate.proposers import Proposers
+from stepward.evaluate.context import Evaluation
 from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
-from stepward.evaluate.studies import study_of
+from stepward.evaluate.trials import run_arm, select
 from stepward.label import label_settings
 from stepward.report import MAX_NODES, Page, Sources, build_page, read_sources, render, tree_table
-from stepward.rewards.factory import Guides
 from stepward.runtime.pretraining import pretrain_job
 from stepward.runtime.tracking import Tracking, track
-from stepward.search.registry import build_search
 from stepward.train import train_settings
 from stepward.tune import tune_settings
 
@@ -133,9 +130,7 @@ def _pretrained(evaluate: Artifact) -> list[str]:
 
 def default_identities(wing: Wing) -> dict[str, dict[str, Any]]:
     """Stage -> settings of its job without arguments, so that commands name only what differs."""
-    study = study_of(wing)
-    jobs: dict[str, Any] = {"label": label_settings(wing)}
-    jobs["evaluate"] = study.part("settings")(wing, study.part("base"))
+    jobs: dict[str, Any] = {"label": label_settings(wing), "evaluate": evaluate_settings(wing)}
     jobs |= {"train": train_settings(wing), "tune": tune_settings(wing)} if wing.learners else {}
     jobs |= {"pretrain": pretrain_job(wing)} if wing.pretraining else {}
     found = {stage: StageSettings.identity(job()) for stage, job in jobs.items()}
@@ -149,40 +144,45 @@ def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:
     A search depends on its own problem, guide and seed alone, so this is the search that was evaluated.
     """
     wing = settings.wing
-    if sources.evaluate.manifest is None or sources.label.manifest is None or wing.texts is None:
+    if sources.evaluate.manifest is None or sources.label.manifest is None:
+        return None
+    if wing.drawing is None or wing.drawing.texts is None:
         return None
     identity = sources.evaluate.manifest.identity | {"store": settings.store, "domain": settings.domain}
     identity.pop(FOLDERS, None)
     evaluation: EvaluateSettings = validate(evaluate_settings(wing), identity)
-    search, plan = next(iter(evaluation.searches.items()))
-    arm = next(iter(evaluation.arms(search)))
-    chosen = _drawable(sources.evaluate.table("tables/outcomes.parquet"), search, arm)
+    search = evaluation.main
+    name, arm = next(iter(evaluation.families()[search].items()))
+    chosen = _drawable(select(sources.evaluate.table("tables/trials.parquet"), search, name))
     problems = sources.label.table("problems.parquet")
     row = problems.filter(pc.is_in(problems["id"], pa.array(chosen[:1], pa.string()))).slice(0, 1)
     if not len(row):
         return None
-    proposers = Proposers(wing, *settings.here((sources.label.manifest.identity["proposer"], evaluation.proposers)))
-    result = build_search(plan.search)(
-        wing.states(row.combine_chunks()),
-        domain=wing.domain,
-        proposer=proposers(evaluation.proposer_kind(search)),
-        reward=Guides(evaluation.guides, store=settings.store, wing=wing, proposers=proposers)[arm],
-        budget=plan.cost_limit,
-        rng=Rng.from_ids(evaluation.seed, row["id"].to_pylist(), "search"),
+    shared = Evaluation(evaluation, 1)
+    if not all(source.finished for source in shared.inputs().values()):
+        return None  # a model that is there no more: the page does without the picture
+    ran = run_arm(
+        row.combine_chunks(),
+        arm,
+        guide=shared.guides[arm.guide],
+        proposer=shared.proposers(arm.proposer),
+        wing=wing,
+        seed=evaluation.seed,
+        num_candidates=evaluation.num_candidates,
         keep_tree=True,
     )
-    table = tree_table(result, wing.texts, chosen[0])
+    table = tree_table(ran.result, wing.drawing.texts, chosen[0])
     return table if len(table) <= MAX_NODES else None
 
 
-def _drawable(outcomes: pa.Table, search: str, arm: str) -> list[str]:
-    """Problems that the guide solved in few expansions, in order of their ids."""
+def _drawable(trials: pa.Table) -> list[str]:
+    """Problems that were solved in few expansions, in order of their ids."""
+    if "expansions_at_solve" not in trials.column_names:
+        return []
     low, high = DRAWN
-    mine = pc.and_(pc.equal(outcomes["search"], search), pc.equal(outcomes["arm"], arm))
-    few = pc.and_(
-        pc.greater_equal(outcomes["expansions_at_solve"], low), pc.less_equal(outcomes["expansions_at_solve"], high)
-    )
-    return sorted(outcomes.filter(pc.and_(mine, few))["problem_id"].to_pylist())
+    at = trials["expansions_at_solve"]
+    few = pc.and_(pc.greater_equal(at, low), pc.less_equal(at, high))
+    return sorted(trials.filter(few)["problem_id"].to_pylist())
 
 
 def _is_of(artifact: Artifact, identity: dict[str, Any]) -> bool:

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from stepward.core.wing import Wing, find_wing
+from stepward.core.wing import find_wing
+from stepward.evaluate.trial import arm_trial_settings, judge_trial
 from stepward.train import Checkpoint, Progress, TrainSettings, train_settings, training
-from stepward.tune import Space, untrained
+from stepward.tune import Space
 
 OUTCOME, LOSSES = "outcome.json", "losses.npy"
 
@@ -79,7 +80,7 @@ def run_trial(
     torch.set_num_threads(threads)
     wing = find_wing(base["domain"])
     if of != "train":
-        _report_untrained(of, wing, base, space, trial_values(config, space))
+        _report_search(space.settings(arm_trial_settings(wing), base, trial_values(config, space)))
         return
     settings = space.settings(train_settings(wing), base, trial_values(config, space))
     found = tune.get_checkpoint()
@@ -93,12 +94,11 @@ def run_trial(
                 tune.report(standing.progress.history[-1], checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-def _report_untrained(of: str, wing: Wing, base: dict[str, Any], space: Space, values: dict[str, Any]) -> None:
-    """A trial of searches or rollouts: a history of one row."""
+def _report_search(settings: Any) -> None:
+    """A trial of searches: a history of one row."""
     from ray import tune
 
-    kind = untrained(of, wing)
-    losses, cost = kind.judge(space.settings(kind.settings, base, values))
+    losses, cost = judge_trial(settings)
     progress = Progress()
     progress.note({"validation_loss": float(losses.mean()), **cost})
     standing = Standing(progress, losses, {"num_rows": len(losses), "flops": cost["mean_flops"]})

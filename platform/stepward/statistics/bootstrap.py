@@ -66,6 +66,39 @@ def bootstrap_mean(
     return Estimate(mean, float(low), float(high), len(values))
 
 
+def bootstrap_saving(
+    values: Real[np.ndarray, " n"],
+    reference: Real[np.ndarray, " n"],
+    *,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    num_resamples: int = 10_000,
+) -> Estimate:
+    """Share of the reference's mean that paired values save, 1 − Σ values / Σ reference, with its BCa interval.
+
+    Problems are resampled and both sums made again, so that of values >= 0 no end of the interval is above 1.
+
+    Args:
+        values, reference: one finite number a problem each; the sum of the reference is above 0.
+        rng: source of the resamples; the same state gives the same interval.
+    """
+    values, reference = np.asarray(values, np.float64), np.asarray(reference, np.float64)
+    n = len(values)
+    if n == 0 or not reference.sum() > 0:
+        return Estimate(np.nan, np.nan, np.nan, n)
+    saved = float(1 - values.sum() / reference.sum())
+    influence = (1 - saved) * reference - values  # of each problem on the share, up to a factor; sums to 0
+    if np.abs(influence).max() <= 1e-12 * np.abs(reference).max():
+        return Estimate(saved, saved, saved, n)
+    rows, shares = max(1, CHUNK // n), []
+    for start in range(0, num_resamples, rows):
+        drawn = rng.integers(0, n, (min(rows, num_resamples - start), n))
+        shares.append(1 - values[drawn].sum(axis=1) / reference[drawn].sum(axis=1))
+    found = np.concatenate(shares)
+    low, high = np.quantile(found, _bca_levels(found, saved + influence, confidence))
+    return Estimate(saved, float(low), float(high), n)
+
+
 def resampled_means(
     values: Float[np.ndarray, " n"], *, num_resamples: int, rng: np.random.Generator
 ) -> Float[np.ndarray, " b"]:

@@ -14,7 +14,6 @@ from stepward.tune.settings import (
 )
 from stepward.tune.space import Space, read_space
 from stepward.tune.trials import Trial, history_table, trials_table
-from stepward.tune.untrained import untrained
 from stepward.tune.winner import behind, pick_winner, runner_up
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
     "Trial",
     "trials_table",
     "history_table",
-    "untrained",
     "pick_winner",
     "runner_up",
     "behind",

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from stepward.core.artifacts import Artifact, Manifest, content_digest
+from stepward.evaluate.trial import trial_inputs, unit
 from stepward.train.settings import learning_of
 from stepward.tune.settings import Plan, TuneSettings
 from stepward.tune.trials import Trial, history_table, trials_table
-from stepward.tune.untrained import untrained
 from stepward.tune.winner import behind, pick_winner, runner_up
 
 NOT_CONTENT = ["seconds"]  # columns that differ from run to run
@@ -67,15 +67,14 @@ def unit_of(settings: TuneSettings) -> str:
     """What the validation loss is a number of."""
     if settings.of == "train":
         return learning_of(settings.wing).unit
-    return untrained(settings.of, settings.wing).unit
+    return unit(settings.wing)
 
 
 def _further_inputs(settings: TuneSettings, plan: Plan, winner: Trial) -> dict[str, Artifact]:
-    """What searches and rollouts read beside the problems: the guides of the winner, the surrogate."""
+    """What searches read beside the problems: the guides of the winner, a surrogate."""
     if settings.of == "train":
         return {}
-    kind = untrained(settings.of, settings.wing)
-    return kind.inputs(plan.space.settings(kind.settings, settings.base(), winner.settings))
+    return trial_inputs(plan.space.settings(settings.train_class, settings.base(), winner.settings))
 
 
 def best_yaml(settings: TuneSettings, plan: Plan, winner: Trial) -> str:

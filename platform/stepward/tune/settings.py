@@ -10,10 +10,10 @@ from pydantic import Field, create_model
 from stepward.core.config import Config, one_of
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
+from stepward.evaluate.trial import arm_trial_settings
 from stepward.train import train_settings
 from stepward.tune.places import default_space, space_values
 from stepward.tune.space import Space, read_space
-from stepward.tune.untrained import untrained
 
 EPOCHS = "optimisation.num_epochs"
 SPACE = "settings to try: a YAML file, or the name of a space that the domain brings"
@@ -62,10 +62,9 @@ class TuneSettings(StageSettings):
     """What is swept and how the winner is chosen. `tune_settings` sets the defaults of a domain."""
 
     label: str = Field("default", description="name of the label artifact that all trials learn from")
-    of: Literal["train", "searches", "rollouts"] = Field(
+    of: Literal["train", "searches"] = Field(
         "train",
-        description="what a trial is: a training; or, with what is trained already, searches of the validation "
-        "problems; or rollouts of them, where outcomes are errors",
+        description="a trial is a training; or, with what is trained already, a search of the validation problems",
     )
     space: str = Field(description=SPACE)
     search: one_of({"random": RandomSearch, "optuna": OptunaSearch}) = Field(  # type: ignore[valid-type]
@@ -80,8 +79,8 @@ class TuneSettings(StageSettings):
 
     @property
     def train_class(self) -> type[StageSettings]:
-        """Settings of a trial: of a train job of the domain, of a search, or of a rollout."""
-        return train_settings(self.wing) if self.of == "train" else untrained(self.of, self.wing).settings
+        """Settings of a trial: of a train job of the domain, or of an arm."""
+        return train_settings(self.wing) if self.of == "train" else arm_trial_settings(self.wing)
 
     def base(self) -> dict[str, Any]:
         """Settings of the train job that are of the sweep, and not of its space."""

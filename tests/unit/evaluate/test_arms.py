@@ -5,8 +5,9 @@ import pytest
 
 from stepward.core.seeding import Rng
 from stepward.core.wing import find_wing
+from stepward.evaluate.arms import SearchPlan
 from stepward.evaluate.proposers import Proposers, settings_of
-from stepward.evaluate.settings import SearchPlan, evaluate_settings
+from stepward.evaluate.settings import evaluate_settings
 from stepward.rewards.factory import Guides, scale_of
 
 WING = find_wing("walk")
@@ -35,7 +36,7 @@ def test_a_part_that_does_not_exist_is_named():
 
 def test_a_plan_can_limit_other_costs_and_not_the_same_twice():
     plan = SearchPlan(search={"kind": "best_first"}, budget=10, limits={"flops": 1e6})
-    assert (plan.cost_limit.expansions, plan.cost_limit.flops) == (10, 1e6)
+    assert (plan.arm("none").budget.expansions, plan.arm("none").budget.flops) == (10, 1e6)
     with pytest.raises(ValueError, match="budget limits"):
         SearchPlan(search={"kind": "best_first"}, budget=10, limits={"expansions": 5})
     with pytest.raises(ValueError, match="flop"):

@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stepward.evaluate.samples.settings import Choice, SampleStudy
-from stepward.evaluate.samples.study import (
+from stepward.evaluate.samples.choices import (
     MAJORITY,
     ORACLE,
     Method,
@@ -15,6 +14,7 @@ from stepward.evaluate.samples.study import (
     rate_rows,
     steering_rows,
 )
+from stepward.evaluate.samples.settings import Choice, SampleStudy
 
 STUDY = SampleStudy(sizes=(1, 2, 4), aggregations=("last",), budgets=(2, 4), budget=4)
 # answer, right?, the guide's value, the log p; two problems, four samples each

@@ -5,16 +5,13 @@ import pyarrow as pa
 import pytest
 from scipy.stats import binomtest
 
+from stepward.core.measures import SOLVED
 from stepward.core.wing import find_wing
 from stepward.domains.walk.data import problem_table
-from stepward.evaluate.search_study import (
-    comparison_table,
-    frontier_table,
-    search_outcomes,
-    search_table,
-    solve_curve,
-)
-from stepward.evaluate.settings import SearchPlan, evaluate_settings
+from stepward.evaluate.arms import SearchPlan
+from stepward.evaluate.settings import evaluate_settings
+from stepward.evaluate.solving import comparison_table, frontier_table, search_table, solve_curve
+from stepward.evaluate.trials import run_arm, trial_table
 
 WING = find_wing("walk")
 GUIDES = {"exact": {"kind": "exact"}, "distance": {"kind": "distance"}, "random": {"kind": "random"}}
@@ -22,7 +19,8 @@ GUIDES = {"exact": {"kind": "exact"}, "distance": {"kind": "distance"}, "random"
 
 def run(problems, plan, guide="exact", proposer="enumerate"):
     reward = WING.rewards[guide]().build(WING.domain)
-    return search_outcomes(problems, plan, guide=reward, proposer=WING.proposers[proposer]().build(), wing=WING, seed=3)
+    parts = {"guide": reward, "proposer": WING.proposers[proposer]().build(), "wing": WING, "seed": 3}
+    return trial_table(run_arm(problems, plan.arm(guide), **parts), WING, headline=SOLVED)
 
 
 def problems_of(pairs, max_steps=10):
@@ -80,6 +78,8 @@ def fake_outcomes(costs, search="main"):
         columns = {
             "search": [search] * len(values),
             "arm": [arm] * len(values),
+            "answer": ["best"] * len(values),
+            "exhausted": np.zeros(len(values), bool),
             "problem_id": [f"p{i:03d}" for i in range(len(values))],
             "solvable": [i < 90 for i in range(len(values))],
             "solved": np.isfinite(values),
@@ -148,7 +148,7 @@ def test_the_curve_ends_at_the_solve_rate_and_never_falls():
 
 
 def test_settings_say_which_names_exist():
-    with pytest.raises(ValueError, match=r"references: 'none'"):
+    with pytest.raises(ValueError, match=r"references: expected one of .*'none'"):
         settings(references=("none",))
     with pytest.raises(ValueError, match="Unknown search 'bestfirst'"):
         settings(searches={"main": {"search": {"kind": "bestfirst"}, "budget": 1}})

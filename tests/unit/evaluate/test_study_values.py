@@ -13,13 +13,12 @@ from stepward.domains.walk.exact import ExactValues
 from stepward.domains.walk.metrics import rebudget, situations
 from stepward.domains.walk.proposer import SoftmaxWalker
 from stepward.domains.walk.states import act, roots
-from stepward.evaluate.guide_study import study_guide
+from stepward.evaluate.guide_values import coverage_table, study_guide
 from stepward.evaluate.held_out import SEEN, held_out, held_out_rows, label_rows
 from stepward.evaluate.proposers import Proposers
-from stepward.evaluate.settings import DividendStudy, ValueStudy, evaluate_settings
-from stepward.evaluate.stage import coverage_table
-from stepward.evaluate.value_study import spearman_interval, top1_accuracy
-from stepward.evaluate.work import EvaluateWork
+from stepward.evaluate.settings import evaluate_settings
+from stepward.evaluate.study_settings import DividendStudy, ValueStudy
+from stepward.evaluate.values import spearman_interval, top1_accuracy
 from stepward.rewards.factory import Guides, load_trained
 
 WING = find_wing("walk")
@@ -156,7 +155,7 @@ def test_robustness_is_judged_against_the_values_of_each_budget(held, settings):
 
 
 def test_intervals_of_true_binomial_labels_cover_the_truth(labels, settings):
-    table = coverage_table(EvaluateWork(settings, 100)).to_pylist()
+    table = coverage_table(labels.folder, settings, WING).to_pylist()
     for row in table:
         assert abs(row["rate"] - row["expected"]) < 4.5 * row["standard_error"]
     assert {row["method"] for row in table} == {"wilson", "jeffreys", "randomised"}

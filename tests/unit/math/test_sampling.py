@@ -10,7 +10,8 @@ from stepward.domains.math.states import MathStates, roots
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.samples.drawing import draw, path_values, reading_cost, solution_table, spending_table
 from stepward.evaluate.samples.siblings import label_siblings
-from stepward.evaluate.settings import ValueStudy, evaluate_settings
+from stepward.evaluate.settings import evaluate_settings
+from stepward.evaluate.study_settings import ValueStudy
 from unit.math.small_models import small_proposer
 
 WING = find_wing("math")

@@ -11,9 +11,10 @@ from stepward.domains.pde.generators import (
     StructuredSettings,
 )
 from stepward.domains.pde.rewards import ARMSettings, NearDeterministicSettings, RandomSettings
-from stepward.domains.pde.rollouts import errors_over_time, read_rollouts, step_log
+from stepward.domains.pde.rollouts import errors_over_time, read_rollouts
 from stepward.domains.pde.states import PDE, advance
 from stepward.domains.pde.verifier import ReferenceVerifier
+from stepward.evaluate.step_log import step_log
 from stepward.rewards import Lookahead
 from stepward.search import Beam, Particles
 

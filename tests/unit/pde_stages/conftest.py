@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pde_artifacts import do_all, make_pretrained, make_rankings, make_reward, rollout_settings_of
-from stepward.evaluate.rollouts.work import RolloutWork
+from stepward.evaluate.work import EvaluateWork
 
 
 @pytest.fixture(scope="package")
@@ -19,6 +19,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def done(store: Path) -> RolloutWork:
+def done(store: Path) -> EvaluateWork:
     """An evaluation of which every item is done."""
     return do_all(rollout_settings_of(store))

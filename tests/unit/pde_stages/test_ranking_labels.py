@@ -11,8 +11,8 @@ from stepward.core.seeding import Rng
 from stepward.domains.pde.data import fields_of, pde_states, tensor_column
 from stepward.domains.pde.ranking_labels import RankingTask
 from stepward.domains.pde.verifier import ReferenceVerifier
-from stepward.evaluate.rollouts.ranking import held_out_rankings, score_all
-from stepward.evaluate.rollouts.work import RolloutWork
+from stepward.evaluate.ranking import held_out_rankings, score_all
+from stepward.evaluate.work import EvaluateWork
 from stepward.rewards.factory import Oracle
 
 
@@ -80,10 +80,10 @@ def test_a_row_that_is_not_finite_is_a_dead_letter_and_its_neighbours_are_labell
 
 
 def test_an_evaluation_meets_the_very_candidates_that_were_labelled(store: Path) -> None:
-    work = RolloutWork(rollout_settings_of(store), 4)
+    work = EvaluateWork(rollout_settings_of(store), 4)
     rankings = held_out_rankings(work.labels.folder, "test", max_states=100, seed=0)
     truth = Oracle(ReferenceVerifier())
-    scores = score_all(rankings, truth, proposer=work._labelling_proposer, seed=0)
+    scores = score_all(rankings, truth, proposer=work.proposers.policy, seed=0, wing=work.wing)
     assert np.allclose(-scores, fields_of(rankings, "errors"), rtol=1e-3)
     few = held_out_rankings(work.labels.folder, "test", max_states=2, seed=0)
     assert len(few) == 2 and set(few["id"].to_pylist()) < set(rankings["id"].to_pylist())

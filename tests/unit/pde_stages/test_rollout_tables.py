@@ -8,26 +8,29 @@ import pytest
 
 from pde_artifacts import ARMS, do_all, rollout_settings_of
 from stepward.core.cost import KINDS
-from stepward.domains.pde.metrics import CONVENTIONS
-from stepward.evaluate.rollouts.pairs import pair_error, pair_reliability
-from stepward.evaluate.rollouts.settings import RolloutSettings
-from stepward.evaluate.rollouts.stage import finish
-from stepward.evaluate.rollouts.tables import ArmErrors, ablation_rows, comparison_rows, ranking_rows, time_rows
+from stepward.domains.pde.verifier import MEASURES
+from stepward.evaluate.errors import ArmValues, ablation_rows, comparison_rows, step_rows
+from stepward.evaluate.pairs import pair_error, pair_reliability
+from stepward.evaluate.ranking import ranking_rows
+from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.stage import finish
+from stepward.evaluate.study_settings import RankingStudy
 
-WANTED = {"convention": "nrmse", "references": ("base",), "oracle": "best", "confidence": 0.95, "num_resamples": 500}
-SETTINGS = RolloutSettings.model_construct(**WANTED)
+WANTED = {"domain": "pde", "measure": "nrmse", "references": ("base",), "oracle": "best", "guides": {}, "seed": 0,
+          "confidence": 0.95, "num_resamples": 500}  # fmt: skip
+SETTINGS = EvaluateSettings.model_construct(**WANTED)
 
 
-def arm(errors: list[list[float]], horizon: int = 2) -> ArmErrors:
+def arm(errors: list[list[float]], horizon: int = 2) -> ArmValues:
     """An arm from the error of each step; rows that are shorter than the horizon blew up."""
     columns = {
-        "horizon": pa.array([horizon] * len(errors)),
         "steps": pa.array([len(row) for row in errors]),
+        "whole": pa.array([len(row) == horizon for row in errors]),
         "blew_up_at": pa.array([None if len(row) == horizon else len(row) + 1 for row in errors], pa.int32()),
-        **{name: pa.array(errors, pa.list_(pa.float64())) for name in CONVENTIONS},
+        **{measure.name: pa.array(errors, pa.list_(pa.float64())) for measure in MEASURES},
         **{kind: pa.array([2.0] * len(errors)) for kind in KINDS},
     }
-    return ArmErrors(pa.table(columns))
+    return ArmValues(pa.table(columns), MEASURES)
 
 
 FOUND = {
@@ -38,26 +41,22 @@ FOUND = {
 
 
 def test_rollouts_that_blew_up_are_counted_and_averaged_nowhere() -> None:
-    rows = {row["arm"]: row for row in ablation_rows(FOUND, SETTINGS, np.random.default_rng(0))}
+    rows = {row["arm"]: row for row in ablation_rows(FOUND, SETTINGS, MEASURES)}
     assert rows["good"]["num_problems"] == 2 and rows["good"]["num_blown_up"] == 1
-    assert rows["good"]["error"] == pytest.approx((0.15 + 0.3) / 2)
-    assert rows["good"]["final_error"] == pytest.approx(0.3)
+    assert rows["good"]["value"] == pytest.approx((0.15 + 0.3) / 2)
+    assert rows["good"]["final_value"] == pytest.approx(0.3)
     assert rows["good"]["poseidon_l1"] == pytest.approx(0.3), "median of the last step"
     # base over the same two problems: .3 and .6, mean .45
     assert rows["good"]["gain"] == pytest.approx(0.5) and rows["good"]["num_pairs"] == 2
     assert rows["base"]["gain"] == 0.0 and rows["best"]["gain"] == pytest.approx(0.775 / 1.1)
     assert rows["good"]["share_of_oracle_gain"] == pytest.approx(0.5 / (0.775 / 1.1))
-    step = {
-        (r["arm"], r["step"]): r
-        for r in time_rows(FOUND, SETTINGS, np.random.default_rng(0))
-        if r["convention"] == "nrmse"
-    }
+    step = {(r["arm"], r["step"]): r for r in step_rows(FOUND, SETTINGS, MEASURES) if r["measure"] == "nrmse"}
     assert step["good", 1]["num_problems"] == 3 and step["good", 2]["num_problems"] == 2
     assert step["good", 2]["mean"] == pytest.approx(0.3)
 
 
 def test_comparisons_are_over_rollouts_that_are_whole_in_both() -> None:
-    rows = {row["arm"]: row for row in comparison_rows(FOUND, SETTINGS, np.random.default_rng(0))}
+    rows = {row["arm"]: row for row in comparison_rows(FOUND, SETTINGS)}
     assert set(rows) == {"good", "best"}
     assert rows["good"]["num_pairs"] == 2 and rows["good"]["num_lost"] == 1
     assert rows["good"]["difference"] == pytest.approx(0.5)
@@ -66,7 +65,8 @@ def test_comparisons_are_over_rollouts_that_are_whole_in_both() -> None:
 
 
 def test_intervals_of_rankings_are_over_problems() -> None:
-    settings = RolloutSettings.model_construct(**WANTED, ranking_reference="near", ranked=("prm", "near"))
+    study = RankingStudy(guides=("prm", "near"), reference="near")
+    settings = EvaluateSettings.model_construct(**WANTED, rankings=study)
     table = pa.table(
         {
             "guide": ["prm"] * 3 + ["near"] * 3,
@@ -75,7 +75,7 @@ def test_intervals_of_rankings_are_over_problems() -> None:
             **{name: [1.0, 0.5, 0.25, 0.5, 0.5, 0.25] for name in ("pairs", "triplet", "spearman", "regret")},
         }
     )
-    prm, near = ranking_rows(table, settings, np.random.default_rng(0))
+    prm, near = ranking_rows(table, settings)
     assert prm["num_states"] == 3 and prm["num_problems"] == 2
     assert prm["pairs"] == pytest.approx((0.75 + 0.25) / 2) and prm["pairs_lead"] == pytest.approx((0.25 + 0) / 2)
     assert near.get("pairs_lead") is None
@@ -107,7 +107,7 @@ def test_the_artifact_holds_one_run_an_arm_with_the_same_metrics(store: Path) ->
     folder = settings.artifact("evaluate").folder
     names = [set(folder.read_json(f"runs/{name}/metrics.json")) for name in ARMS]
     shared = {
-        "error",
+        "value",
         "nrmse",
         "pdebench_nrmse",
         "well_vrmse",
@@ -122,8 +122,8 @@ def test_the_artifact_holds_one_run_an_arm_with_the_same_metrics(store: Path) ->
     assert history["step"].to_pylist() == [1, 2, 3, 4] and "nrmse_of_step" in history.column_names
     assert not set(history.column_names) & names[0], "a tracker would show the last step for the whole rollout"
     metrics = folder.read_json("metrics.json")
-    assert metrics["prm/nrmse"] == pytest.approx(metrics["prm/error"])
+    assert metrics["prm/nrmse"] == pytest.approx(metrics["prm/value"])
     pairs = folder.read_table("tables/pairs.parquet")
     assert set(pairs["guide"].to_pylist()) == {"prm"} and 0 <= metrics["prm/ranking_pair_calibration_error"] < 0.5
     assert manifest.inputs.keys() == {"label", "train/prm", "pretrain/default"}
-    assert not folder.files("shards") and manifest.facts["convention"] == "nrmse"
+    assert not folder.files("shards") and manifest.facts["measure"] == "nrmse"

@@ -8,13 +8,13 @@ import pytest
 
 from pde_artifacts import ARMS, do_all, make_pretrained, make_rankings, make_reward, rollout_settings_of
 from stepward.core.artifacts import Artifact
-from stepward.evaluate.rollouts.stage import finish
+from stepward.evaluate.stage import finish
 from stepward.report import build_page, read_sources, render
 from stepward.report.figures import looks
 from stepward.report.figures.candidates import candidate_order
 from stepward.report.figures.fields import fields, spread
 from stepward.report.figures.rollouts import error_over_cost, upper_edge
-from stepward.report.sections.rollouts import _true_ranks
+from stepward.report.sections.errors import _true_ranks
 from stepward.runtime.reporting import ReportJob, find_sources
 
 

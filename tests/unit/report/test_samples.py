@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from stepward.core.artifacts import Artifact
+from stepward.evaluate.samples.choices import SampleOutcomes, comparison_rows, gap_rows, rate_rows, steering_rows
 from stepward.evaluate.samples.settings import SampleStudy
-from stepward.evaluate.samples.study import SampleOutcomes, comparison_rows, gap_rows, rate_rows, steering_rows
 from stepward.report import build_page, read_sources, render
 from stepward.report.page import Gap
 
@@ -49,7 +49,7 @@ def page(tmp_path_factory):
         "gaps": list(gap_rows(found, rng, **statistics)),
         "steering": list(steering_rows(found, {("beam", "prm", "best"): solved}, rng, **statistics)),
         "costs": [{"search": "beam", "arm": "prm", "flops": 900.0, "solve_rate": 0.5}],
-        "outcomes": [{"search": "beam", "arm": "prm", "problem_id": name} for name in found.problem_ids],
+        "trials": [{"search": "beam", "arm": "prm", "problem_id": name} for name in found.problem_ids],
     }
     for name, rows in tables.items():
         artifact.folder.write_table(f"tables/{name}.parquet", pa.Table.from_pylist(rows))

@@ -8,9 +8,9 @@ import pytest
 
 from stepward.core.config import override
 from stepward.core.wing import find_wing
-from stepward.evaluate.search_trial import SearchTrial, judge_search, search_trial_inputs, search_trial_settings
+from stepward.evaluate.trial import ArmTrial, arm_trial_settings, judge_trial, trial_inputs
 from stepward.rewards.guides import CompositeGuide
-from stepward.tune import make_plan, tune_settings, untrained
+from stepward.tune import make_plan, tune_settings
 from walk_artifacts import make_labels
 
 GUIDED_BY = {name: {"weights.prm": 0.0, f"weights.{name}": 1.0} for name in ("exact", "distance", "random")}
@@ -23,12 +23,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trial(store: Path, domain: str = "walk", **changes: Any) -> SearchTrial:
-    return override(search_trial_settings(find_wing(domain)), {"store": str(store), "expansions": 20}, changes)
+def trial(store: Path, domain: str = "walk", **changes: Any) -> ArmTrial:
+    return override(arm_trial_settings(find_wing(domain)), {"store": str(store), "expansions": 20}, changes)
 
 
 def losses(store: Path, guide: str, **changes: Any) -> np.ndarray:
-    return judge_search(trial(store, **GUIDED_BY[guide], **changes))[0]
+    return judge_trial(trial(store, **GUIDED_BY[guide], **changes))[0]
 
 
 def test_a_better_guide_leaves_fewer_problems_unsolved(store: Path) -> None:
@@ -37,32 +37,32 @@ def test_a_better_guide_leaves_fewer_problems_unsolved(store: Path) -> None:
 
 
 def test_losses_are_of_validation_problems_by_id_and_costs_are_means(store: Path) -> None:
-    found, costs = judge_search(trial(store, **GUIDED_BY["exact"], num_problems=5))
+    found, costs = judge_trial(trial(store, **GUIDED_BY["exact"], num_problems=5))
     assert np.array_equal(found, losses(store, "exact")[:5])
     assert set(found) <= {0.0, 1.0} and 0 < costs["mean_expansions"] <= 20
 
 
 def test_the_budget_is_hard(store: Path) -> None:
-    _, costs = judge_search(trial(store, **GUIDED_BY["random"], expansions=3))
+    _, costs = judge_trial(trial(store, **GUIDED_BY["random"], expansions=3))
     assert costs["mean_expansions"] <= 3
 
 
 def test_weights_are_exponents_on_the_log_scale(store: Path) -> None:
     weights = {"weights.prm": 3.0, "weights.distance": 1.0}
-    both = trial(store, log_scale=True, **weights, **{"search.scoring.aggregation": "sum"})
+    both = trial(store, scale="logs", **weights, **{"search.scoring.aggregation": "sum"})
     made = both.guides()["trial"]
     assert isinstance(made, CompositeGuide) and made.log_scale
     assert {name: (part.weight, part.transform) for name, part in made.parts.items()} == {
         "prm": (3.0, "log"),
         "distance": (1.0, "none"),
     }
-    assert set(search_trial_inputs(both)) == {"prm"}
+    assert set(trial_inputs(both)) == {"train/prm"}
 
 
 def test_one_guide_is_that_guide_unless_its_logs_are_asked_for(store: Path) -> None:
     assert set(trial(store).guides()) == {"prm"}
     plain = losses(store, "exact")
-    logs = losses(store, "exact", log_scale=True)
+    logs = losses(store, "exact", scale="logs")
     assert np.array_equal(plain, logs), "the order of children is the same"
 
 
@@ -72,7 +72,7 @@ def test_one_guide_is_that_guide_unless_its_logs_are_asked_for(store: Path) -> N
         ({"weights.prm": 0.0}, "weights: expected one above 0"),
         ({"weights.pmr": 1.0}, "no such setting; did you mean 'weights.prm'"),
         ({"answer": "vote"}, "solutions of 'walk' state no answer, got vote"),
-        ({"log_scale": True, "search.scoring.aggregation": "product"}, "expected sum with log_scale"),
+        ({"scale": "logs", "search.scoring.aggregation": "product"}, "expected sum with scale=logs"),
         ({"search.kind": "beam", "search.num_samples": 3}, "search.num_samples: there is no such setting"),
     ],
 )
@@ -83,7 +83,7 @@ def test_settings_that_cannot_be_are_refused(store: Path, changes: dict[str, Any
 
 def test_logs_weigh_no_votes(store: Path) -> None:
     with pytest.raises(ValueError, match="logs weigh no votes"):
-        trial(store, "math", answer="vote", log_scale=True)
+        trial(store, "math", answer="vote", scale="logs")
 
 
 def test_the_space_of_math_is_possible(project_root: Path) -> None:
@@ -91,8 +91,3 @@ def test_the_space_of_math_is_possible(project_root: Path) -> None:
     plan = make_plan(override(tune_settings(find_wing("math")), settings, {}))
     assert plan.num_trials == 16
     assert {one["search"]["kind"] for one in plan.trials} == {"best_first", "beam", "dvts"}
-
-
-def test_searches_are_not_swept_where_outcomes_are_errors() -> None:
-    with pytest.raises(ValueError, match="expected a domain whose problems are solved or not, not 'pde'"):
-        untrained("searches", find_wing("pde"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stepward.core.capabilities import Drawing
 from stepward.core.config import with_defaults
 from stepward.core.wing import Defaults, Wing
 from stepward.domains.math.answers import stated_answers
@@ -46,7 +47,7 @@ wing = Wing(
     learners={"text": TextPRM, "outcome": OutcomeModel, "step_transformer": StepTransformer, "hmm": MathHMM},
     verifier=AnswerVerifier,
     budgets=lambda states: -states.num_steps,  # one limit of lines holds for all
-    texts=short_texts,
+    drawing=Drawing(texts=short_texts),
     answers=stated_answers,
     labels={"continuations": with_defaults(ContinuationLabels, ROLLOUTS), "given": GivenLabels},
     pretraining=LanguagePretraining(),

@@ -29,7 +29,14 @@ def _best_first(num_candidates: int, guide: str) -> dict[str, Any]:
 
 
 EVALUATION: dict[str, Any] = {
+    "references": (),  # choices among samples are compared at equal computation instead
     "guides": {
+        "prm": {"kind": "trained", "artifact": "prm"},
+        "hmm": {"kind": "trained", "artifact": "hmm"},
+        "orm": {"kind": "trained", "artifact": "orm"},
+        "likelihood": {"kind": "likelihood"},
+        "length": {"kind": "length"},
+        "random": {"kind": "random"},
         "step_likelihood": {"kind": "likelihood", "of": "step"},
         "prm_and_p": {"kind": "composite", **_AND_P},
     },

@@ -1,5 +1,6 @@
 """Partial differential equations: solvers, readers, surrogates, candidate generators and their reward models."""
 
+from stepward.core.capabilities import Drawing
 from stepward.core.config import with_defaults
 from stepward.core.wing import Defaults, Wing
 from stepward.domains.pde.ablation import EVALUATION, PRETRAINED
@@ -7,6 +8,7 @@ from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
 from stepward.domains.pde.defaults import BASELINES, LABELS, MINING, OPTIMISATION
 from stepward.domains.pde.generators import GENERATORS
 from stepward.domains.pde.learning import RankingLearning
+from stepward.domains.pde.pictures import pictures
 from stepward.domains.pde.pretraining import SurrogatePretraining
 from stepward.domains.pde.proposer import POLICIES
 from stepward.domains.pde.ranking_labels import RankingLabels
@@ -29,7 +31,7 @@ wing = Wing(
     learners=LEARNERS,
     verifier=ReferenceVerifier,
     labels={"rankings": with_defaults(RankingLabels, LABELS)},
-    outcome="error",
+    drawing=Drawing(pictures=pictures),
     sources=SOURCES,
     pretraining=SurrogatePretraining(),
     learning=RankingLearning(),

@@ -60,7 +60,12 @@ ARMS: dict[str, dict[str, Any]] = {
 EVALUATION: dict[str, Any] = {
     "guides": GUIDES,
     "arms": ARMS,
-    "references": ["deterministic", "random", "mean_of_k", "arm"],
+    "references": ("deterministic", "random", "mean_of_k", "arm"),
+    "oracle": "oracle",
+    "blow_up": 10.0,
+    "rankings": {"reference": "near_deterministic"},
+    "pictures": {"arm": "prm"},
+    "num_logged": 2,
 }
 
 # Blocks of an experiment that pretrain: what differs from the defaults of jobs/pretrain.py.

@@ -1,4 +1,4 @@
-"""What a search over rollouts found, as trajectories, and a log of what was considered on the way.
+"""What a search over rollouts found, as trajectories.
 
 Rollouts that ended early (they blew up, or the budget ran out) are told apart by their number of steps and never
 averaged in: frames they do not have are NaN.
@@ -7,13 +7,11 @@ averaged in: frames they do not have are NaN.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
-from stepward.core.interfaces import RewardModel, Status
+from stepward.core.interfaces import Status
 from stepward.domains.pde.states import PDEStates, as_numpy
 from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.search.loop import SearchResult
@@ -67,30 +65,3 @@ def errors_over_time(
         here = roots.take(rows).replace(frame=roots.frame[rows] + step, fields=rollouts.fields[rows, step])
         errors[rows, step] = -verifier.outcome(here)
     return errors
-
-
-def step_log(result: SearchResult, components: dict[str, RewardModel]) -> pa.Table:
-    """Every candidate that was considered: problem, step, node, parent, score, value, on the chosen path or not, and
-    as ``score/<name>`` its score by each of `components`, for example the parts of a composite; of rewards that are
-    sums of terms, such as an analytical one, the terms, too, as ``score/<name>/<term>``.
-    """
-    tree, rollouts = result.tree, read_rollouts(result)
-    assert tree is not None, "checked by read_rollouts"
-    nodes = np.flatnonzero(tree.parent >= 0)
-    columns: dict[str, Any] = {
-        "problem": tree.problem[nodes],
-        "step": tree.depth[nodes],
-        "node": nodes,
-        "parent": tree.parent[nodes],
-        "score": tree.score[nodes],
-        "value": tree.value[nodes],
-        "chosen": np.isin(nodes, rollouts.node),
-    }
-    parents, children = tree.states(tree.parent[nodes]), tree.states(nodes)
-    for name, reward in components.items():
-        columns[f"score/{name}"] = reward.score(parents, children)
-        terms = getattr(reward, "components", None)
-        columns |= (
-            {f"score/{name}/{term}": values for term, values in terms(parents, children).items()} if terms else {}
-        )
-    return pa.table(columns)

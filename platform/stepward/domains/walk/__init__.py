@@ -6,9 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from stepward.core.capabilities import Drawing
 from stepward.core.config import Config
-from stepward.core.wing import Wing
+from stepward.core.wing import Defaults, Wing
 from stepward.domains.walk.data import WalkMining, WalkProblems, walk_states
+from stepward.domains.walk.defaults import EVALUATION
 from stepward.domains.walk.metrics import rebudget, situations
 from stepward.domains.walk.proposer import ActionEnumerator, SoftmaxWalker
 from stepward.domains.walk.rewards.hmm import WalkHMM
@@ -55,5 +57,6 @@ wing = Wing(
     situations=situations,
     rebudget=rebudget,
     budgets=lambda states: states.steps_left,
-    texts=lambda states: [str(number) for number in states.current.tolist()],
+    drawing=Drawing(texts=lambda states: [str(number) for number in states.current.tolist()]),
+    defaults=Defaults(evaluation=EVALUATION),
 )

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from stepward.core.config import Config
 from stepward.rewards.aggregation import aggregation_named
 
+SAMPLES = "samples"  # name of the search, in trials, whose arms choose among shared samples
 MAJORITY = "majority"  # the arm that counts answers alike
 
 

@@ -13,8 +13,8 @@ from stepward.core.rollout import continuations
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
 from stepward.evaluate.held_out import HeldOut
-from stepward.evaluate.settings import ValueStudy
-from stepward.evaluate.value_study import siblings
+from stepward.evaluate.study_settings import ValueStudy
+from stepward.evaluate.values import siblings
 
 IN_FLIGHT = 8192  # rollouts that advance together
 

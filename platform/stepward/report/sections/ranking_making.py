@@ -17,6 +17,15 @@ ERRORS = {
 HISTORY = {"pairs": "all pairs", "triplet": "best > median > worst", "spearman": "Spearman"}
 
 
+def of_rankings(sources: Sources) -> bool:
+    """Whether labels rank candidates, rather than count successes of rollouts."""
+    try:
+        metrics = sources.label.json("metrics.json")
+    except MissingError:
+        return sources.evaluate.has("tables/candidates.parquet")
+    return any(name.startswith("headroom_over_") for name in metrics)
+
+
 def ranking_label_section(sources: Sources) -> Section:
     """Whether a choice among the candidates can help at all, before anything is learned."""
     manifest, metrics = sources.label.open(), sources.label.json("metrics.json")

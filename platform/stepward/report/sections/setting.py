@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from stepward.report.figures import Look, looks
 from stepward.report.sources import Sources
-from stepward.report.tables import where
+from stepward.report.tables import distinct
 from stepward.report.text import count
 from stepward.search.registry import build_search
 
@@ -19,6 +19,7 @@ class Setting:
     """An evaluation as its manifest tells it."""
 
     identity: dict[str, Any]
+    facts: dict[str, Any]
     seed: int
     num_problems: int
 
@@ -33,8 +34,8 @@ class Setting:
 
     @property
     def main(self) -> str:
-        """The search of the frontier: the first."""
-        return next(iter(self.identity["searches"]))
+        """The search of the frontier: the first; or the arms that were written out."""
+        return str(self.facts.get("main") or next(iter(self.identity["searches"])))
 
     @property
     def trained(self) -> list[str]:
@@ -51,7 +52,9 @@ class Setting:
 
     def search_words(self, search: str) -> str:
         """A search with the settings that decide its result."""
-        plan = self.identity["searches"][search]
+        plan = self.identity["searches"].get(search)
+        if plan is None:
+            return "each arm as it was written out"
         built = build_search(plan["search"])
         words = [plan["search"]["kind"].replace("_", "-")]
         branching = getattr(built, "num_candidates", None)
@@ -59,7 +62,8 @@ class Setting:
             words.append(f"{branching} children a node")
         if hasattr(built, "deduplicate"):
             words.append("states deduplicated" if built.deduplicate else "states not deduplicated")
-        proposer = plan["proposer"] or self.identity["proposer"]
+        proposer = plan["proposer"] or self.identity["proposer"] or "that was labelled"
+        proposer = proposer["kind"] if isinstance(proposer, dict) else proposer
         return ", ".join([*words, f"proposer {proposer}"])
 
     def sample_words(self) -> str:
@@ -69,10 +73,8 @@ class Setting:
 def setting(sources: Sources) -> Setting:
     """The setting of the evaluation, or `MissingError`."""
     manifest = sources.evaluate.open()
-    outcomes = sources.evaluate.table("tables/outcomes.parquet")
-    first = next(iter(manifest.identity["searches"]))
-    arm = next(iter(manifest.identity["guides"]))
-    return Setting(manifest.identity, manifest.seed, len(where(outcomes, search=first, arm=arm)))
+    trials = sources.evaluate.table("tables/trials.parquet")
+    return Setting(manifest.identity, manifest.facts, manifest.seed, len(distinct(trials, "problem_id")))
 
 
 def evaluate_table(sources: Sources, name: str) -> pa.Table:

@@ -30,7 +30,7 @@ def frontier_section(sources: Sources) -> Section:
     """Solve rate of every guide at every budget: the table, then the curves."""
     about = setting(sources)
     points = where(evaluate_table(sources, "frontier"), search=about.main)
-    outcomes = where(evaluate_table(sources, "outcomes"), search=about.main)
+    outcomes = where(evaluate_table(sources, "trials"), search=about.main, answer="best")
     settings = f"{about.search_words(about.main)}; {about.sample_words()}"
     picture = Picture(
         "frontier",
@@ -40,7 +40,8 @@ def frontier_section(sources: Sources) -> Section:
         f"solved it; "
         f"markers carry 95 % Wilson intervals over problems, drawn side by side. {settings}.",
     )
-    return Section("Solve rate against cost", [_rates(points, settings), *_ceiling(points), picture])
+    blocks = [_rates(points, settings), *_ceiling(points), *_exhausted(points), picture]
+    return Section("Solve rate against cost", blocks)
 
 
 def _rates(points: pa.Table, settings: str) -> Grid:
@@ -62,6 +63,21 @@ def _ceiling(points: pa.Table) -> list[Block]:
         return [Prose(f"Every one of the {count(total)} problems has a solution within its steps.")]
     most = f"No search can solve more than {count(solvable)} of the {count(total)} problems ({rate(solvable / total)})"
     return [Prose(f"{most}: the others have no solution within their steps.")]
+
+
+def _exhausted(points: pa.Table) -> list[Block]:
+    """Searches that ended for want of nodes, not of budget: their lines are level however much more they may spend."""
+    last = [rows.to_pylist()[-1] for rows in by_arm(points).values()]
+    ended = {row["arm"]: row["num_exhausted"] for row in last if row["num_exhausted"]}
+    if not ended:
+        return []
+    shown = ", ".join(f"{arm} {count(num)}" for arm, num in ended.items())
+    return [
+        Prose(
+            f"Of the {count(last[0]['num_problems'])} problems so many ended unsolved because the search had no node "
+            f"left to expand, whatever its budget (a node is expanded once): {shown}."
+        )
+    ]
 
 
 def comparison_section(sources: Sources) -> Section:

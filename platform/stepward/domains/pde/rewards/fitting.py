@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from stepward.core.seeding import stable_hash
-from stepward.domains.pde.rewards.objectives import ranking_metrics
 from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, RankingObjective
+from stepward.statistics.candidates import ranking_metrics
 from stepward.train import Checkpoint, Descent, Minibatch, Part, Task, seeded_module, state_arrays, training
 
 
@@ -171,14 +171,13 @@ def fit_reward(
 
 
 def judge(module: Any, data: RankedCandidates) -> dict[str, Float[np.ndarray, " n"]]:
-    """How well a module orders the candidates of each state; see `objectives.ranking_metrics`."""
+    """How well a module orders the candidates of each state; see `ranking_metrics`."""
     return judge_scores(score_candidates(module, data), data)
 
 
 def judge_scores(scores: Float[np.ndarray, "n k"], data: RankedCandidates) -> dict[str, Float[np.ndarray, " n"]]:
     """The same from scores."""
-    metrics = ranking_metrics(torch.from_numpy(scores), torch.from_numpy(data.errors.astype(np.float64)))
-    return {name: values.numpy() for name, values in metrics.items()}
+    return ranking_metrics(scores, data.errors)
 
 
 def score_candidates(module: Any, data: RankedCandidates, states: int = 16) -> Float[np.ndarray, "n k"]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import relu, softplus
@@ -69,34 +68,3 @@ OBJECTIVES: dict[str, Callable[..., Tensor]] = {
     "listwise": listwise,
     "regression": regression,
 }
-
-
-def ranking_metrics(scores: Float[Tensor, "n k"], errors: Float[Tensor, "n k"]) -> dict[str, Float[Tensor, " n"]]:
-    """How well scores order candidates, a state: means and paired intervals are for the caller.
-
-    triplet: best > median > worst; pairs: share of all pairs in the right order (ties count half); spearman: rank
-    correlation of score and −error, ties at their average rank; regret: log₁₀ of the error of the best-scored candidate
-    over the least error, the mean over candidates that are tied for the best. Equal scores order nothing, whatever the
-    order in which candidates are stored: chance of triplet is 1/6, of pairs 1/2, of spearman 0.
-    """
-    order = errors.argsort(dim=1)
-    k = order.shape[1]
-    best, median, worst = (scores.gather(1, order[:, i : i + 1])[:, 0] for i in (0, k // 2, k - 1))
-    first = torch.triu_indices(k, k, offset=1, device=scores.device)
-    right = (scores[:, first[0]] - scores[:, first[1]]).sign() * (errors[:, first[1]] - errors[:, first[0]]).sign()
-    ranks = [_centred_ranks(values) for values in (scores, -errors)]
-    spread = (ranks[0].pow(2).sum(dim=1) * ranks[1].pow(2).sum(dim=1)).sqrt()
-    lost = (errors / errors.min(dim=1, keepdim=True).values.clamp(min=TINY)).clamp(min=1.0).log10().double()
-    chosen = (scores == scores.max(dim=1, keepdim=True).values).double()
-    return {
-        "triplet": ((best > median) & (median > worst)).double(),
-        "pairs": ((1 + right) / 2).double().mean(dim=1),
-        "spearman": (ranks[0] * ranks[1]).sum(dim=1) / spread.clamp(min=TINY),
-        "regret": (lost * chosen).sum(dim=1) / chosen.sum(dim=1),
-    }
-
-
-def _centred_ranks(values: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """Average ranks of each row, minus their mean: half of (how many are smaller − how many are larger)."""
-    signs = (values[:, :, None] - values[:, None, :]).sign()
-    return signs.sum(dim=2, dtype=torch.float64) / 2

@@ -1,8 +1,9 @@
-"""Sections about rollouts: the answer, the ablation, errors against time and cost, comparisons, fields, rankings."""
+"""Sections about a real measure: the answer, the ablation, values against steps and cost, gains, pictures, rankings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,28 +23,48 @@ from stepward.report.text import count, duration, p_value, rate
 
 LEVEL = 0.05
 LINES = 8  # arms in a figure of lines, so that each can be told from the others
-WORDS = {
-    "nrmse": "NRMSE over all channels and cells",
-    "pdebench_nrmse": "PDEBench nRMSE",
-    "well_vrmse": "The Well VRMSE",
-    "poseidon_l1": "Poseidon median relative L1 (%), last step",
-}
-SHORT = {"nrmse": "NRMSE", "pdebench_nrmse": "PDE- Bench", "well_vrmse": "The Well", "poseidon_l1": "Posei- don"}
 
 
-def rollout_answer(sources: Sources) -> tuple[str, list[str]]:
+@dataclass(frozen=True)
+class About:
+    """An evaluation as its manifest tells it."""
+
+    identity: dict[str, Any]
+    facts: dict[str, Any]
+    seed: int
+
+    @property
+    def measures(self) -> dict[str, dict[str, Any]]:
+        """Name -> what a measure is."""
+        return {measure["name"]: measure for measure in self.facts["measures"]}
+
+    @property
+    def headline(self) -> dict[str, Any]:
+        return self.measures[self.facts["measure"]]
+
+    @property
+    def primary(self) -> str:
+        """The arm that the evaluation is about: the one that is drawn, else the first that is no reference."""
+        arms = self.identity["arms"] or {arm: {} for arm in self.facts["arms"]}
+        drawn = self.identity["pictures"]
+        if drawn:
+            return str(drawn["arm"])
+        return next((arm for arm in arms if arm not in self.identity["references"]), next(iter(arms)))
+
+
+def error_answer(sources: Sources) -> tuple[str, list[str]]:
     """The question, and what the ablation says of the arm that the evaluation is about."""
-    manifest = sources.evaluate.open()
-    identity, rows = manifest.identity, _ablation(sources)
-    primary = identity["pictured"] or next(iter(rows))
-    question = f"Does choosing among a surrogate's candidates by {primary} make its rollouts better?"
+    about, rows = _about(sources), _ablation(sources)
+    identity, primary = about.identity, about.primary
+    verb = "raise" if about.headline["higher_is_better"] else "lower"
+    question = f"Does choosing among candidates by {primary} {verb} the {about.headline['description']}?"
     sentences = []
     for row in where(sources.evaluate.table("tables/comparisons.parquet"), arm=primary).to_pylist():
-        sentences.append(_verdict(row))
+        sentences.append(_verdict(row, about))
     best = max((row for row in rows.values() if row["arm"] != identity["oracle"]), key=lambda row: row["gain"])
     if best["arm"] != primary:
         sentences.append(
-            f"Of all arms {best['arm']} has the least error on the {identity['split']} problems: "
+            f"Of all arms {best['arm']} does best on the {identity['split']} problems: "
             f"{_percent(best['gain'])} [{_percent(best['gain_low'])}, {_percent(best['gain_high'])}] over "
             f"{identity['references'][0]}. It was not chosen beforehand: take it as a hint."
         )
@@ -61,14 +82,15 @@ def rollout_answer(sources: Sources) -> tuple[str, list[str]]:
 
 
 def ablation_section(sources: Sources) -> Section:
-    """Every arm: error under every convention, gain, cost."""
-    manifest, rows = sources.evaluate.open(), _ablation(sources)
-    base = manifest.identity["references"][0]
-    header = ["arm", *SHORT.values(), f"gain over {base}", "of the oracle's", "blew up", "NFE", "FLOPs", "time"]
+    """Every arm: every measure, gain, cost."""
+    about, rows = _about(sources), _ablation(sources)
+    base = about.identity["references"][0]
+    header = ["arm", *(_titled(measure) for measure in about.measures.values()), f"gain over {base}"]
+    header += ["of the oracle's", "blew up", "NFE", "FLOPs", "time"]
     body = [
         [
             row["arm"],
-            *(rate(row[name], 4 if name != "poseidon_l1" else 2) for name in WORDS),
+            *(rate(row[name], 2 if measure["unit"] == "%" else 4) for name, measure in about.measures.items()),
             f"{_percent(row['gain'])} [{_percent(row['gain_low'])}, {_percent(row['gain_high'])}]",
             "–" if row.get("share_of_oracle_gain") is None else f"{row['share_of_oracle_gain']:.0%}",
             str(row["num_blown_up"]), count(row["mean_nfe"]), count(row["mean_flops"]),
@@ -77,10 +99,10 @@ def ablation_section(sources: Sources) -> Section:
         for row in rows.values()
     ]  # fmt: skip
     caption = (
-        f"Means over {_most(rows)} {manifest.identity['split']} trajectories, {_horizon(sources)} steps, seed "
-        f"{manifest.seed}; gains are paired, with 95 % BCa intervals. Costs are of one rollout; scorers and "
-        "lookahead are in FLOPs and time. A rollout that blew up counts in no mean and in no pair. Errors: "
-        f"{'; '.join(WORDS.values())}."
+        f"Means over {_most(rows)} {about.identity['split']} problems{_horizon(sources)}, seed {about.seed}; gains are "
+        "paired, with 95 % BCa intervals of the ratio of sums. Costs are of one problem; scorers and lookahead are in "
+        "FLOPs and time. A trial that blew up counts in no mean and in no pair. Measures: "
+        f"{'; '.join(_described(measure) for measure in about.measures.values())}."
     )
     table = pa.table(
         {
@@ -90,14 +112,14 @@ def ablation_section(sources: Sources) -> Section:
             "high": [row["gain_high"] for row in rows.values()],
         }
     )
-    label = f"share of {base}'s error that is saved (95 % interval)"
+    label = f"share of {base}'s {about.headline['name']} that is saved (95 % interval)"
     figure = bars(table, looks(rows), label, lowest=0.0, highest=0.05)
-    words = "How to read it: bars to the right of 0 have less error than the surrogate alone, on the same trajectories."
-    picture = Picture("ablation", png(figure), "Gain of every arm over the deterministic rollout.", words)
+    words = f"How to read it: bars to the right of 0 are better than {base}, on the same problems."
+    picture = Picture("ablation", png(figure), f"Gain of every arm over {base}.", words)
     return Section("Ablation", [picture, Grid(header, body, caption)])
 
 
-def rollout_comparison_section(sources: Sources) -> Section:
+def gain_section(sources: Sources) -> Section:
     """Every arm against every reference, paired, with Holm's adjustment."""
     table = sources.evaluate.table("tables/comparisons.parquet")
     blocks: list[Block] = []
@@ -108,7 +130,7 @@ def rollout_comparison_section(sources: Sources) -> Section:
             continue
         rows = rows.append_column("label", rows["arm"]).sort_by([("difference", "descending")])
         caption = (
-            f"How to read it: share of {reference}'s error that each arm saves, on the same trajectories. Filled: "
+            f"How to read it: share of {reference}'s error that each arm saves, on the same problems. Filled: "
             f"Holm's p ≤ {LEVEL} over the {len(rows)} arms of this figure (sign-flip test)."
         )
         figure = forest(rows, styles, f"share of {reference}'s error saved (95 % interval)")
@@ -125,29 +147,26 @@ def rollout_comparison_section(sources: Sources) -> Section:
 
 def time_section(sources: Sources) -> Section:
     """Error of a few arms at every step."""
-    manifest = sources.evaluate.open()
-    errors = sources.evaluate.table("tables/errors.parquet")
-    arms = _few(sources)
-    convention = manifest.identity["convention"]
-    rows = where(errors, convention=convention)
+    about, arms = _about(sources), _few(sources)
+    words = about.headline["description"]
+    rows = where(sources.evaluate.table("tables/errors.parquet"), measure=about.headline["name"])
     rows = rows.filter(pc.is_in(rows["arm"], pa.array(arms)))
     caption = (
-        f"How to read it: mean {WORDS[convention]} of every step, with 95 % intervals over trajectories as bands; they "
+        f"How to read it: mean {words} of every step, with 95 % intervals over problems as bands; they "
         "overlap even where paired differences are clear: see the comparisons. Arms shown: references, the one the "
         "evaluation is about, the best and the oracle. Rollouts that blew up are left out from their step on."
     )
-    figure = error_over_time(rows, looks(arms), WORDS[convention])
+    figure = error_over_time(rows, looks(arms), words)
     return Section("Error against time", [Picture("error_time", png(figure), "Error of each step by arm.", caption)])
 
 
-def cost_of_rollouts_section(sources: Sources) -> Section:
+def cost_of_errors_section(sources: Sources) -> Section:
     """Error against forward passes and against FLOPs."""
-    manifest, rows = sources.evaluate.open(), _ablation(sources)
-    figure = error_over_cost(
-        pa.Table.from_pylist(list(rows.values())), looks(rows), WORDS[manifest.identity["convention"]]
-    )
+    about, rows = _about(sources), _ablation(sources)
+    drawn = pa.Table.from_pylist(list(rows.values())).rename_columns({"value": "error"})
+    figure = error_over_cost(drawn, looks(rows), about.headline["description"])
     caption = (
-        "How to read it: costs of one rollout on a logarithmic scale; further left is cheaper, further down is better. "
+        "How to read it: costs of one problem on a logarithmic scale; further left is cheaper, further down is better. "
         "Arms without a network (the classical solver) have no forward passes and stand at the left edge; their time "
         "is in the ablation table. ↑: far above the others; drawn at the upper edge."
     )
@@ -156,14 +175,14 @@ def cost_of_rollouts_section(sources: Sources) -> Section:
 
 def fields_section(sources: Sources) -> Section:
     """What the arm saw, at the first, the middle and the last step of some problems."""
-    table, arm = sources.evaluate.table("tables/pictures.parquet"), sources.evaluate.open().identity["pictured"]
+    table, arm = sources.evaluate.table("tables/pictures.parquet"), _about(sources).primary
     rows = tensor_rows(table)
     blocks: list[Block] = []
     for problem in dict.fromkeys(row["problem_id"] for row in rows):
         mine = [row for row in rows if row["problem_id"] == problem]
         for row in _three(mine):
             caption = (
-                f"{problem}, step {row['step']}, chosen by {arm}: density before the step, the surrogate's own answer, "
+                f"{problem}, step {row['step']}, chosen by {arm}: the state before the step, what needs no choice, "
                 "the choice, the truth, and the error of the choice; below, what candidates change, best score first "
                 "(←: chosen)."
             )
@@ -174,10 +193,10 @@ def fields_section(sources: Sources) -> Section:
 
 def candidates_section(sources: Sources) -> Section:
     """How well guides order the candidates of held-out states."""
-    manifest = sources.evaluate.open()
-    rows = sources.evaluate.table("tables/ranking.parquet").to_pylist()
+    about = _about(sources)
+    rows = sources.evaluate.table("tables/candidates.parquet").to_pylist()
     styles = looks([row["guide"] for row in rows])
-    states = sources.evaluate.table("tables/ranking_states.parquet")
+    states = sources.evaluate.table("tables/candidate_states.parquet")
     ranks = {name: _true_ranks(where(states, guide=name)) for name in styles}
     header = ["guide", "all pairs", "best > median > worst", "Spearman", "log₁₀ regret", "pairs, lead", "calibration"]
     body = [
@@ -190,10 +209,10 @@ def candidates_section(sources: Sources) -> Section:
         ]
         for row in rows
     ]  # fmt: skip
-    reference = manifest.identity["ranking_reference"]
+    reference = about.identity["rankings"]["reference"]
     caption = (
-        f"{rows[0]['num_states']} held-out states of {rows[0]['num_problems']} {manifest.identity['split']} "
-        f"trajectories; intervals over trajectories. Chance: pairs .5, triplet .167, Spearman 0. Lead: over "
+        f"{rows[0]['num_states']} held-out states of {rows[0]['num_problems']} {about.identity['split']} "
+        f"problems; intervals over problems. Chance: pairs .5, triplet .167, Spearman 0. Lead: over "
         f"{reference}, paired. Calibration: error of the probability that the higher-scored of two is better, "
         "σ(difference of scores), for guides that were trained. All candidates of each state are judged."
     )
@@ -216,33 +235,49 @@ def _reliable_pairs(sources: Sources) -> list[Block]:
     )
     caption = (
         "How to read it: on the dashed line differences of scores mean what they say; below it the guide is too sure. "
-        "Intervals over trajectories. Choices do not depend on it; weights of a mean and of particles do."
+        "Intervals over problems. Choices do not depend on it; weights of a mean and of particles do."
     )
     return [Picture("pair_reliability", png(figure), "Reliability of pairwise probabilities.", caption)]
 
 
+def _about(sources: Sources) -> About:
+    manifest = sources.evaluate.open()
+    return About(manifest.identity, manifest.facts, manifest.seed)
+
+
+def _titled(measure: dict[str, Any]) -> str:
+    return str(measure["name"]).replace("_", " ") + (f" ({measure['unit']})" if measure["unit"] else "")
+
+
+def _described(measure: dict[str, Any]) -> str:
+    return f"{_titled(measure)}: {measure['description']}"
+
+
 def _ablation(sources: Sources) -> dict[str, dict[str, Any]]:
-    return {row["arm"]: row for row in sources.evaluate.table("tables/ablation.parquet").to_pylist()}
+    rows = sources.evaluate.table("tables/ablation.parquet").to_pylist()
+    return {row["arm"]: row for row in rows if row["search"] == rows[0]["search"]}
 
 
 def _few(sources: Sources) -> list[str]:
     """Arms for a figure of lines: references, the one in question, the best of the others, the oracle."""
-    identity, rows = sources.evaluate.open().identity, _ablation(sources)
+    about, rows = _about(sources), _ablation(sources)
+    identity = about.identity
     order = sorted((row for row in rows.values() if row["arm"] != identity["oracle"]), key=lambda row: -row["gain"])
-    wanted = [*identity["references"], identity["pictured"], identity["oracle"], *(row["arm"] for row in order)]
+    wanted = [*identity["references"], about.primary, identity["oracle"], *(row["arm"] for row in order)]
     return list(dict.fromkeys(arm for arm in wanted if arm in rows))[:LINES]
 
 
-def _verdict(row: dict[str, Any]) -> str:
+def _verdict(row: dict[str, Any], about: About) -> str:
     shown = row["holm_p_value"] <= LEVEL and row["low"] * row["high"] > 0
     numbers = (
-        f"{_percent(row['difference'])} of its error, 95 % interval {_percent(row['low'])} to {_percent(row['high'])}; "
-        f"sign-flip test, Holm-adjusted p {p_value(row['holm_p_value'])}, {row['num_pairs']} trajectories"
+        f"{_percent(row['difference'])} of its {about.headline['name']}, 95 % interval {_percent(row['low'])} to "
+        f"{_percent(row['high'])}; sign-flip test, Holm-adjusted p {p_value(row['holm_p_value'])}, "
+        f"{row['num_pairs']} problems"
     )
     if not shown:
         return f"Against {row['reference']} no difference is shown ({numbers})."
-    better = "less" if row["difference"] > 0 else "more"
-    return f"{row['arm']} has {better} error than {row['reference']} ({numbers})."
+    better = "better" if row["difference"] > 0 else "worse"
+    return f"{row['arm']} is {better} than {row['reference']} ({numbers})."
 
 
 def _true_ranks(rows: pa.Table) -> np.ndarray:
@@ -260,8 +295,10 @@ def _three(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     return [rows[place] for place in places]
 
 
-def _horizon(sources: Sources) -> int:
-    return int(pc.max(sources.evaluate.table("tables/rollouts.parquet")["horizon"]).as_py())
+def _horizon(sources: Sources) -> str:
+    if not sources.evaluate.has("tables/errors.parquet"):
+        return ""
+    return f", {pc.max(sources.evaluate.table('tables/errors.parquet')['step']).as_py()} steps"
 
 
 def _most(rows: dict[str, dict[str, Any]]) -> str:

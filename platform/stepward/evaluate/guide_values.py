@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float
 
 from stepward.core.interfaces import RewardModel
 from stepward.core.seeding import stable_hash
+from stepward.core.storage import Folder
+from stepward.core.wing import Wing
 from stepward.evaluate.dividend import dividend_rows
-from stepward.evaluate.held_out import HeldOut
+from stepward.evaluate.held_out import HeldOut, label_rows
 from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import EvaluateSettings
-from stepward.evaluate.value_study import calibrated, calibration_row, ranking_row, reliability_rows, siblings
+from stepward.evaluate.study_settings import ValueStudy
+from stepward.evaluate.tables import table_of
+from stepward.evaluate.values import calibrated, calibration_row, ranking_row, reliability_rows, siblings
 from stepward.rewards.calibrators import Calibrator
 from stepward.rewards.factory import Guides, load_calibrators, scale_of
 from stepward.statistics.calibration import brier_score, expected_calibration_error
+from stepward.statistics.coverage import coverage, randomised_coverage
 
 Tables = dict[str, list[dict[str, Any]]]
 
@@ -48,7 +54,8 @@ def study_guide(
     if scale_of(arm, settings.guides, wing) == "probability":
         tables |= _calibration(guide, arm, held, settings, rng)
         study: dict[str, Any] = {"policy": proposers.policy, "wing": wing, "seed": settings.seed, "rng": rng}
-        tables["dividend"] = dividend_rows(guide, held, settings.dividend, **study)
+        if settings.dividend is not None:
+            tables["dividend"] = dividend_rows(guide, held, settings.dividend, **study)
     if wing.exact is not None and wing.rebudget is not None:
         tables["robustness"] = _robustness(guide, arm, held, settings, rng, proposers)
     return {name: [{"arm": arm, **row} for row in rows] for name, rows in tables.items()}
@@ -87,12 +94,12 @@ def _ranked(
     children: Float[np.ndarray, " c"] | None = None,
 ) -> dict[str, Any]:
     """Ranking of states, and of the children of the first of them where V* of children or its estimates are known."""
-    study, family, family_truths = settings.values, None, None
+    study, family, family_truths = _study(settings), None, None
     wing = proposers.wing
     if wing.exact is not None or children is not None:
         parents = states.take(np.arange(min(study.max_parents, len(states))))
         parent_ids = [ids[row] for row in chosen[: len(parents)]]
-        family = siblings(parents, parent_ids, study.num_children, proposers(settings.proposer), settings.seed)
+        family = siblings(parents, parent_ids, study.num_children, proposers(), settings.seed)
         family_truths = children if wing.exact is None else wing.exact(family[1])
     return ranking_row(guide, states, truths, family, family_truths, study, rng, settings.confidence)
 
@@ -112,9 +119,9 @@ def _calibration(
         for subset, mask in held.subsets().items():
             if mask.any():
                 part = held.take(np.flatnonzero(mask))
-                row = calibration_row(values[mask], part, settings.values, rng, settings.confidence)
+                row = calibration_row(values[mask], part, _study(settings), rng, settings.confidence)
                 calibration.append({"calibration": name, "states": subset, **row})
-        curve = reliability_rows(values, held, settings.values, settings.confidence)
+        curve = reliability_rows(values, held, _study(settings), settings.confidence)
         reliability += [{"calibration": name, **point} for point in curve]
     return {"calibration": calibration, "reliability": reliability}
 
@@ -129,15 +136,35 @@ def _robustness(
 ) -> list[dict[str, Any]]:
     """The same states with fewer or more steps left, against V* of that many; the guide was trained on factor 1."""
     wing, rows = proposers.wing, []
-    for factor in settings.values.budget_factors:
+    for factor in _study(settings).budget_factors:
         states = wing.rebudget(held.states, factor)  # type: ignore[misc]
         truths = np.asarray(wing.exact(states), np.float64)  # type: ignore[misc]
         row = _ranked(guide, states, truths, held.ids, np.arange(len(held)), settings, rng, proposers)
         if scale_of(arm, settings.guides, wing) == "probability":
             predictions = np.clip(guide.score(states, states), 0.0, 1.0)
-            bins: dict[str, Any] = {"num_bins": settings.values.num_bins, "confidence": settings.confidence}
+            bins: dict[str, Any] = {"num_bins": _study(settings).num_bins, "confidence": settings.confidence}
             error = expected_calibration_error(predictions, truths, rng=rng, **bins)
             row |= {"brier_exact": brier_score(predictions, truths), "bias": float((predictions - truths).mean())}
             row |= {"ece": error.debiased, "ece_low": error.low, "ece_high": error.high}
         rows.append({"step_factor": factor, "mean_exact": float(truths.mean()), **row})
     return rows
+
+
+def coverage_table(labels: Folder, settings: EvaluateSettings, wing: Wing) -> pa.Table:
+    """How often intervals of the Monte-Carlo labels of the split contain V*; empty where V* is not known."""
+    if wing.exact is None:
+        return table_of([])
+    rows = label_rows(labels, settings.split)
+    truths = np.asarray(wing.exact(wing.states(rows)), np.float64)
+    counts = [rows[name].to_numpy().astype(np.int64) for name in ("successes", "num_rollouts")]
+    confidence = settings.confidence
+    found = {m: coverage(truths, *counts, method=m, confidence=confidence) for m in ("wilson", "jeffreys")}
+    found["randomised"] = randomised_coverage(
+        truths, *counts, rng=settings.resampling("coverage"), confidence=confidence
+    )
+    return table_of([{"method": method, **vars(result)} for method, result in found.items()])
+
+
+def _study(settings: EvaluateSettings) -> ValueStudy:
+    assert settings.values is not None, "guides are studied where there is a study of values"
+    return settings.values

@@ -15,16 +15,16 @@ import pyarrow.compute as pc
 from jaxtyping import Float, Int
 from scipy.special import expit
 
-from stepward.evaluate.rollouts.settings import RolloutSettings
+from stepward.evaluate.settings import EvaluateSettings
 from stepward.rewards.guides import TrainedGuide
 
 NUM_BINS, NUM_RESAMPLES = 10, 2000
 Row = dict[str, Any]
 
 
-def pair_rows(rankings: pa.Table, settings: RolloutSettings, rng: np.random.Generator) -> list[Row]:
+def pair_rows(rankings: pa.Table, settings: EvaluateSettings) -> list[Row]:
     """One row a trained guide and bin: guide, and the figures of `pair_reliability`."""
-    rows: list[Row] = []
+    rng, rows = settings.resampling("pairs"), list[Row]()
     for guide in settings.ranking_guides():
         mine = rankings.filter(pc.equal(rankings["guide"], guide))
         if isinstance(settings.guides.get(guide), TrainedGuide) and len(mine):

@@ -18,7 +18,7 @@ from stepward.core.batch import repeat
 from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.seeding import Rng
 from stepward.evaluate.held_out import HeldOut
-from stepward.evaluate.settings import ValueStudy
+from stepward.evaluate.study_settings import ValueStudy
 from stepward.rewards.calibrators import Calibrator, calibrate
 from stepward.statistics.calibration import (
     brier_score,

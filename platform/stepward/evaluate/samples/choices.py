@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
 from stepward.evaluate.samples.drawing import POLICY, SPENT
-from stepward.evaluate.samples.settings import MAJORITY, Choice, SampleStudy
+from stepward.evaluate.samples.settings import MAJORITY, SAMPLES, Choice, SampleStudy
 from stepward.evaluate.samples.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
 from stepward.statistics.binomial import binomial_interval
 from stepward.statistics.paired import holm_adjusted, paired_comparison
@@ -121,6 +121,25 @@ class SampleOutcomes:
         """What `size` samples of each problem cost, the reading of them by a guide included."""
         arms = {POLICY} if arm in (MAJORITY, ORACLE) else {POLICY, arm}
         return np.sum([self._spent[name, size, kind] for name in sorted(arms)], axis=0)
+
+    def trials(self, measure: str) -> pa.Table:
+        """A row a problem for every choice among each number of samples: search "samples", arm, answer (the rule),
+        aggregation, size, the measure, and what the samples and their reading cost.
+        """
+        cells = [(method, size) for method in self.methods for size in self.study.sizes]
+        names: dict[str, list[Any]] = {
+            "search": [SAMPLES] * len(cells),
+            "arm": [method.arm for method, _ in cells],
+            "answer": [method.rule for method, _ in cells],
+            "aggregation": [method.aggregation for method, _ in cells],
+            "size": [size for _, size in cells],
+        }
+        columns: dict[str, Any] = {name: np.repeat(values, self.num_problems) for name, values in names.items()}
+        columns["problem_id"] = np.tile(np.array(self.problem_ids, object), len(cells))
+        columns[measure] = np.concatenate([self.solved(method, size) for method, size in cells])
+        for kind in SPENT:
+            columns[kind] = np.concatenate([self.cost(method.arm, size, kind) for method, size in cells])
+        return pa.table(columns)
 
     @cached_property
     def _spent(self) -> dict[tuple[str, int, str], Float[np.ndarray, " p"]]:

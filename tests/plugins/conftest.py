@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-PACKAGES = ("game24", "extras")
+PACKAGES = ("extras", "game24", "heat")
 Run = Callable[..., subprocess.CompletedProcess]
 
 

@@ -49,6 +49,43 @@ print("reachable", np.array_equal(successes > 0, walk.exact(roots) > 0), tried.s
 """
 
 
+HEAT = """
+import numpy as np
+from stepward.core.cost import Cost
+from stepward.core.seeding import Rng
+from stepward.core.wing import find_wing
+from stepward.rewards.factory import Guides
+from stepward.rewards.guides import OracleGuide
+from stepward.search import Beam
+from stepward.testing import check_domain, check_proposer, check_reward
+from stepward.testing.contracts import children_of
+
+wing = find_wing("heat")
+rods = wing.states(wing.problems(num_test=12).problems("test", 0)[0])
+guess, sure = wing.proposers["guess"]().build(), wing.proposers["guess"](spread=0).build()
+look_back = wing.rewards["look_back"]().build(wing.domain)
+check_domain(wing.domain, rods)
+check_proposer(guess, wing.domain, rods, num_candidates=4)
+check_reward(look_back, wing.domain, *children_of(rods, guess, 4))
+parents, children = wing.steps(wing.mining().mine(wing.problems(num_test=2).problems("test", 0)[0], 0))
+assert np.allclose(parents.now, children.before) and (children.step == parents.step + 1).all()
+oracle = Guides({"oracle": OracleGuide()}, store="", wing=wing)["oracle"]
+
+def error(proposer, reward, k):
+    found = Beam(width=1, num_candidates=k, deduplicate=False)(rods, domain=wing.domain, proposer=proposer,
+        reward=reward, budget=Cost.limit(expansions=99), rng=Rng.from_seed(0, len(rods), "search"))
+    return -wing.verifier().outcome(found.states).mean()
+
+print("ordered", error(guess, oracle, 16) < error(guess, look_back, 16) < error(sure, look_back, 1))
+"""
+
+
+def test_a_domain_with_an_error_obeys_the_contracts_and_has_something_to_verify(run):
+    done = run("-c", HEAT)
+    assert done.returncode == 0, done.stderr
+    assert "ordered True" in done.stdout, "oracle < looking back < one guess"
+
+
 def test_a_domain_obeys_the_contracts_and_is_searched(run):
     done = run("-c", GAME24)
     assert done.returncode == 0, done.stderr
@@ -73,6 +110,7 @@ SMALL = {
         "label.labels.num_rollouts_train=8", "label.labels.num_rollouts_validation=8",
         "label.labels.num_rollouts_test=8", "prm.optimisation.num_epochs=2",
     ],
+    "heat": ["label.problems.num_train=16", "prm.optimisation.num_epochs=3"],
 }  # fmt: skip
 
 

@@ -227,7 +227,6 @@ wing = Wing(
     learners={"network": Network},
     verifier=Reference,
     labels={"outcomes": OutcomeLabels},
-    outcome="error",
     learning=TargetLearning(),
     steps=steps,
     defaults=Defaults(evaluation=EVALUATION),

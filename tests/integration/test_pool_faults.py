@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from stepward.runtime import cluster
-from stepward.runtime.cluster import ClusterError, ClusterSettings, connect
-from stepward.runtime.pools import PoolSettings, WorkersDiedError, actor_pool
+from stepward.runtime.cluster import ClusterError, ClusterSettings, WorkersDiedError, connect
+from stepward.runtime.pools import PoolSettings, actor_pool
 from stepward.runtime.training import TrainPool
 from stepward.runtime.tuning import TrialPool
 

@@ -22,6 +22,10 @@ PATIENCE = 15.0  # seconds in which a cluster must answer
 _local = False  # whether the cluster in use was started here, and so has what it has
 
 
+class WorkersDiedError(RuntimeError):
+    """The workers of a pool died more often than they may."""
+
+
 class ClusterError(RuntimeError):
     """No cluster answers at the address."""
 

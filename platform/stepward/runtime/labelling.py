@@ -39,8 +39,8 @@ from stepward.label import (
     plan_mining,
 )
 from stepward.label.continuations import IN_FLIGHT
-from stepward.runtime.cluster import ClusterSettings, connect, package_path
-from stepward.runtime.pools import PoolSettings, WorkersDiedError, actor_pool, limited
+from stepward.runtime.cluster import ClusterSettings, WorkersDiedError, connect, package_path
+from stepward.runtime.pools import PoolSettings, actor_pool, limited
 from stepward.runtime.tracking import Tracking, track
 
 logger = logging.getLogger("stepward.label")

@@ -12,7 +12,7 @@ from typing import Any
 from ray._private.state import actors
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
-from stepward.runtime.pools import WorkersDiedError
+from stepward.runtime.cluster import WorkersDiedError
 
 ALLOWED = "stepward_allowed_deaths"  # entry of the DataContext: deaths of all workers together
 LOOK = 1.0  # seconds between looks

@@ -20,10 +20,6 @@ TASKS_PER_ACTOR = 16  # at least, as far as there are items: the fewer, the long
 MAX_ITEMS = 8  # of a task
 
 
-class WorkersDiedError(RuntimeError):
-    """The workers of a pool died more often than they may."""
-
-
 class PoolSettings(Config):
     """Size of an actor pool, and how often it tries again."""
 

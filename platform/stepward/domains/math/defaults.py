@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["BASELINES", "EVALUATION", "OPTIMISATION", "ROLLOUTS"]
+EMBEDDED = "embedded"  # names the shipped model wherever a model is named
+__all__ = ["BASELINES", "EMBEDDED", "EVALUATION", "OPTIMISATION", "ROLLOUTS"]
 
 ROLLOUTS: dict[str, Any] = {"num_rollouts_train": 8, "num_rollouts_validation": 64, "num_rollouts_test": 16}
 

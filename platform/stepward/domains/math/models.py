@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
-from stepward.domains.math.settings import EMBEDDED
+from stepward.domains.math.defaults import EMBEDDED
 
 __all__ = ["UNREADABLE", "choose_dtype", "load_language_model", "load_tokenizer", "read_weights", "refuse_pickles"]
 

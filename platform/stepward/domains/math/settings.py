@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator, model_validator
 
 from stepward.core.config import Config
+from stepward.domains.math.defaults import EMBEDDED
 from stepward.domains.math.prompts import Shot
 
 if TYPE_CHECKING:
     from stepward.domains.math.proposer import LanguageModelProposer
 
-__all__ = ["EMBEDDED", "LanguageModelSettings"]
-
-EMBEDDED = "embedded"
+__all__ = ["LanguageModelSettings"]
 
 
 class LanguageModelSettings(Config):

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from stepward.domains.math.defaults import EMBEDDED
 from stepward.domains.math.models import UNREADABLE, load_tokenizer, read_weights
-from stepward.domains.math.settings import EMBEDDED
 
 __all__ = ["PADDING", "StepScorer", "build_body", "context_of", "tokenizer_of"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from stepward.core.config import Config
-from stepward.domains.math.settings import EMBEDDED
+from stepward.domains.math.defaults import EMBEDDED
 from stepward.domains.math.states import MathStates
 from stepward.domains.math.steps import split_steps
 

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from stepward.core.config import Config
 from stepward.core.interfaces import Status
-from stepward.domains.math.settings import EMBEDDED
+from stepward.domains.math.defaults import EMBEDDED
 from stepward.domains.math.states import MathDomain, MathStates
 
 if TYPE_CHECKING:

@@ -172,6 +172,7 @@ def test_rows_that_raise_and_rows_that_kill(project_root: Path, tmp_path: Path) 
     assert "problems_sha256" in changed.stderr
 
 
+@pytest.mark.slow
 def test_a_proposer_that_cannot_be_built_does_not_claim_the_name(project_root: Path, tmp_path: Path) -> None:
     settings = ["problems.num_train=2", f"store={tmp_path}", *SMALL]
     failed = run(project_root, tmp_path, *settings, "proposer.unbuildable=true")
@@ -195,6 +196,7 @@ def test_a_row_that_hangs_costs_itself_alone_and_the_exit_code_says_so(project_r
     assert artifact.open().rows["labels"] == 3
 
 
+@pytest.mark.slow
 def test_full_disk(project_root: Path, tmp_path: Path) -> None:
     """On a real file system that is full, the job says so and keeps what is done; with more room it goes on."""
     store = tmp_path / "small"

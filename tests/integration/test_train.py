@@ -99,6 +99,7 @@ def test_one_worker_makes_a_whole_artifact(one: TrainResult, store: Path) -> Non
     assert again.manifest == made.manifest
 
 
+@pytest.mark.slow
 def test_two_workers_train_the_same_model_as_one(one: TrainResult, store: Path) -> None:
     """Shares of one global minibatch: the gradients agree but for the order of float32 sums.
 
@@ -197,6 +198,7 @@ def test_a_training_that_raises_says_so(ray_cluster: str, tmp_path: Path, monkey
         run_train(hmm_settings(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_says_what_to_change_and_frees_its_name(ray_cluster: str, store: Path) -> None:
     """Not tried again, though `pool.max_failures` is 3: one start of workers takes five seconds."""
     wild = ("name=wild", "optimisation.num_epochs=6", "optimisation.max_grad_norm=null")

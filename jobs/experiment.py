@@ -12,7 +12,8 @@ MLflow store. Stages that are finished are passed over; after a kill, the same c
 import _platform  # noqa: F401
 from stepward.console.outcome import report
 from stepward.core.stage import load_job
-from stepward.runtime.experiment import experiment_job, run_experiment
+from stepward.runtime.experiment import run_experiment
+from stepward.runtime.experiment_settings import experiment_job
 
 if __name__ == "__main__":
     report(run_experiment, load_job(experiment_job, __doc__))

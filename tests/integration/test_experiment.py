@@ -11,7 +11,8 @@ import yaml
 from stepward.core.artifacts import Artifact
 from stepward.core.config import parse_config
 from stepward.core.wing import find_wing
-from stepward.runtime.experiment import artifact_name, experiment_job, run_experiment, stages
+from stepward.runtime.experiment import run_experiment, stages
+from stepward.runtime.experiment_settings import artifact_name, experiment_job
 
 SPACE = {
     "subset.num_rows": 300,

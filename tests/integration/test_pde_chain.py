@@ -14,7 +14,8 @@ from stepward.core.wing import find_wing
 from stepward.domains.pde.rewards import load_reward
 from stepward.evaluate.work import EvaluateWork
 from stepward.runtime.evaluation import evaluate_job, run_evaluate
-from stepward.runtime.experiment import experiment_job, run_experiment
+from stepward.runtime.experiment import run_experiment
+from stepward.runtime.experiment_settings import experiment_job
 from stepward.runtime.labelling import label_job, run_label
 
 pytestmark = pytest.mark.ray

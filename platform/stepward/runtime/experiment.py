@@ -12,62 +12,19 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, create_model, model_validator
 from rich.console import Console
 
-from stepward.core.artifacts import NAME, Artifact
-from stepward.core.config import Config, with_defaults
-from stepward.core.stage import STORE, StageSettings, replace_texts
-from stepward.core.wing import Wing, find_wing
-from stepward.evaluate.settings import BASELINES
-from stepward.rewards.guides import TrainedGuide
-from stepward.runtime.cluster import ClusterSettings, connect
-from stepward.runtime.evaluation import Evaluated, evaluate_job, run_evaluate
-from stepward.runtime.labelling import LabelJob, label_job, run_label
-from stepward.runtime.pretraining import pretrain_job, run_pretrain
-from stepward.runtime.reporting import Reported, report_job, run_report
-from stepward.runtime.tracking import Tracking
-from stepward.runtime.training import TrainJob, run_train, train_job
-from stepward.runtime.tuning import run_tune, tune_job
-from stepward.tune.places import default_space
+from stepward.core.artifacts import Artifact
+from stepward.core.stage import StageSettings
+from stepward.runtime.cluster import connect
+from stepward.runtime.evaluation import Evaluated, run_evaluate
+from stepward.runtime.experiment_settings import ExperimentJob, settings_of
+from stepward.runtime.labelling import run_label
+from stepward.runtime.pretraining import run_pretrain
+from stepward.runtime.reporting import Reported, run_report
+from stepward.runtime.training import run_train
+from stepward.runtime.tuning import run_tune
 from stepward.tune.settings import make_plan
-
-SHARED = ("domain", "store", "overwrite", "cluster", "tracking")  # of the experiment: one for all stages
-
-
-class ExperimentJob(Config):
-    """All settings of jobs/experiment.py; `experiment_job` adds the blocks of a domain."""
-
-    domain: str = Field("walk", description="which domain: the name of an installed wing")
-    name: str = Field("default", pattern=NAME, description="name of the experiment and its artifacts")
-    store: str = Field("artifacts", description="root of all artifacts: a path, or a URL such as s3://bucket/stepward")
-    seed: int = Field(0, ge=0, description="root of every random stream; a stage may have its own")
-    overwrite: bool = Field(False, description="make every artifact of the experiment anew")
-    cluster: ClusterSettings = Field(ClusterSettings(), description="which Ray cluster does the work")
-    tracking: Tracking = Field(
-        Tracking(), description="where finished artifacts are logged; its parent run has the experiment's name"
-    )
-
-    @property
-    def blocks(self) -> dict[str, StageSettings]:
-        """The settings of the stages, in the order in which they run."""
-        return {
-            name: block for name in type(self).model_fields if isinstance(block := getattr(self, name), StageSettings)
-        }
-
-    @property
-    def wing(self) -> Wing:
-        return find_wing(self.domain)
-
-    @model_validator(mode="after")
-    def _shared_once(self) -> ExperimentJob:
-        for stage, block in self.blocks.items():
-            twice = [name for name in SHARED if name in block.model_fields_set]
-            if twice:
-                raise ValueError(
-                    f"{stage}.{twice[0]}: expected {twice[0]} once, for the whole experiment: {twice[0]}=…"
-                )
-        return self
 
 
 @dataclass(frozen=True)
@@ -105,25 +62,6 @@ class Experimented:
         return self.report.store == self.uri
 
 
-def experiment_job(wing: Wing) -> type[ExperimentJob]:
-    """Settings of an experiment on a domain: one block a stage, and one a reward model that is trained."""
-    fields: dict[str, Any] = {
-        "domain": (str, Field(wing.name, description="which domain: the name of an installed wing")),
-        **{name: _block(job, f"what is trained first: {name}") for name, job in _pretrain_jobs(wing).items()},
-        "label": _block(label_job(wing), "labels"),
-        **{name: _block(job, f"the reward model {name}") for name, job in _train_jobs(wing).items()},
-        **({"tune": _block(tune_job(wing), "a sweep around the first reward model")} if _swept(wing) else {}),
-        "evaluate": _block(evaluate_job(wing), "guides against one another"),
-        "report": _block(report_job(wing), "the page"),
-    }
-    return create_model("ExperimentSettings", __base__=ExperimentJob, __module__=__name__, **fields)
-
-
-def _swept(wing: Wing) -> bool:
-    """Whether the domain has something to train, and a space to sweep it over."""
-    return bool(wing.learners) and default_space(wing) is not None
-
-
 def run_experiment(settings: ExperimentJob) -> Experimented:
     """Run or finish every stage, one after the other.
 
@@ -150,120 +88,21 @@ def run_experiment(settings: ExperimentJob) -> Experimented:
 
 
 def stages(settings: ExperimentJob) -> Iterator[Stage]:
-    """The stages with what they share filled in."""
-    runs: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
-        "label": ("Label", "label", run_label),
-        "tune": ("Tune", "tune", run_tune),
-        "evaluate": ("Evaluate", "evaluate", run_evaluate),
-        "report": ("Report", "report", run_report),
-    }
-    moves = _moves(settings)
-    for name, block in settings.blocks.items():
-        title, stage, run = runs.get(name, (f"Train {name}", "train", run_train))
-        if not isinstance(block, TrainJob) and name not in runs:
-            title, stage, run = f"Pretrain: {name}", "pretrain", run_pretrain
-        filled = block.model_copy(update=_filled(settings, name, block))
-        filled = replace_texts(filled, lambda text: moves.get(text, text))
-        yield Stage(title, filled.artifact(stage), run, filled)
-
-
-def _filled(settings: ExperimentJob, name: str, block: StageSettings) -> dict[str, Any]:
-    """What a block takes from the experiment: what all share, names of inputs, a seed and name if it has none."""
-    tracking = settings.tracking
-    if "experiment" not in tracking.model_fields_set:
-        tracking = tracking.model_copy(update={"experiment": settings.name})
-    shared = {"cluster": settings.cluster, "tracking": tracking}
-    update = {key: getattr(settings, key) for key in ("domain", "store", "overwrite")}
-    update |= {key: value for key, value in shared.items() if key in type(block).model_fields}
-    trained = {
-        key: artifact_name(settings, key) for key, other in settings.blocks.items() if isinstance(other, TrainJob)
-    }
-    inputs: dict[str, Any] = {
-        "seed": settings.seed,
-        "name": artifact_name(settings, name),
-        "label": artifact_name(settings, "label"),
-        "labels": artifact_name(settings, "label"),
-        "evaluate": artifact_name(settings, "evaluate"),
-    }
-    label = settings.blocks["label"]
-    if "problems" in label.model_fields_set and isinstance(label, LabelJob):
-        inputs["problems"] = label.problems
+    """The recipe, with what the stages share filled in. Trajectories to convert are made before, by jobs/data.py."""
+    for name in settings.pretrained:
+        yield _stage(settings, name, f"Pretrain: {name}", "pretrain", run_pretrain)
+    yield _stage(settings, "label", "Label", "label", run_label)
+    for name in settings.trained:
+        yield _stage(settings, name, f"Train {name}", "train", run_train)
     if "tune" in settings.blocks:
-        inputs["tune"] = artifact_name(settings, "tune")
-    own = type(block).model_fields.keys() - block.model_fields_set
-    update |= {key: value for key, value in inputs.items() if key in own and _names_an_input(block, key)}
-    if "guides" in own:
-        update["guides"] = {guide: _renamed(value, trained) for guide, value in block.guides.items()}  # type: ignore[attr-defined]
-    return update
+        yield _stage(settings, "tune", "Tune", "tune", run_tune)
+    yield _stage(settings, "evaluate", "Evaluate", "evaluate", run_evaluate)
+    yield _stage(settings, "report", "Report", "report", run_report)
 
 
-def _moves(settings: ExperimentJob) -> dict[str, str]:
-    """Artifacts of the experiment "default", as settings of a domain name them -> those of this experiment."""
-    moves = {}
-    for name, block in settings.blocks.items():
-        stage = "train" if isinstance(block, TrainJob) else "pretrain"
-        if isinstance(block, TrainJob) or name in settings.wing.defaults.pretrained:
-            place = f"{STORE}/{settings.domain}/{stage}"
-            default = type(block).model_fields["name"].default
-            moves[f"{place}/{default}"] = f"{place}/{artifact_name(settings, name)}"
-    return moves
-
-
-def artifact_name(settings: ExperimentJob, block: str) -> str:
-    """Name of a block's artifact. In the experiment "default" these are the names of the jobs run without arguments."""
-    named = settings.blocks[block]
-    if "name" in named.model_fields_set:
-        return named.name
-    default = type(named).model_fields["name"].default
-    if settings.name == "default":
-        return str(default)
-    return settings.name if default == "default" else f"{settings.name}-{block}"
-
-
-def _names_an_input(block: StageSettings, key: str) -> bool:
-    """Whether a field holds the name of an artifact (or is the seed); `labels` of the label stage, say, is a block."""
-    return key in ("seed", "problems") or isinstance(getattr(block, key), str | None)
-
-
-def _renamed(guide: Any, trained: dict[str, str]) -> Any:
-    if isinstance(guide, TrainedGuide) and guide.artifact in trained:
-        return guide.model_copy(update={"artifact": trained[guide.artifact]})
-    return guide
-
-
-def _block(job: Any, description: str) -> tuple[Any, Any]:
-    """A field of an experiment: the settings of a stage, by default those of its job without arguments."""
-    return job, Field(job(), description=description)
-
-
-def _pretrain_jobs(wing: Wing) -> dict[str, type[StageSettings]]:
-    """What the domain trains before it can label, each with the defaults it has in an experiment."""
-    if not wing.defaults.pretrained:
-        return {}
-    base = pretrain_job(wing)
-    return {name: with_defaults(base, values) if values else base for name, values in wing.defaults.pretrained.items()}
-
-
-def _train_jobs(wing: Wing) -> dict[str, type[TrainJob]]:
-    """Reward models to train: the domain's first learner as "prm", and the baselines it has learners for."""
-    if not wing.learners:
-        return {}
-    base = train_job(wing)
-    kinds = {"prm": next(iter(wing.learners))}
-    kinds |= {name: kind for name, kind in BASELINES.items() if kind in wing.learners}
-    annotation = base.model_fields["learner"]
-    jobs = {}
-    for name, kind in kinds.items():
-        learner = Field(wing.learners[kind](), description=annotation.description)
-        fields: dict[str, Any] = {
-            "name": (str, Field(name, pattern=NAME, description="name of the artifact to make")),
-            "learner": (annotation.rebuild_annotation(), learner),
-        }
-        if kind in wing.defaults.baselines:
-            descent = with_defaults(base.model_fields["optimisation"].annotation, wing.defaults.baselines[kind])  # type: ignore[arg-type]
-            fields["optimisation"] = (descent, Field(descent(), description="gradient descent"))
-        jobs[name] = create_model(f"Train{name.capitalize()}", __base__=base, __module__=__name__, **fields)
-    return jobs
+def _stage(settings: ExperimentJob, block: str, title: str, stage: str, run: Callable[[Any], Any]) -> Stage:
+    filled = settings_of(settings, block)
+    return Stage(title, filled.artifact(stage), run, filled)
 
 
 def _cluster(settings: ExperimentJob, plan: list[Stage]) -> AbstractContextManager[None]:

@@ -7,7 +7,8 @@ import pytest
 import stepward.domains.pde
 from stepward.core.config import parse_config
 from stepward.core.wing import find_wing
-from stepward.runtime.experiment import experiment_job, stages
+from stepward.runtime.experiment import stages
+from stepward.runtime.experiment_settings import experiment_job
 
 PRESETS = Path(stepward.domains.pde.__file__).parent / "presets"
 

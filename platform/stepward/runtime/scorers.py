@@ -18,7 +18,8 @@ from jaxtyping import Float
 from pydantic import Field
 
 from stepward.core.config import Config
-from stepward.core.interfaces import Domain, RewardModel
+from stepward.core.cost import charged_tokens
+from stepward.core.interfaces import RewardModel
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing, find_wing
 from stepward.rewards.factory import load_reward
@@ -68,9 +69,11 @@ class Scorer:
 
     def score(self, url: str, parents: Any, children: Any) -> tuple[np.ndarray, np.ndarray]:
         """Scores of children, and the tokens that each is charged."""
-        reward = self._reward(url)
-        count = getattr(reward, "charged_tokens", None) or self._wing.domain.step_tokens
-        return np.asarray(reward.score(parents, children), np.float64), np.asarray(count(children), np.float64)
+        return np.asarray(self._reward(url).score(parents, children), np.float64), self.tokens(url, children)
+
+    def tokens(self, url: str, children: Any) -> np.ndarray:
+        """Tokens that reading each child is charged, [n]."""
+        return charged_tokens(self._reward(url), self._wing.domain, children)
 
     def _reward(self, url: str) -> RewardModel:
         if url not in self._rewards:
@@ -84,13 +87,12 @@ class RemoteReward:
     Args:
         scorer: handle of a `Scorer`.
         url: of the train artifact.
-        domain: counts tokens of states that were not scored just now.
     """
 
-    def __init__(self, scorer: Any, url: str, domain: Domain) -> None:
+    def __init__(self, scorer: Any, url: str) -> None:
         import ray
 
-        self._scorer, self._url, self._domain = scorer, url, domain
+        self._scorer, self._url = scorer, url
         self._last: tuple[Any, np.ndarray] | None = None
         facts = ray.get(scorer.facts.remote(url))
         self.num_parameters: int = facts["num_parameters"]
@@ -105,9 +107,11 @@ class RemoteReward:
         return scores
 
     def charged_tokens(self, children: Any) -> Float[np.ndarray, " n"]:
-        """Tokens as the scorer counted them, of the batch that was scored last."""
+        """Tokens as the scorer counts them; of the batch that was scored last they came with the scores."""
+        import ray
+
         if self._last is None or self._last[0] is not children:
-            raise ValueError("RemoteReward: expected tokens to be asked for right after the scores of the same batch")
+            self._last = children, ray.get(self._scorer.tokens.remote(self._url, children))
         return self._last[1]
 
 
@@ -133,4 +137,4 @@ def scorers(pool: ScorerPool, domain: str) -> Iterator[list[Any]]:
 def remote_loader(actors: list[Any], first: int) -> Callable[[Folder, Wing], RewardModel]:
     """A stand-in for `load_reward` that takes scorers in turn, beginning with number `first` modulo their count."""
     turns = islice(cycle(actors), first % len(actors), None)
-    return lambda folder, wing: RemoteReward(next(turns), folder.url, wing.domain)
+    return lambda folder, wing: RemoteReward(next(turns), folder.url)

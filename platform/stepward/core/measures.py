@@ -37,6 +37,10 @@ class Measure:
     over_steps: Literal["mean", "last"] = "mean"
     over_problems: Literal["mean", "median"] = "mean"
 
+    def __post_init__(self) -> None:
+        if self.binary and self.per_step:
+            raise ValueError(f"Measure {self.name!r}: expected one value a problem where it is binary, got one a step.")
+
     def of_problems(self, values: Float[np.ndarray, " p"]) -> float:
         """One number of the values of problems; NaN without any."""
         if not len(values):

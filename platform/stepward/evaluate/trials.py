@@ -36,6 +36,7 @@ class Ran:
     ids: list[str]
     roots: Any
     result: SearchResult
+    seed: int
 
 
 def run_arm(
@@ -67,7 +68,7 @@ def run_arm(
         rng=Rng.from_ids(seed, ids, "search"),
         keep_tree=keep_tree,
     )
-    return Ran(ids, states, result)
+    return Ran(ids, states, result, seed)
 
 
 def needs_tree(wing: Wing) -> bool:
@@ -79,8 +80,8 @@ def trial_table(ran: Ran, wing: Wing, *, headline: Measure, blow_up: float | Non
     """One row a problem and answer rule, problems in the order of `ran`.
 
     Returns:
-        problem_id, answer ("best", and "vote" where solutions state answers), the measures (a truth value, a number, or
-        a list of the values of steps), `exhausted` (the search ended because nothing was left to expand),
+        problem_id, answer ("best", and "vote" where solutions state answers), seed, the measures (a truth value, a
+        number, or a list of the values of steps), `exhausted` (the search ended because nothing was left to expand),
         num_solutions, and what was spent of every kind of cost. Where the headline is binary: solvable (null where the
         domain does not know) and expansions_at_solve (infinite if unsolved). Where measures have values a step: steps
         (that have values), whole (all of them up to a finished answer) and blew_up_at (the step whose state was dead or
@@ -101,6 +102,7 @@ def trial_table(ran: Ran, wing: Wing, *, headline: Measure, blow_up: float | Non
     tables = []
     for rule, chosen in rules.items():
         columns: dict[str, Any] = {"problem_id": pa.array(ran.ids), "answer": pa.array([rule] * len(ran.ids))}
+        columns["seed"] = pa.array([ran.seed] * len(ran.ids), pa.int64())
         columns |= {measure.name: _chosen(found[measure.name], chosen, measure, len(ran.ids)) for measure in single}
         if headline.binary:
             columns |= _solving(columns[headline.name], ran, wing)

@@ -64,3 +64,8 @@ def test_errors_of_fields_are_those_of_the_published_conventions_frame_by_frame(
         assert np.array_equal(column.reshape(len(first), steps), per_frame(name, predicted, target)), name
     broken = found.replace(fields=np.full_like(found.fields, np.nan))
     assert all(np.isnan(column).all() for column in measured(verifier, first.take(rows), broken).values())
+
+
+def test_a_binary_measure_has_one_value_a_problem():
+    with pytest.raises(ValueError, match="expected one value a problem where it is binary"):
+        Measure("right", "", binary=True, per_step=True)

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from stepward.evaluate import bootstrap_mean
+from stepward.statistics.bootstrap import bootstrap_saving
 
 
 def test_agrees_with_an_independent_implementation():
@@ -66,3 +67,40 @@ def test_rejects_what_has_no_mean():
         bootstrap_mean(np.array([1.0, np.nan]), rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match="confidence"):
         bootstrap_mean(np.array([1.0, 2.0]), rng=np.random.default_rng(0), confidence=95.0)
+
+
+def test_a_share_saved_is_never_above_one():
+    """As a mean of differences over a denominator that stood still its interval ended at 110 %."""
+    rng = np.random.default_rng(0)
+    reference = rng.exponential(size=8) ** 3
+    values = 0.05 * reference * rng.random(8)
+    found = bootstrap_saving(values, reference, rng=rng, num_resamples=4_000)
+    assert found.value == pytest.approx(1 - values.sum() / reference.sum())
+    assert found.low < found.value < found.high <= 1.0
+    naive = bootstrap_mean((reference - values) / reference.mean(), rng=np.random.default_rng(0), num_resamples=4_000)
+    assert naive.high > 1.0, "the case that went wrong"
+
+
+def test_a_share_saved_has_the_interval_of_an_independent_implementation():
+    rng = np.random.default_rng(1)
+    reference = rng.exponential(size=60) + 0.2
+    values = reference * rng.uniform(0.5, 1.2, 60)
+
+    def share(a, b, axis=-1):
+        return 1 - a.sum(axis=axis) / b.sum(axis=axis)
+
+    ours = bootstrap_saving(values, reference, rng=np.random.default_rng(2), num_resamples=40_000)
+    theirs = stats.bootstrap(
+        (values, reference), share, paired=True, vectorized=True, n_resamples=40_000, rng=np.random.default_rng(3)
+    )
+    # as above; the standard error is that of the independent draw
+    tolerance = 4 * np.sqrt(2) * np.sqrt(0.025 * 0.975 / 40_000) * theirs.standard_error / stats.norm.pdf(2.2)
+    assert abs(ours.low - theirs.confidence_interval.low) < tolerance
+    assert abs(ours.high - theirs.confidence_interval.high) < tolerance
+
+
+def test_a_share_that_is_the_same_of_every_problem_is_a_point_and_of_nothing_is_undefined():
+    reference = np.array([1.0, 2.0, 4.0])
+    same = bootstrap_saving(reference / 4, reference, rng=np.random.default_rng(0))
+    assert same.low == same.high == same.value == pytest.approx(0.75)
+    assert np.isnan(bootstrap_saving(reference[:0], reference[:0], rng=np.random.default_rng(0)).value)

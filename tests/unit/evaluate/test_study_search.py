@@ -11,6 +11,7 @@ from stepward.domains.walk.data import problem_table
 from stepward.evaluate.arms import SearchPlan
 from stepward.evaluate.settings import evaluate_settings
 from stepward.evaluate.solving import comparison_table, frontier_table, search_table, solve_curve
+from stepward.evaluate.tables import named
 from stepward.evaluate.trials import run_arm, trial_table
 
 WING = find_wing("walk")
@@ -96,6 +97,17 @@ def planted():
     reference[:60], arm[5:80] = 10, 10
     arm[80:85] = 51  # solved by the arm, but over a budget of 50
     return {"distance": reference, "exact": arm, "random": np.full(100, np.inf)}
+
+
+def test_searches_that_ran_out_of_nodes_are_told_from_those_that_ran_out_of_budget():
+    """0 → 50 is not in two steps: the search has seen all after six expansions, whatever it may spend."""
+    problems = problems_of([(0, 50), (1, 2)], max_steps=2)
+    wide, narrow = (run(problems, SearchPlan(search={"kind": "best_first"}, budget=b)) for b in (50, 3))
+    assert wide["exhausted"].to_pylist() == [True, False] and narrow["exhausted"].to_pylist() == [False, False]
+    assert wide["seed"].to_pylist() == [3, 3]
+    only = settings(guides={"exact": {"kind": "exact"}}, budgets=(3, 50), references=())
+    rows = frontier_table(named(wide, search="main", arm="exact"), only).to_pylist()
+    assert {row["budget"]: row["num_exhausted"] for row in rows} == {3: 0, 50: 1, 100: 1}
 
 
 def test_frontiers_count_problems_within_the_budget():

@@ -8,6 +8,7 @@ import pytest
 
 from pde_artifacts import ARMS, do_all, rollout_settings_of
 from stepward.core.cost import KINDS
+from stepward.core.measures import Measure
 from stepward.domains.pde.verifier import MEASURES
 from stepward.evaluate.errors import ArmValues, ablation_rows, comparison_rows, step_rows
 from stepward.evaluate.pairs import pair_error, pair_reliability
@@ -62,6 +63,35 @@ def test_comparisons_are_over_rollouts_that_are_whole_in_both() -> None:
     assert rows["good"]["difference"] == pytest.approx(0.5)
     assert rows["good"]["mean"] == pytest.approx(0.225) and rows["good"]["reference_mean"] == pytest.approx(0.45)
     assert rows["best"]["holm_p_value"] >= rows["best"]["p_value"]
+
+
+def test_a_number_has_one_interval_wherever_it_stands() -> None:
+    """The gain of an arm in the ablation and in the comparisons had an interval each."""
+    ablation = {row["arm"]: row for row in ablation_rows(FOUND, SETTINGS, MEASURES)}
+    for row in comparison_rows(FOUND, SETTINGS):
+        own = ablation[row["arm"]]
+        assert (row["difference"], row["low"], row["high"]) == (own["gain"], own["gain_low"], own["gain_high"])
+        assert row["high"] <= 1
+
+
+def test_a_measure_that_should_be_high_gains_where_it_rises() -> None:
+    score = Measure("score", "", higher_is_better=True)
+
+    class Scored(EvaluateSettings):
+        @property
+        def headline(self) -> Measure:
+            return score
+
+    columns = {kind: pa.array([1.0] * 3) for kind in KINDS}
+    found = {
+        name: ArmValues(pa.table({"score": values, **columns}), (score,))
+        for name, values in {"base": [1.0, 2.0, 3.0], "good": [2.0, 4.0, 3.0], "lost": [None, 1.0, 1.0]}.items()
+    }
+    settings = Scored.model_construct(**WANTED | {"measure": "score"})
+    rows = {row["arm"]: row for row in comparison_rows(found, settings)}
+    assert rows["good"]["difference"] == pytest.approx(3 / 6) and rows["good"]["mean"] == 3
+    assert rows["lost"]["difference"] == pytest.approx(-3 / 5) and rows["lost"]["num_lost"] == 1
+    assert rows["lost"]["low"] <= rows["lost"]["difference"] <= rows["lost"]["high"]
 
 
 def test_intervals_of_rankings_are_over_problems() -> None:

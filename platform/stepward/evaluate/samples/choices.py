@@ -122,9 +122,9 @@ class SampleOutcomes:
         arms = {POLICY} if arm in (MAJORITY, ORACLE) else {POLICY, arm}
         return np.sum([self._spent[name, size, kind] for name in sorted(arms)], axis=0)
 
-    def trials(self, measure: str) -> pa.Table:
+    def trials(self, measure: str, seed: int) -> pa.Table:
         """A row a problem for every choice among each number of samples: search "samples", arm, answer (the rule),
-        aggregation, size, the measure, and what the samples and their reading cost.
+        aggregation, size, seed, the measure, and what the samples and their reading cost.
         """
         cells = [(method, size) for method in self.methods for size in self.study.sizes]
         names: dict[str, list[Any]] = {
@@ -133,6 +133,7 @@ class SampleOutcomes:
             "answer": [method.rule for method, _ in cells],
             "aggregation": [method.aggregation for method, _ in cells],
             "size": [size for _, size in cells],
+            "seed": [seed] * len(cells),
         }
         columns: dict[str, Any] = {name: np.repeat(values, self.num_problems) for name, values in names.items()}
         columns["problem_id"] = np.tile(np.array(self.problem_ids, object), len(cells))

@@ -61,7 +61,7 @@ class SharedSamples(Base):
             "steering": steering_rows(found, searches, rng, **settings.statistics),
         }
         trials = pa.concat_tables(
-            [tables["trials"], found.trials(settings.headline.name)], promote_options="permissive"
+            [tables["trials"], found.trials(settings.headline.name, settings.seed)], promote_options="permissive"
         )
         order = [*KEYS, ("aggregation", "ascending"), ("size", "ascending")]
         return {"trials": trials.sort_by(order)} | {name: table_of(rows) for name, rows in made.items()}

@@ -87,7 +87,7 @@ def measure(name: str, rows: pa.Table, label: Callable[[], object]) -> float:
     start = time.process_time()
     successes = np.asarray(label())
     speed = len(rows) / (time.process_time() - start)
-    value = wing.exact(wing.states(rows))
+    value = wing.known.exact(wing.states(rows))
     deviation = (successes / M - value).sum() / np.sqrt((value * (1 - value) / M).sum())
     print(
         f"{name:<28}{speed:>12,.0f} labels/s   mean of p̂ − V*: {deviation:+.1f} standard errors  ({len(rows):,} rows)"

@@ -26,7 +26,7 @@ def make_labels(
         table = source.problems(split, seed)[0]
         problems.append(table.append_column("split", pa.array([split] * len(table))))
         partial = wing.mining(per_problem=per_problem).mine(table, seed)
-        exact = np.clip(wing.exact(wing.states(partial)), 0.0, 1.0)
+        exact = np.clip(wing.known.exact(wing.states(partial)), 0.0, 1.0)
         columns = {
             "split": [split] * len(partial),
             "successes": rng.binomial(rollouts, exact),

@@ -35,7 +35,7 @@ class Solutions:
         self._rank = np.tile(np.arange(num_samples), len(names))
         self._right = WING.verifier().outcome(self._samples.ends) > 0.5
         assert WING.answers is not None
-        self._answers = np.array(WING.answers(self._samples.ends), object)
+        self._answers = np.array(WING.answers.texts(self._samples.ends), object)
         self.num_problems, self.num_samples = len(names), num_samples
 
     def bounds(self, size: int) -> dict[str, np.ndarray]:

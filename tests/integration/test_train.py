@@ -35,7 +35,7 @@ def write_labels(
     rows, generator = {}, np.random.default_rng(seed)
     for split, m in (("train", 64), ("validation", 256)):
         table = wing.mining().mine(problems.problems(split, seed)[0], seed)
-        exact = wing.exact(wing.states(table))
+        exact = wing.known.exact(wing.states(table))
         columns = {
             "split": pa.array([split] * len(table)),
             "successes": pa.array(generator.binomial(m, exact), pa.int32()),

@@ -45,7 +45,7 @@ check_reward(walk.rewards["parity"]().build(walk.domain), walk.domain, *children
 check_search(build_search({"kind": "curious"}), walk.domain, proposer, distance, roots)
 settings = label_settings(walk)(labels={"kind": "reachable"})
 successes, tried = settings.labels.judge(roots, settings)
-print("reachable", np.array_equal(successes > 0, walk.exact(roots) > 0), tried.sum())
+print("reachable", np.array_equal(successes > 0, walk.known.exact(roots) > 0), tried.sum())
 """
 
 

@@ -7,6 +7,47 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class KnownValues:
+    """True values of states, where a domain knows them: labels and guides are judged against these.
+
+    Attributes:
+        exact: ``(states) -> values``, of the policy that is labelled by default.
+        situations: ``(states) -> [n]`` integers, equal where states of any problems have the same future, so that
+            held-out problems can be told from held-out states; None where that is not known.
+        rebudget: ``(states, factor) -> states`` with the steps they have left multiplied, rounded down, at least 1;
+            None where solutions have no step budget.
+    """
+
+    exact: Callable[[Any], Float[np.ndarray, " n"]]
+    situations: Callable[[Any], np.ndarray] | None = field(default=None)
+    rebudget: Callable[[Any, float], Any] | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Solutions that state an answer, so that a vote can count them.
+
+    Attributes:
+        texts: ``(states) -> texts``, what each finished solution says, equal where two say the same and "" where it
+            says nothing.
+    """
+
+    texts: Callable[[Any], list[str]]
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """States that are more or less near their last step, for a calibration by budget.
+
+    Attributes:
+        left: ``(states) -> [n]`` integers that grow with the steps a state has left.
+    """
+
+    left: Callable[[Any], Int[np.ndarray, " n"]]
 
 
 @dataclass(frozen=True)

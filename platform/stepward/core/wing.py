@@ -12,10 +12,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
 
 from stepward.core.batch import Batch
-from stepward.core.capabilities import Drawing
+from stepward.core.capabilities import Answers, Budgets, Drawing, KnownValues
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain, RewardModel, Verifier
 from stepward.core.learning import Learning, Pretraining
@@ -132,16 +131,10 @@ class Wing:
         rewards: kind -> settings class with ``build(domain) -> RewardModel``, for those that need no training.
         learners: kind -> settings class, `Trainable` or `Fittable`.
         verifier: ``() -> Verifier``; its measures say what an evaluation studies.
-        exact: ``(states) -> values`` where the true value of a state is known; None elsewhere.
-        situations: ``(states) -> [n]`` integers, equal where states of any problems have the same future, so that
-            held-out problems can be told from held-out states; None where that is not known.
-        rebudget: ``(states, factor) -> states`` with the steps they have left multiplied, rounded down, at least 1;
-            None where solutions have no step budget.
-        budgets: ``(states) -> [n]`` integers that grow with the steps a state has left, for a calibration by budget;
-            None where it is not offered.
+        known: true values of states; None where these are not known.
+        budgets: how many steps states have left; None where a calibration by budget is not offered.
         drawing: how states are drawn; None: not at all.
-        answers: ``(states) -> texts``, what each finished solution says, equal where two say the same and "" where it
-            says nothing: what a vote counts. None where anybody can see whether a solution is right.
+        answers: what solutions say; None where anybody can see whether a solution is right.
         labels: kind -> settings class, a `stepward.core.labels.LabelKind`, of what learners learn from; the first is
             the default. None named: how often the policy solves the problem from a state.
         sources: kind -> settings class, a `stepward.core.data.DataSource`, where data can be made or converted before
@@ -163,12 +156,10 @@ class Wing:
     rewards: Mapping[str, type[Config]]
     learners: Mapping[str, type[Config]]
     verifier: Callable[[], Verifier]
-    exact: Callable[[Any], Float[np.ndarray, " n"]] | None = field(default=None)
-    situations: Callable[[Any], np.ndarray] | None = field(default=None)
-    rebudget: Callable[[Any, float], Any] | None = field(default=None)
-    budgets: Callable[[Any], Int[np.ndarray, " n"]] | None = field(default=None)
+    known: KnownValues | None = field(default=None)
+    budgets: Budgets | None = field(default=None)
     drawing: Drawing | None = field(default=None)
-    answers: Callable[[Any], list[str]] | None = field(default=None)
+    answers: Answers | None = field(default=None)
     labels: Mapping[str, type[Config]] = field(default_factory=dict)
     sources: Mapping[str, type[Config]] = field(default_factory=dict)
     pretraining: Pretraining | None = field(default=None)

@@ -56,7 +56,7 @@ def study_guide(
         study: dict[str, Any] = {"policy": proposers.policy, "wing": wing, "seed": settings.seed, "rng": rng}
         if settings.dividend is not None:
             tables["dividend"] = dividend_rows(guide, held, settings.dividend, **study)
-    if wing.exact is not None and wing.rebudget is not None:
+    if wing.known is not None and wing.known.rebudget is not None:
         tables["robustness"] = _robustness(guide, arm, held, settings, rng, proposers)
     return {name: [{"arm": arm, **row} for row in rows] for name, rows in tables.items()}
 
@@ -96,11 +96,11 @@ def _ranked(
     """Ranking of states, and of the children of the first of them where V* of children or its estimates are known."""
     study, family, family_truths = _study(settings), None, None
     wing = proposers.wing
-    if wing.exact is not None or children is not None:
+    if wing.known is not None or children is not None:
         parents = states.take(np.arange(min(study.max_parents, len(states))))
         parent_ids = [ids[row] for row in chosen[: len(parents)]]
         family = siblings(parents, parent_ids, study.num_children, proposers(), settings.seed)
-        family_truths = children if wing.exact is None else wing.exact(family[1])
+        family_truths = children if wing.known is None else wing.known.exact(family[1])
     return ranking_row(guide, states, truths, family, family_truths, study, rng, settings.confidence)
 
 
@@ -114,7 +114,7 @@ def _calibration(
         fitted = load_calibrators(trained[arm].folder)
     predictions = np.clip(guide.score(held.states, held.states), 0.0, 1.0)
     calibration, reliability = [], []
-    budgets = None if settings.wing.budgets is None else settings.wing.budgets(held.states)
+    budgets = None if settings.wing.budgets is None else settings.wing.budgets.left(held.states)
     for name, values in calibrated(predictions, fitted, budgets).items():
         for subset, mask in held.subsets().items():
             if mask.any():
@@ -135,10 +135,11 @@ def _robustness(
     proposers: Proposers,
 ) -> list[dict[str, Any]]:
     """The same states with fewer or more steps left, against V* of that many; the guide was trained on factor 1."""
-    wing, rows = proposers.wing, []
+    wing, rows, known = proposers.wing, [], proposers.wing.known
+    assert known is not None and known.rebudget is not None, "the caller has asked"
     for factor in _study(settings).budget_factors:
-        states = wing.rebudget(held.states, factor)  # type: ignore[misc]
-        truths = np.asarray(wing.exact(states), np.float64)  # type: ignore[misc]
+        states = known.rebudget(held.states, factor)
+        truths = np.asarray(known.exact(states), np.float64)
         row = _ranked(guide, states, truths, held.ids, np.arange(len(held)), settings, rng, proposers)
         if scale_of(arm, settings.guides, wing) == "probability":
             predictions = np.clip(guide.score(states, states), 0.0, 1.0)
@@ -152,10 +153,10 @@ def _robustness(
 
 def coverage_table(labels: Folder, settings: EvaluateSettings, wing: Wing) -> pa.Table:
     """How often intervals of the Monte-Carlo labels of the split contain V*; empty where V* is not known."""
-    if wing.exact is None:
+    if wing.known is None:
         return table_of([])
     rows = label_rows(labels, settings.split)
-    truths = np.asarray(wing.exact(wing.states(rows)), np.float64)
+    truths = np.asarray(wing.known.exact(wing.states(rows)), np.float64)
     counts = [rows[name].to_numpy().astype(np.int64) for name in ("successes", "num_rollouts")]
     confidence = settings.confidence
     found = {m: coverage(truths, *counts, method=m, confidence=confidence) for m in ("wilson", "jeffreys")}

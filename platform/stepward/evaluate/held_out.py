@@ -80,10 +80,11 @@ def held_out_rows(labels: Folder, wing: Wing, split: str, max_states: int, seed:
     states = wing.states(rows)
     keep = np.flatnonzero(wing.domain.status(states) == Status.OPEN)
     seen = None
-    if wing.situations is not None:
-        situations = wing.situations(states)
+    tell = wing.known.situations if wing.known else None
+    if tell is not None:
+        situations = tell(states)
         keep = keep[np.unique(situations[keep], return_index=True)[1]]
-        seen = np.isin(situations, wing.situations(wing.states(label_rows(labels, "train"))))
+        seen = np.isin(situations, tell(wing.states(label_rows(labels, "train"))))
     order = Rng.from_ids(seed, rows["id"].to_pylist(), "held out").uniform(1)[:, 0]
     chosen = np.sort(keep[np.argsort(order[keep], kind="stable")][:max_states])
     picked = rows.take(pa.array(chosen))
@@ -100,6 +101,6 @@ def held_out(rows: pa.Table, wing: Wing) -> HeldOut:
         states=states,
         successes=rows["successes"].to_numpy().astype(np.int64),
         num_rollouts=rows["num_rollouts"].to_numpy().astype(np.int64),
-        exact=None if wing.exact is None else np.asarray(wing.exact(states), np.float64),
+        exact=None if wing.known is None else np.asarray(wing.known.exact(states), np.float64),
         seen=None if flags.null_count else flags.to_numpy(zero_copy_only=False).astype(bool),
     )

@@ -110,7 +110,7 @@ class EvaluateSettings(StageSettings):
                 place = f"{WRITTEN_OUT}.{name}" if family == WRITTEN_OUT else f"searches.{family}"
                 if arm.guide not in self.guides and arm.guide != UNSCORED:
                     raise ValueError(f"{place}.guide: expected a guide among {sorted(self.guides)}, got {arm.guide!r}")
-                if arm.step_factor != 1 and self.wing.rebudget is None:
+                if arm.step_factor != 1 and not _rebudgets(self.wing):
                     raise ValueError(
                         f"{place}.step_factor: expected 1, because solutions of {self.domain!r} have no step budget "
                         f"(it brings no way to rebudget), got {arm.step_factor:g}"
@@ -133,7 +133,7 @@ class EvaluateSettings(StageSettings):
             raise ValueError(f"blow_up: expected none, because {headline.name} has no value a step; leave it out")
         if self.samples is not None and self.wing.answers is None:
             raise ValueError(f"samples: expected none, because solutions of {self.domain!r} state no answer to vote on")
-        if self.values is not None and self.values.sibling_rollouts and self.wing.exact is not None:
+        if self.values is not None and self.values.sibling_rollouts and self.wing.known is not None:
             raise ValueError("values.sibling_rollouts: expected 0, because this domain knows true values; leave it out")
         return self
 
@@ -242,7 +242,7 @@ def default_searches(wing: Wing) -> dict[str, Any]:
     budgets: ten steps of `size` states a step, so that whole solutions fit in.
     """
     plans: dict[str, Any] = {"best_first": {"search": {"kind": "best_first"}, "budget": 1000}}
-    for factor in (0.5, 2.0) if wing.rebudget is not None else ():
+    for factor in (0.5, 2.0) if _rebudgets(wing) else ():
         search = {"search": {"kind": "best_first"}, "budget": 100, "step_factor": factor}
         plans[f"best_first_steps_x{factor:g}"] = search
     for size, budget in ((2, 20), (5, 50), (10, 100)):
@@ -260,6 +260,11 @@ def default_searches(wing: Wing) -> dict[str, Any]:
 def default_arms(guides: Mapping[str, Any]) -> dict[str, Any]:
     """What needs no choice, to compare with, and the choice of every guide among the candidates of a step."""
     return {UNGUIDED: {}} | {name: {"guide": name} for name in guides}
+
+
+def _rebudgets(wing: Wing) -> bool:
+    """Whether solutions of a domain have a step budget that can be changed."""
+    return wing.known is not None and wing.known.rebudget is not None
 
 
 def _default_studies(wing: Wing, own: Mapping[str, Any], headline: Measure) -> set[str]:

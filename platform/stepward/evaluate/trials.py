@@ -57,8 +57,8 @@ def run_arm(
     """
     ids, states = problems["id"].to_pylist(), wing.states(problems)
     if arm.step_factor != 1:
-        assert wing.rebudget is not None, "settings are refused where a domain cannot"
-        states = wing.rebudget(states, arm.step_factor)
+        assert wing.known is not None and wing.known.rebudget is not None, "settings are refused where a domain cannot"
+        states = wing.known.rebudget(states, arm.step_factor)
     result = arm.searched(num_candidates)(
         states,
         domain=wing.domain,
@@ -117,7 +117,7 @@ def voted(result: SearchResult, wing: Wing) -> Int[np.ndarray, " p"] | None:
     assert wing.answers is not None, "only what is said can be voted on"
     if (result.value < 0).any():
         return None
-    answers = np.array(wing.answers(result.states), object)
+    answers = np.array(wing.answers.texts(result.states), object)
     return weighted_vote(result.problem, answers, result.value * result.weight, len(result.best))
 
 
@@ -141,7 +141,7 @@ def _chosen(
 
 def _solving(right: pa.Array, ran: Ran, wing: Wing) -> dict[str, pa.Array]:
     num = len(ran.ids)
-    solvable = [None] * num if wing.exact is None else wing.exact(ran.roots) > 0
+    solvable = [None] * num if wing.known is None else wing.known.exact(ran.roots) > 0
     solved = right.fill_null(False).to_numpy(zero_copy_only=False)
     at = np.where(solved, ran.result.cost["expansions"], np.inf)
     return {"solvable": pa.array(solvable, pa.bool_()), "expansions_at_solve": pa.array(at, pa.float64())}

@@ -36,7 +36,7 @@ class CountTask:
         self.wing = settings.wing
         self.proposer = settings.here(settings.proposer).build()
         self.verifier = self.wing.verifier()
-        self.exact = self.wing.exact if settings.default_proposer else None
+        self.exact = self.wing.known.exact if self.wing.known and settings.default_proposer else None
         self.whole: str | None = "problem_id" if settings.labels.whole_problems else None
 
     def __call__(self, rows: pa.Table) -> tuple[pa.Table, list[Rejected]]:

@@ -152,7 +152,7 @@ def load_trained(
     if calibration == "none":
         return reward
     fitted = lookup(load_calibrators(folder), calibration, kind="fitted calibration")
-    return Calibrated(reward, fitted, wing.domain, wing.budgets)
+    return Calibrated(reward, fitted, wing.domain, wing.budgets.left if wing.budgets else None)
 
 
 def load_reward(folder: Folder, wing: Wing) -> RewardModel:

@@ -110,7 +110,7 @@ class CountLearning:
         validation = read_labels(artifact.folder, wing, "validation")
         scores = np.asarray(reward.score(validation.states, validation.states), np.float64)
         fitting = half_of_problems(validation, settings.seed)
-        budgets = None if wing.budgets is None else wing.budgets(validation.states)
+        budgets = None if wing.budgets is None else wing.budgets.left(validation.states)
         calibrators = _calibrators(scores, validation, budgets, fitting)
         applied = {"raw": scores} | {name: calibrate(found, scores, budgets) for name, found in calibrators.items()}
         return Judged(

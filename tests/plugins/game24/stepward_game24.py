@@ -13,6 +13,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from stepward.core.batch import ArrayBatch, repeat
+from stepward.core.capabilities import KnownValues
 from stepward.core.config import Config
 from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng, mix_keys, stable_hash
@@ -243,6 +244,6 @@ wing = Wing(
     rewards={"exact": ExactReward},
     learners={"network": Network},
     verifier=Verifier,
-    exact=exact,
+    known=KnownValues(exact),
     spaces={"small": {"learner.width": {"grid": [8, 32]}, "optimisation.num_epochs": 3}},
 )

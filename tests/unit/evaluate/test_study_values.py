@@ -170,7 +170,7 @@ def test_rollouts_keep_rows_apart_and_end():
     np.testing.assert_array_equal(ends.target, states.target)
     np.testing.assert_array_equal(ends.start, states.start)
     rates = WING.verifier().outcome(ends).reshape(4, 500).mean(axis=1)
-    truth = WING.exact(states).reshape(4, 500)[:, 0]
+    truth = WING.known.exact(states).reshape(4, 500)[:, 0]
     assert (np.abs(rates - truth) <= 4.5 * np.sqrt(truth * (1 - truth) / 500)).all()
 
 

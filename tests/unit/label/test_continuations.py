@@ -38,7 +38,7 @@ def label(rows: pa.Table, num_rollouts: int, **options: int) -> np.ndarray:
 def test_labels_agree_with_exact_values(partials: pa.Table) -> None:
     """successes ~ Binomial(M, V*): mean p̂ − V* and mean squared z-score within 4 standard errors."""
     M = 64
-    share, value = label(partials, M) / M, wing.exact(wing.states(partials))
+    share, value = label(partials, M) / M, wing.known.exact(wing.states(partials))
     variance = value * (1 - value) / M
     assert abs((share - value).sum()) < 4 * np.sqrt(variance.sum())
     inner = (value > 0.01) & (value < 0.99)
@@ -56,7 +56,7 @@ def test_wilson_intervals_cover_exact_values(partials: pa.Table) -> None:
     """95 % intervals hold V* for 95 % of the rows, within 4 standard errors (SE .0049 for 2,000 rows) and the 1 % of
     their own known error (Brown, Cai, DasGupta 2001, Statistical Science 16, figure 5)."""
     M, z = 256, 1.959964
-    share, value = label(partials, M) / M, wing.exact(wing.states(partials))
+    share, value = label(partials, M) / M, wing.known.exact(wing.states(partials))
     centre = (share + z**2 / (2 * M)) / (1 + z**2 / M)
     half = z / (1 + z**2 / M) * np.sqrt(share * (1 - share) / M + z**2 / (4 * M**2))
     inner = (value > 0) & (value < 1)
@@ -79,9 +79,9 @@ def test_labels_do_not_depend_on_the_batch(
 
 def test_rollouts_are_independent(partials: pa.Table) -> None:
     """Counts of one row with other streams vary as a binomial does: repeated streams would give 0 or M only."""
-    row = partials.filter(pa.array((np.abs(wing.exact(wing.states(partials)) - 0.5) < 0.1).tolist())).slice(0, 1)
+    row = partials.filter(pa.array((np.abs(wing.known.exact(wing.states(partials)) - 0.5) < 0.1).tolist())).slice(0, 1)
     many = pa.concat_tables([row.set_column(0, "id", pa.array([f"{i}"])) for i in range(400)])
-    value = float(wing.exact(wing.states(row))[0])
+    value = float(wing.known.exact(wing.states(row))[0])
     counts = label(many, 32)
     expected = 32 * value * (1 - value)
     assert abs(counts.var() - expected) < 4 * expected * np.sqrt(2 / 400)

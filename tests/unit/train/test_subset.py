@@ -70,7 +70,7 @@ def test_everything_of_a_row_goes_together(labels: LabelledStates) -> None:
     assert len(few) == len(few.states) == len(few.successes) == 30
     assert few.table["num_rollouts"].to_pylist() == few.num_rollouts.tolist() == [4.0] * 30
     assert few.table["successes"].to_pylist() == few.successes.tolist()
-    np.testing.assert_allclose(find_wing("walk").exact(few.states), few.exact, atol=1e-12)
+    np.testing.assert_allclose(find_wing("walk").known.exact(few.states), few.exact, atol=1e-12)
     assert LabelSubset().of(labels, 0) is labels
     assert LabelSubset(num_rows=30).num_kept(400) == 30 == LabelSubset().num_kept(30)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepward.core.capabilities import Drawing
+from stepward.core.capabilities import Answers, Budgets, Drawing
 from stepward.core.config import with_defaults
 from stepward.core.wing import Defaults, Wing
 from stepward.domains.math.answers import stated_answers
@@ -46,9 +46,9 @@ wing = Wing(
     rewards={"likelihood": LikelihoodReward, "length": LengthReward, "random": RandomReward},
     learners={"text": TextPRM, "outcome": OutcomeModel, "step_transformer": StepTransformer, "hmm": MathHMM},
     verifier=AnswerVerifier,
-    budgets=lambda states: -states.num_steps,  # one limit of lines holds for all
+    budgets=Budgets(lambda states: -states.num_steps),  # one limit of lines holds for all
     drawing=Drawing(texts=short_texts),
-    answers=stated_answers,
+    answers=Answers(stated_answers),
     labels={"continuations": with_defaults(ContinuationLabels, ROLLOUTS), "given": GivenLabels},
     pretraining=LanguagePretraining(),
     defaults=Defaults(

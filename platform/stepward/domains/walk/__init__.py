@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stepward.core.capabilities import Drawing
+from stepward.core.capabilities import Budgets, Drawing, KnownValues
 from stepward.core.config import Config
 from stepward.core.wing import Defaults, Wing
 from stepward.domains.walk.data import WalkMining, WalkProblems, walk_states
@@ -53,10 +53,8 @@ wing = Wing(
     learners={"mlp": WalkMLP, "hmm": WalkHMM},
     verifier=TargetVerifier,
     labels={"continuations": ContinuationLabels},
-    exact=exact_value,
-    situations=situations,
-    rebudget=rebudget,
-    budgets=lambda states: states.steps_left,
+    known=KnownValues(exact_value, situations, rebudget),
+    budgets=Budgets(lambda states: states.steps_left),
     drawing=Drawing(texts=lambda states: [str(number) for number in states.current.tolist()]),
     defaults=Defaults(evaluation=EVALUATION),
 )

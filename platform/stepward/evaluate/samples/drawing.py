@@ -74,7 +74,7 @@ def solution_table(
     assert wing.answers is not None, "a sample study is of domains whose solutions state an answer"
     complete = wing.domain.status(samples.ends) == Status.COMPLETE
     right = wing.verifier().outcome(samples.ends) > 0.5
-    answers = np.where(complete, np.array(wing.answers(samples.ends), object), "")
+    answers = np.where(complete, np.array(wing.answers.texts(samples.ends), object), "")
     columns: dict[str, Any] = {
         "problem_id": np.repeat(np.array(ids, object), samples.num_samples),
         "sample": np.tile(np.arange(samples.num_samples), len(ids)),

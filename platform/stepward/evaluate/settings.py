@@ -110,6 +110,12 @@ class EvaluateSettings(StageSettings):
                 place = f"{WRITTEN_OUT}.{name}" if family == WRITTEN_OUT else f"searches.{family}"
                 if arm.guide not in self.guides and arm.guide != UNSCORED:
                     raise ValueError(f"{place}.guide: expected a guide among {sorted(self.guides)}, got {arm.guide!r}")
+                needs = getattr(arm.searched(self.num_candidates), "NEEDS", None)
+                if needs is not None and not isinstance(self.wing.domain, needs):
+                    raise ValueError(
+                        f"{place}.search.kind: expected another than {arm.search['kind']}, which needs a domain that "
+                        f"`{needs.__name__}`; {self.domain!r} brings no such capability"
+                    )
                 if arm.step_factor != 1 and not _rebudgets(self.wing):
                     raise ValueError(
                         f"{place}.step_factor: expected 1, because solutions of {self.domain!r} have no step budget "

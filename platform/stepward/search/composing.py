@@ -8,7 +8,7 @@ the very candidates that a choice among K meets.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -27,6 +27,8 @@ Weigh = Callable[[Any, Float[np.ndarray, "n k"], Bool[np.ndarray, "n k"]], np.nd
 
 class _Composing(Config):
     """What composing rules share."""
+
+    NEEDS: ClassVar[type] = Combines  # of the domain: asked for before an evaluation begins, and again here
 
     num_candidates: int = Field(16, ge=2, description="candidates K of every step")
 

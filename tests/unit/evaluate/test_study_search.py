@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy.stats import binomtest
+from tests.walk_artifacts import make_labels
 
 from stepward.core.measures import SOLVED
 from stepward.core.wing import find_wing
@@ -13,6 +14,7 @@ from stepward.evaluate.settings import evaluate_settings
 from stepward.evaluate.solving import comparison_table, frontier_table, search_table, solve_curve
 from stepward.evaluate.tables import named
 from stepward.evaluate.trials import run_arm, trial_table
+from stepward.evaluate.work import EvaluateWork
 
 WING = find_wing("walk")
 GUIDES = {"exact": {"kind": "exact"}, "distance": {"kind": "distance"}, "random": {"kind": "random"}}
@@ -164,6 +166,29 @@ def test_settings_say_which_names_exist():
         settings(references=("none",))
     with pytest.raises(ValueError, match="Unknown search 'bestfirst'"):
         settings(searches={"main": {"search": {"kind": "bestfirst"}, "budget": 1}})
+
+
+def test_what_a_domain_cannot_have_is_refused_with_the_capability_that_is_missing():
+    mean = {"main": {"search": {"kind": "mean_of_k"}, "budget": 10}}
+    with pytest.raises(
+        ValueError, match=r"searches.main.search.kind: .*mean_of_k, which needs .*`Combines`; 'walk' brings no"
+    ):
+        settings(searches=mean)
+    with pytest.raises(ValueError, match=r"samples: expected none, because solutions of 'walk' state no answer"):
+        settings(samples={})
+    with pytest.raises(ValueError, match=r"blow_up: expected none, because solved has no value a step"):
+        settings(blow_up=1.0)
+    with pytest.raises(ValueError, match=r"Unknown measure 'nrmse': expected one of \['solved'\]"):
+        settings(measure="nrmse")
+    with pytest.raises(ValueError, match=r"searches: expected other names than \['samples'\]"):
+        settings(searches={"samples": {"search": {"kind": "best_first"}, "budget": 10}})
+
+
+def test_a_study_of_labels_that_are_of_another_kind_is_refused_before_anything_runs(tmp_path):
+    make_labels(tmp_path)
+    asked = settings(store=str(tmp_path), rankings={}, values=None, dividend=None)
+    with pytest.raises(ValueError, match=r"rankings: expected none, because .*label/default keeps no errors of cand"):
+        EvaluateWork(asked, 10).prepare()
 
 
 def test_defaults_follow_the_guides_that_are_chosen():

@@ -105,6 +105,7 @@ class Defaults:
     Attributes:
         optimisation: of gradient descent.
         objective: kind of the objective that reward models are trained for.
+        trained: further reward models that an experiment trains beside "prm": name -> kind of learner.
         baselines: kind of learner -> what of `optimisation` differs for it, in an experiment.
         evaluation: of the evaluate stage: guides, searches, arms, values, samples, …
         pretrained: block of an experiment -> settings of the pretraining there.
@@ -112,6 +113,7 @@ class Defaults:
 
     optimisation: Mapping[str, Any] = field(default_factory=dict)
     objective: str = field(default="soft_bce")
+    trained: Mapping[str, str] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     pretrained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -29,7 +29,6 @@ from stepward.rewards.guides import (
     guide_type,
 )
 
-BASELINES = {"hmm": "hmm", "orm": "outcome", "critic": "feature_critic"}  # name of a guide -> kind of learner
 STUDIES: dict[str, type[Config]] = {
     "values": ValueStudy,
     "dividend": DividendStudy,
@@ -237,9 +236,8 @@ def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSetting
 
 
 def default_guides(wing: Wing) -> dict[str, Any]:
-    """The trained PRM, the baselines that the domain has learners for, and everything that needs no training."""
-    trained = {"prm": TrainedGuide(artifact="prm")}
-    trained |= {name: TrainedGuide(artifact=name) for name, kind in BASELINES.items() if kind in wing.learners}
+    """The trained PRM, what else the domain trains, and everything that needs no training."""
+    trained = {name: TrainedGuide(artifact=name) for name in ("prm", *wing.defaults.trained)}
     return trained | {kind: settings() for kind, settings in wing.rewards.items()}
 
 

@@ -14,7 +14,6 @@ from stepward.core.artifacts import NAME
 from stepward.core.config import Config, with_defaults
 from stepward.core.stage import STORE, StageSettings, replace_texts
 from stepward.core.wing import Wing, find_wing
-from stepward.evaluate.settings import BASELINES
 from stepward.rewards.guides import TrainedGuide
 from stepward.runtime.cluster import ClusterSettings
 from stepward.runtime.evaluation import evaluate_job
@@ -175,12 +174,12 @@ def _pretrain_jobs(wing: Wing) -> dict[str, type[StageSettings]]:
 
 
 def _train_jobs(wing: Wing) -> dict[str, type[TrainJob]]:
-    """Reward models to train: the domain's first learner as "prm", and the baselines it has learners for."""
+    """Reward models to train: the domain's first learner as "prm", and what else its defaults name."""
     if not wing.learners:
         return {}
     base = train_job(wing)
     kinds = {"prm": next(iter(wing.learners))}
-    kinds |= {name: kind for name, kind in BASELINES.items() if kind in wing.learners}
+    kinds |= wing.defaults.trained
     annotation = base.model_fields["learner"]
     jobs = {}
     for name, kind in kinds.items():

@@ -54,6 +54,7 @@ wing = Wing(
     defaults=Defaults(
         objective="hard_bce",
         optimisation=OPTIMISATION,
+        trained={"hmm": "hmm", "orm": "outcome"},
         baselines=BASELINES,
         evaluation=EVALUATION,
     ),

@@ -38,6 +38,7 @@ wing = Wing(
     steps=pde_steps,
     defaults=Defaults(
         optimisation=OPTIMISATION,
+        trained={"critic": "feature_critic"},
         baselines=BASELINES,
         evaluation=EVALUATION,
         pretrained=PRETRAINED,

@@ -56,5 +56,5 @@ wing = Wing(
     known=KnownValues(exact_value, situations, rebudget),
     budgets=Budgets(lambda states: states.steps_left),
     drawing=Drawing(texts=lambda states: [str(number) for number in states.current.tolist()]),
-    defaults=Defaults(evaluation=EVALUATION),
+    defaults=Defaults(trained={"hmm": "hmm"}, evaluation=EVALUATION),
 )

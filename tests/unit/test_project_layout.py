@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import grimp
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -163,3 +165,11 @@ def test_public_functions_have_docstrings(project_root: Path) -> None:
         and not ast.get_docstring(node)
     ]
     assert undocumented == []
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    """Imports inside functions and those for types alone are counted, too."""
+    graph, order = grimp.build_graph("stepward"), TopologicalSorter[str]()
+    for module in graph.modules:
+        order.add(module, *graph.find_modules_directly_imported_by(module))
+    order.prepare()  # raises CycleError, which names the circle

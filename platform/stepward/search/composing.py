@@ -28,6 +28,7 @@ Weigh = Callable[[Any, Float[np.ndarray, "n k"], Bool[np.ndarray, "n k"]], np.nd
 class _Composing(Config):
     """What composing rules share."""
 
+    kind: str
     NEEDS: ClassVar[type] = Combines  # of the domain: asked for before an evaluation begins, and again here
 
     num_candidates: int = Field(16, ge=2, description="candidates K of every step")
@@ -37,7 +38,7 @@ class _Composing(Config):
         mixes: Any = domain
         if not isinstance(domain, Combines):
             raise ValueError(
-                f"search.kind={self.kind}: expected a domain whose states can be mixed, but {domain.name!r} has no "  # type: ignore[attr-defined]
+                f"search.kind={self.kind}: expected a domain whose states can be mixed, but {domain.name!r} has no "
                 "combine(parents, candidates, weights). Take beam, best_first or another search that chooses."
             )
         k = self.num_candidates

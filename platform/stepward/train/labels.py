@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,17 +62,17 @@ class LabelledStates:
         return self.table[name]
 
 
-def read_labels(folder: Folder, wing: Wing, split: str) -> LabelledStates:
-    """Rows of one split of a label artifact, in the order of their ids, however the labelling was batched.
+def split_rows(folder: Folder, split: str, required: Sequence[str]) -> pa.Table:
+    """Rows of one split of a label artifact, in the order of their ids.
 
     Raises:
-        ValueError: a column is missing, or the split has no row.
+        ValueError: one of the `required` columns is missing, or the split has no row.
     """
     table = folder.read_table("labels")
-    missing = [name for name in REQUIRED if name not in table.column_names]
+    missing = [name for name in required if name not in table.column_names]
     if missing:
         raise ValueError(
-            f"{folder.url}/labels: expected the columns {list(REQUIRED)}, but {missing} is missing among "
+            f"{folder.url}/labels: expected the columns {list(required)}, but {missing} is missing among "
             f"{table.column_names}. Make the labels again with jobs/label.py."
         )
     table = table.filter(pc.equal(table["split"], split)).sort_by("id")
@@ -79,6 +80,16 @@ def read_labels(folder: Folder, wing: Wing, split: str) -> LabelledStates:
         raise ValueError(
             f"{folder.url}/labels: expected rows of the split {split!r}, got none. Label problems of that split too."
         )
+    return table
+
+
+def read_labels(folder: Folder, wing: Wing, split: str) -> LabelledStates:
+    """Rows of one split of a label artifact, in the order of their ids, however the labelling was batched.
+
+    Raises:
+        ValueError: a column is missing, or the split has no row.
+    """
+    table = split_rows(folder, split, REQUIRED)
     return LabelledStates(
         states=wing.states(table),
         successes=table["successes"].to_numpy().astype(np.float64),

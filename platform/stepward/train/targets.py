@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
@@ -24,6 +23,7 @@ from stepward.core.storage import Folder
 from stepward.core.wing import Wing, find_wing
 from stepward.statistics.ranking import spearman
 from stepward.train.examples import Examples
+from stepward.train.labels import split_rows
 from stepward.train.loop import ExampleTask, predict_logits, seeded_module
 from stepward.train.objectives import BradleyTerry, Squared
 from stepward.train.optimisation import Optimisation
@@ -68,14 +68,7 @@ def read_targets(folder: Folder, wing: Wing, split: str) -> GivenTargets:
         ValueError: a column is missing, a target is not finite, the split has no row, or none of its groups has two
             targets that differ.
     """
-    table = folder.read_table("labels")
-    missing = [name for name in REQUIRED if name not in table.column_names]
-    if missing:
-        raise ValueError(
-            f"{folder.url}/labels: expected the columns {list(REQUIRED)}, but {missing} is missing among "
-            f"{table.column_names}. Make the labels again with jobs/label.py."
-        )
-    table = table.filter(pc.equal(table["split"], split)).sort_by("id")
+    table = split_rows(folder, split, REQUIRED)
     targets = table["label"].to_numpy().astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(targets))
     if len(bad):

@@ -52,7 +52,8 @@ class Trial:
     @property
     def loss(self) -> float:
         """Validation loss of the best epoch, nats a rollout; infinite if there is none."""
-        return float(np.mean(self.problem_losses)) if self.judged else float("inf")  # type: ignore[arg-type]
+        found = self.problem_losses if self.judged else None
+        return float("inf") if found is None else float(np.mean(found))
 
     @property
     def best_metrics(self) -> dict[str, float]:

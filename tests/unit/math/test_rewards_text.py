@@ -14,7 +14,8 @@ from stepward.domains.math.data import MathProblems
 from stepward.domains.math.rewards import text_scoring
 from stepward.domains.math.rewards.body import _hosts
 from stepward.domains.math.rewards.outcome import OutcomeModel
-from stepward.domains.math.rewards.text import TextPRM, padded, solutions_of
+from stepward.domains.math.rewards.rows import padded
+from stepward.domains.math.rewards.text import TextPRM, solutions_of
 from stepward.domains.math.states import MathDomain, MathStates, math_states, roots
 from stepward.testing.contracts import check_reward
 from stepward.train import Optimisation, SoftBCE, epochs, make_examples, seeded_module

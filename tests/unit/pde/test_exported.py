@@ -122,7 +122,23 @@ def _text(old, new):
 
 
 @pytest.mark.parametrize(
-    "kind", ["sample", "operator", "expression", "weight", "symbol", "file", "attribute", "letters"]
+    "kind",
+    [
+        "sample",
+        "operator",
+        "expression",
+        "weight",
+        "symbol",
+        "file",
+        "attribute",
+        "letters",
+        "input",
+        "argument",
+        "callable",
+        "tree",
+        "word",
+        "key",
+    ],
 )
 def test_what_hides_in_a_file_is_refused_and_not_run(model, tmp_path, kind):
     mark = tmp_path / "ran"
@@ -146,6 +162,12 @@ def test_what_hides_in_a_file_is_refused_and_not_run(model, tmp_path, kind):
         "symbol": (lambda name, content: _symbols(name, content, call), "the symbol"),
         "file": (_text("torch.ops.aten.conv2d.default", "torch.ops.aten.from_file.default"), "the operator"),
         "attribute": (_text("torch.ops.aten.conv2d.default", "torch.ops.aten.conv2d.__class__"), "the operator"),
+        "input": (_renamed("fields", f"fields={call}"), "the text"),  # runs where the graph becomes a function
+        "argument": (_renamed("kernel_size", f"x={call}, y"), "the text"),
+        "callable": (_text('"as_ints"', '"as_operator"'), "the name 'as_operator'"),
+        "tree": (_text("builtins.tuple", "collections.defaultdict"), "the tree"),
+        "word": (_text('"as_string": "circular"', f'"as_string": "{call}"'), "the text"),
+        "key": (_renamed("conv2d", f"conv2d={call}"), "the"),
         "letters": (_text("Integer(2)", "\uff45\uff56\uff41\uff4c(2)"), "the expression"),
     }
     change, message = changes[kind]
@@ -162,6 +184,41 @@ def test_two_entries_of_one_name_are_refused(model, tmp_path):
         archive.writestr(next(name for name in archive.namelist() if name.endswith(".pt")), b"")
     with pytest.raises(ValueError, match="two entries of one name"):
         load_surrogate(target, "cpu")
+
+
+def _renamed(old, new):
+    """Changes every text and every key of a program that equals `old`."""
+
+    def walk(value):
+        if isinstance(value, dict):
+            return {new if name == old else name: walk(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [walk(part) for part in value]
+        return new if value == old else value
+
+    return lambda name, content: (
+        json.dumps(walk(json.loads(content))).encode() if name.endswith("model.json") else content
+    )
+
+
+def test_guards_and_places_of_the_source_are_dropped(model, tmp_path):
+    """Guards are code that torch compiles; the numbers need neither."""
+    mark = tmp_path / "ran"
+
+    def change(name, content):
+        if not name.endswith("model.json"):
+            return content
+        program = json.loads(content)
+        program["guards_code"] = [f"__import__('pathlib').Path('{mark}').touch()"]
+        for node in program["graph_module"]["graph"]["nodes"]:
+            node["metadata"] = {"stack_trace": f"x\n__import__('pathlib').Path('{mark}').touch()\n"}
+        return json.dumps(program).encode()
+
+    surrogate, fields = (
+        load_surrogate(_changed(model[0], tmp_path / "odd.pt2", change), "cpu"),
+        torch.rand(2, 4, 16, 16),
+    )
+    assert torch.equal(surrogate(fields), model[1](fields)) and not mark.exists()
 
 
 def _symbols(name, content, call):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -210,4 +210,4 @@ def split_of_rows(rows: np.ndarray) -> np.ndarray:
     return np.array([0, 0, 0, 0, 0, 0, 0, 1, 2, 2])[rows % 10]
 
 
-assert set(EULER_FAMILIES) == set(Family.__args__)  # type: ignore[attr-defined]
+assert set(EULER_FAMILIES) == set(get_args(Family))

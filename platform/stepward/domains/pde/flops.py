@@ -37,7 +37,7 @@ class Positions:
             self._known[shape] = counter.get_total_flops() / (2.0 * self.num_parameters)
         return self._known[shape]
 
-    def rows(self, fields: object) -> Float[np.ndarray, " n"]:
+    def rows(self, fields: np.ndarray | torch.Tensor) -> Float[np.ndarray, " n"]:
         """Positions of every row."""
-        shape = fields.shape  # type: ignore[attr-defined]
+        shape = fields.shape
         return np.full(shape[0], self(tuple(shape[1:])))

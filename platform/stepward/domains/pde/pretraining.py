@@ -32,7 +32,7 @@ from stepward.domains.pde.surrogates import (
     surrogate_kinds,
 )
 from stepward.domains.pde.surrogates.fitting import make_ready, surrogate_epochs
-from stepward.domains.pde.surrogates.storage import DESCRIPTION, WEIGHTS, fill
+from stepward.domains.pde.surrogates.storage import DESCRIPTION, PROGRAM, WEIGHTS, fill
 from stepward.train import Checkpoint, seeded_module
 
 JUDGED = 16  # held-out trajectories that every epoch is judged on
@@ -105,7 +105,9 @@ class SurrogatePretraining:
             "flops": 2.0 * positions.num_parameters * positions(held_out.shape[2:]),
         }
         rows = {"train": len(known), "validation": len(table)}
-        return Judged(metrics=metrics, rows=rows, facts={"kind": described.kind}, content=(WEIGHTS, DESCRIPTION))
+        content = [WEIGHTS, DESCRIPTION]
+        content += [PROGRAM] if settings.artifact("pretrain").folder.exists(PROGRAM) else []
+        return Judged(metrics=metrics, rows=rows, facts={"kind": described.kind}, content=tuple(content))
 
     def describe(self, url: str, metrics: Mapping[str, float]) -> str:
         """Size and errors."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from stepward.core.interfaces import Status
-from stepward.domains.math.rewards.text import TextSettings, padded
+from stepward.domains.math.rewards.rows import padded
+from stepward.domains.math.rewards.text import TextSettings
 from stepward.domains.math.states import MathDomain, MathStates
 
 if TYPE_CHECKING:
@@ -46,4 +47,4 @@ class OutcomeModel(TextSettings):
         """The reward model with these weights; those of the base are not read."""
         from stepward.domains.math.rewards.text_scoring import OutcomeReward
 
-        return OutcomeReward(self, self.network(pretrained=False), weights)
+        return OutcomeReward(self.encode, self.network(pretrained=False), weights)

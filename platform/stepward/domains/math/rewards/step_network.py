@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,9 +13,6 @@ from torch import Tensor, nn
 from stepward.domains.math.rewards.step_embeddings import embedder_of
 from stepward.domains.math.rewards.weights import fill
 from stepward.domains.math.states import MathStates
-
-if TYPE_CHECKING:
-    from stepward.domains.math.rewards.step_transformer import StepTransformer
 
 __all__ = ["StepNetwork", "StepReward"]
 
@@ -76,16 +72,26 @@ class StepReward:
     left out.
 
     Args:
-        settings: how states become vectors.
+        module: the network; its weights are replaced.
+        base: the frozen model that embeds lines.
+        steps: states -> question and lines of each.
+        encode: states -> inputs of the network.
         weights: of training.
     """
 
-    def __init__(self, settings: StepTransformer, weights: Mapping[str, np.ndarray]) -> None:
-        self._settings, self._module = settings, settings.module()
+    def __init__(
+        self,
+        module: StepNetwork,
+        base: str,
+        steps: Callable[[MathStates], list[list[str]]],
+        encode: Callable[[MathStates], dict[str, np.ndarray]],
+        weights: Mapping[str, np.ndarray],
+    ) -> None:
+        self._module, self._base, self._steps, self._encode = module, base, steps, encode
         fill(self._module, weights)
         positions = self._module.position.weight.numel()  # looked up, not multiplied
         self._a_step = sum(weight.numel() for weight in self._module.parameters()) - positions
-        self._a_token = embedder_of(settings.base).num_parameters
+        self._a_token = embedder_of(base).num_parameters
         self.num_parameters = self._a_step + self._a_token
 
     def score(self, parents: MathStates, children: MathStates) -> Float[np.ndarray, " n"]:
@@ -94,8 +100,8 @@ class StepReward:
 
     def charged_tokens(self, children: MathStates) -> Int[np.ndarray, " n"]:
         """Tokens of encoder and network together that cost as much as the child's last line and its steps."""
-        steps = self._settings.steps(children)
-        tokens = np.array(embedder_of(self._settings.base).token_counts([row[-1] for row in steps]), np.float64)
+        steps = self._steps(children)
+        tokens = np.array(embedder_of(self._base).token_counts([row[-1] for row in steps]), np.float64)
         work = self._a_token * tokens + self._a_step * np.array([len(row) for row in steps], np.float64)
         return np.ceil(work / self.num_parameters).astype(np.int64)
 
@@ -105,7 +111,7 @@ class StepReward:
         device = self._module.output.weight.device
         pieces = [np.zeros(0, np.float32)]
         for first in range(0, len(states), ROWS):
-            inputs = self._settings.encode(states.take(slice(first, first + ROWS)))
+            inputs = self._encode(states.take(slice(first, first + ROWS)))
             tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
             pieces.append(self._module(**tensors).cpu().numpy())
         return np.concatenate(pieces)

@@ -80,4 +80,4 @@ class StepTransformer(Config):
         """The reward model with these weights."""
         from stepward.domains.math.rewards.step_network import StepReward
 
-        return StepReward(self, weights)
+        return StepReward(self.module(), self.base, self.steps, self.encode, weights)

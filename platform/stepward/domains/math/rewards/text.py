@@ -16,12 +16,13 @@ from pydantic import Field, field_validator
 from stepward.core.config import Config
 from stepward.core.interfaces import Status
 from stepward.domains.math.defaults import EMBEDDED
+from stepward.domains.math.rewards.rows import padded
 from stepward.domains.math.states import MathDomain, MathStates
 
 if TYPE_CHECKING:
     from stepward.domains.math.rewards.text_scoring import TextReward
 
-__all__ = ["TextPRM", "TextSettings", "padded", "solutions_of"]
+__all__ = ["TextPRM", "TextSettings", "solutions_of"]
 
 
 class TextSettings(Config):
@@ -129,7 +130,7 @@ class TextPRM(TextSettings):
         """The reward model with these weights; those of the base are not read."""
         from stepward.domains.math.rewards.text_scoring import TextReward
 
-        return TextReward(self, self.network(pretrained=False), weights)
+        return TextReward(self.tokens, self.network(pretrained=False), weights)
 
 
 def solutions_of(states: MathStates) -> Int[np.ndarray, " n"]:
@@ -145,12 +146,3 @@ def solutions_of(states: MathStates) -> Int[np.ndarray, " n"]:
         if texts[following].startswith(texts[row]):
             host[row] = host[following]
     return host
-
-
-def padded(rows: list[list[int]]) -> Int[np.ndarray, "n t"]:
-    """Rows of token ids as one array, −1 where a row has ended."""
-    width = max((len(row) for row in rows), default=0)
-    array = np.full((len(rows), max(width, 1)), -1, np.int32)
-    for i, row in enumerate(rows):
-        array[i, : len(row)] = row
-    return array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,8 +11,7 @@ from scipy.special import expit
 
 from stepward.domains.math.engine import IncrementalScorer
 from stepward.domains.math.rewards.body import ROWS, StepScorer
-from stepward.domains.math.rewards.outcome import OutcomeModel
-from stepward.domains.math.rewards.text import TextSettings, padded
+from stepward.domains.math.rewards.rows import padded
 from stepward.domains.math.rewards.weights import fill
 from stepward.domains.math.states import MathStates, prefix_keys
 
@@ -30,14 +29,16 @@ class TextReward:
     the whole text is read. An encoder reads the whole text always. Rounding differs with the way by about 1e-6.
 
     Args:
-        settings: how states become tokens.
+        tokens: states -> token ids of every text.
         module: body and head; its weights are replaced.
         weights: of training.
     """
 
-    def __init__(self, settings: TextSettings, module: StepScorer, weights: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self, tokens: Callable[[MathStates], list[list[int]]], module: StepScorer, weights: Mapping[str, np.ndarray]
+    ) -> None:
         fill(module, weights)
-        self._settings, self._module = settings, module
+        self._tokens, self._module = tokens, module
         max_bytes = CACHE_BYTES[module.body.device.type]
         self._scorer = IncrementalScorer(module.body, max_bytes=max_bytes) if module.causal else None
         self._entered: set[int] = set()  # states whose tokens the scorer has
@@ -91,7 +92,7 @@ class TextReward:
         keys = prefix_keys(states).tolist()
         first = {key: row for row, key in reversed(list(enumerate(keys))) if key not in self._lengths}
         rows = list(first.values())
-        found = self._settings.tokens(states.take(np.array(rows, np.int64)))
+        found = self._tokens(states.take(np.array(rows, np.int64)))
         self._lengths.update(zip(first, map(len, found), strict=True))
         return np.array([self._lengths[key] for key in keys], np.int64)
 
@@ -99,7 +100,7 @@ class TextReward:
     def _learn(self, parents: MathStates, children: MathStates) -> None:
         """Logits of distinct children that have none yet."""
         keys, above = prefix_keys(children), prefix_keys(parents)
-        tokens, begun = self._settings.tokens(children), self._settings.tokens(parents)
+        tokens, begun = self._tokens(children), self._tokens(parents)
         grows = np.array([_begins(b, t) for b, t in zip(begun, tokens, strict=True)]) & (self._scorer is not None)
         whole = np.flatnonzero(~grows)
         if len(whole):
@@ -139,16 +140,21 @@ class OutcomeReward:
     """sigmoid(logit) of complete solutions, read as a whole; ½ for all other states, at no cost.
 
     Args:
-        settings: how states become tokens; rows of states that are not complete hold none.
+        encode: states -> ``tokens`` [n, t], padded with −1; rows of states that are not complete hold none.
         module: body and head; its weights are replaced.
         weights: of training.
     """
 
     of_complete_states = True  # what it says of others is no opinion, and no part of a product or a mean
 
-    def __init__(self, settings: OutcomeModel, module: StepScorer, weights: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self,
+        encode: Callable[[MathStates], dict[str, np.ndarray]],
+        module: StepScorer,
+        weights: Mapping[str, np.ndarray],
+    ) -> None:
         fill(module, weights)
-        self._settings, self._module = settings, module
+        self._encode, self._module = encode, module
         self.num_parameters = module.num_parameters
 
     @torch.inference_mode()
@@ -156,9 +162,9 @@ class OutcomeReward:
         """Probability that each child's answer is right."""
         if not len(children):
             return np.zeros(0)
-        tokens = torch.from_numpy(self._settings.encode(children)["tokens"])
+        tokens = torch.from_numpy(self._encode(children)["tokens"])
         return expit(self._module(tokens.to(self._module.body.device)).float().cpu().numpy().astype(np.float64))
 
     def charged_tokens(self, children: MathStates) -> Int[np.ndarray, " n"]:
         """The whole text of complete solutions, in the model's own tokens, and nothing of others."""
-        return (self._settings.encode(children)["tokens"] >= 0).sum(axis=1)
+        return (self._encode(children)["tokens"] >= 0).sum(axis=1)

@@ -142,8 +142,8 @@ class DeterministicGenerator(Generator):
     ) -> Float[Tensor, "m c h w"]:
         return plain.repeat_interleave(k, dim=0)
 
-    def tags(self, streams: object, k: int) -> np.ndarray:
-        return np.zeros(len(streams), np.uint64)  # type: ignore[arg-type]
+    def tags(self, streams: Rng, k: int) -> np.ndarray:
+        return np.zeros(len(streams), np.uint64)
 
 
 class SampledGenerator(Generator):

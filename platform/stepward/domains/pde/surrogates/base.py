@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ class Surrogate(nn.Module, ABC):
         periodic: takes both axes for periodic, and is trained on windows moved along them.
     """
 
-    stochastic: ClassVar[frozenset[str]] = frozenset()
+    stochastic: frozenset[str] = frozenset()
     periodic: bool = True
     mean: Tensor
     scale: Tensor

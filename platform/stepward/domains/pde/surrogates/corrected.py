@@ -55,8 +55,8 @@ class Corrected(Surrogate):
         self.layers = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1, padding_mode=padding) for a, b in itertools.pairwise(sizes)
         )
-        nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.layers[-1].bias)  # type: ignore[arg-type]
+        for parameter in self.layers[-1].parameters():  # no correction at the start
+            nn.init.zeros_(parameter)
 
     def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
         """Fields one step later."""

@@ -52,9 +52,10 @@ class UNet(NormalisedSurrogate):
         self.fine_out = _Block(width, settings)
         self.project = _conv(width, inner, pad)
         nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
+        assert self.project.bias is not None, "convolutions have one"
+        nn.init.zeros_(self.project.bias)
         kinds = {"latent"} | ({"dropout"} if settings.dropout else set()) | ({"code"} if settings.code_dim else set())
-        self.stochastic = frozenset(kinds)  # type: ignore[misc]
+        self.stochastic = frozenset(kinds)
 
     def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
         code = self._code(fields, draws)

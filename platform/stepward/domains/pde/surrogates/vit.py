@@ -56,7 +56,7 @@ class ViT(NormalisedSurrogate):
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
         if not settings.dropout:
-            self.stochastic = frozenset({"latent"})  # type: ignore[misc]
+            self.stochastic = frozenset({"latent"})
 
     def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
         grid = self.embed(fields)

@@ -10,7 +10,7 @@ without it.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -48,7 +48,7 @@ class LatentSettings(Config):
 class LatentStack(Surrogate):
     """See the module. Without chance the corrector is asked once, at τ = 0."""
 
-    stochastic: ClassVar[frozenset[str]] = frozenset({"tau", "latent", "output"})
+    stochastic = frozenset({"tau", "latent", "output"})
     decoder_error: Tensor
 
     def __init__(self, settings: LatentSettings) -> None:

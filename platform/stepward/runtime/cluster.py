@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ def connect(cluster: ClusterSettings) -> Iterator[None]:
     Workers get the copy of this package that the driver imported.
 
     Raises:
-        ClusterError: nobody answers at the address, or not as a Ray cluster does.
+        ClusterError: nobody answers at the address, or not as a Ray cluster does, or Ray was imported too early.
     """
     global _local
     address = cluster.resolved_address()
@@ -154,10 +155,21 @@ def _init_arguments(cluster: ClusterSettings, address: str) -> dict[str, Any]:
 
 
 def _own_token() -> None:
-    """A local cluster gets a token of its own: nobody else on the machine gets in, and none is written to a file."""
+    """A local cluster gets a token of its own: nobody else on the machine gets in, and none is written to a file.
+
+    Raises:
+        ClusterError: Ray is imported and not connected: it reads its token when it is imported.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+    if {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        return
+    if "ray" not in sys.modules:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    elif not sys.modules["ray"].is_initialized():
+        raise ClusterError(
+            "cluster.address=local: expected to import Ray, which reads its token then, but it was imported before. "
+            "Import ray later, or call ray.init() first: a Ray that runs in this process is used."
+        )
 
 
 def _own_package() -> None:

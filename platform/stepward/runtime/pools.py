@@ -75,8 +75,8 @@ def actor_pool(
     at least once, so a worker's effects must be the same when repeated, and it should pass over what is done already.
 
     Ray restarts workers without end and without a word, and it is here that restarts are counted: a pool whose actors
-    have each a number of restarts of their own would wait for ever once all of them used it up, and what Ray Data hands
-    to its actors cannot be counted on by such actors, of which Ray warns for every pool.
+    have each a number of restarts of their own would wait for ever once all of them used it up. Ray warns once a
+    process that such actors take arguments from its object store; the pool holds those as long as it lives.
 
     Args:
         worker: class made once an actor with `arguments`; called with ``{"item": [item]}`` it returns a dict of

@@ -23,7 +23,9 @@ class Batch(Protocol):
     """
 
     @property
-    def problem(self) -> Int[np.ndarray, " n"]: ...
+    def problem(self) -> Int[np.ndarray, " n"]:
+        """Index of the problem that each state belongs to."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -58,6 +60,7 @@ class ArrayBatch:
         return len(self.problem)
 
     def take(self: A, indices: Any) -> A:
+        """The rows at `indices` (integers, a mask or a slice), in that order; a row may be taken twice."""
         return type(self)(**{name: getattr(self, name)[indices] for name in self.__dataclass_fields__})
 
     @classmethod

@@ -118,6 +118,7 @@ class MeteredProposer:
         self.num_parameters, self.nfe = inner.num_parameters, inner.nfe
 
     def propose(self, states: Any, *, num_candidates: int, rng: Rng) -> Any:
+        """The inner proposer's children, charged to the problem of each: proposals, tokens, passes, FLOPs, seconds."""
         start = time.perf_counter()
         children = self.inner.propose(states, num_candidates=num_candidates, rng=rng)
         seconds = time.perf_counter() - start
@@ -150,6 +151,7 @@ class MeteredReward:
         self.num_parameters = inner.num_parameters
 
     def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+        """The inner model's scores, charged to the problem of each child: scored tokens, passes, FLOPs, seconds."""
         start = time.perf_counter()
         scores = np.asarray(self.inner.score(parents, children), dtype=np.float64)
         seconds = time.perf_counter() - start

@@ -125,6 +125,6 @@ def rollout_policy(proposer: Any) -> Any:
 class Search(Protocol[S_contra]):
     """From root states, one a problem, to solutions, within a budget that is counted a problem."""
 
-    def __call__(
-        self, problems: S_contra, *, domain: Any, proposer: Any, reward: Any, budget: Any, rng: Rng
-    ) -> Any: ...
+    def __call__(self, problems: S_contra, *, domain: Any, proposer: Any, reward: Any, budget: Any, rng: Rng) -> Any:
+        """Solutions of every problem; what it may spend is limited a problem, and `rng` holds one stream a problem."""
+        ...

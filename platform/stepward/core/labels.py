@@ -52,7 +52,9 @@ class LabelStage(Protocol):
     proposer: Any
 
     @property
-    def wing(self) -> Wing: ...
+    def wing(self) -> Wing:
+        """The domain whose states are labelled."""
+        ...
 
     @property
     def default_proposer(self) -> bool:

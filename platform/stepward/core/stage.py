@@ -48,6 +48,7 @@ class StageSettings(Config):
 
     @property
     def wing(self) -> Wing:
+        """What the domain brings."""
         return find_wing(self.domain)
 
     def here(self, settings: T) -> T:

@@ -95,7 +95,9 @@ class Fittable(Protocol):
         """Weights fitted to labelled states."""
         ...
 
-    def reward(self, weights: Mapping[str, np.ndarray]) -> RewardModel: ...
+    def reward(self, weights: Mapping[str, np.ndarray]) -> RewardModel:
+        """The reward model with fitted weights."""
+        ...
 
 
 @dataclass(frozen=True)

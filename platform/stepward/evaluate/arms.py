@@ -78,6 +78,7 @@ class SearchPlan(Config):
     )
 
     def model_post_init(self, _: Any) -> None:
+        """Refuses a second limit of expansions, and settings that make no search."""
         if "expansions" in self.limits:
             raise ValueError("limits: expected other kinds than expansions, which budget limits")
         self.arm(UNSCORED)

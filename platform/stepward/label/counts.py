@@ -33,6 +33,7 @@ class ContinuationLabels(Config):
     POOL: ClassVar[Mapping[str, int]] = {}
 
     def num_rollouts(self, split: str) -> int:
+        """M of a split."""
         return int(getattr(self, f"num_rollouts_{split}"))
 
     @property

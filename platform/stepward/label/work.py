@@ -50,6 +50,7 @@ class LabelWork:
 
     @property
     def planned(self) -> bool:
+        """Whether an earlier run of the same settings has cut the states into batches."""
         return self.scratch.exists(PLAN) and self.scratch.read_json(PLAN)["fingerprint"] == self.fingerprint
 
     def plan(
@@ -109,6 +110,7 @@ class LabelWork:
         return self.scratch.read_table(PROBLEMS)
 
     def rows(self, batch: str) -> pa.Table:
+        """Mined states of one batch."""
         return self.scratch.read_table(f"rows/{batch}.parquet")
 
     def begin(self, batch: str) -> None:

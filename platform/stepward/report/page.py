@@ -31,6 +31,7 @@ class Picture:
 
     @property
     def base64(self) -> str:
+        """The PNG as text, for a page that needs no other file."""
         return base64.b64encode(self.png).decode()
 
 
@@ -76,6 +77,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
+        """The title as a fragment of a link."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
 
@@ -90,6 +92,7 @@ class Page:
 
     @property
     def pictures(self) -> list[Picture]:
+        """All figures of the page, in its order."""
         return [block for section in self.sections for block in section.blocks if isinstance(block, Picture)]
 
     @property

@@ -35,6 +35,7 @@ class Source:
 
     @property
     def role(self) -> str:
+        """Its stage and name."""
         return f"{self.artifact.stage}/{self.artifact.name}"
 
     @property
@@ -58,6 +59,7 @@ class Source:
         return self.manifest
 
     def has(self, name: str) -> bool:
+        """Whether the artifact holds this file."""
         return name in self.open().files
 
     def table(self, name: str) -> pa.Table:
@@ -86,9 +88,11 @@ class Sources:
     pretrains: Mapping[str, Source] = field(default_factory=dict)
 
     def all(self) -> list[Source]:
+        """Every artifact of the report, usable or not, in the order of the stages."""
         return [*self.pretrains.values(), self.label, *self.trains.values(), self.tune, self.evaluate]
 
     def usable(self) -> list[Source]:
+        """The artifacts that could be opened."""
         return [source for source in self.all() if source.manifest is not None]
 
 

@@ -175,6 +175,7 @@ class Unscored(Combinator):
     """0 for every step and charged nothing: for arms that choose among no candidates, or by themselves."""
 
     def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+        """0 for every child."""
         return np.zeros(len(children))
 
 

@@ -66,6 +66,7 @@ class GuidePart(Config):
     transform: str = Field("none", description=f"of its scores, before the weight: {', '.join(TRANSFORMS)}")
 
     def model_post_init(self, _: Any) -> None:
+        """Refuses a transform that does not exist."""
         lookup(TRANSFORMS, self.transform, kind="transform")
 
 
@@ -79,6 +80,7 @@ class CompositeGuide(Config):
     )
 
     def model_post_init(self, _: Any) -> None:
+        """Refuses a sum whose weights are all 0."""
         if not any(part.weight for part in self.parts.values()):
             raise ValueError(f"parts: expected a weight above 0 at least, got 0 for all of {sorted(self.parts)}")
 

@@ -95,6 +95,7 @@ class DataWorker:
         self._folder = self._settings.artifact("data").folder
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """Makes one item and answers with what went wrong, if anything did."""
         [item], error = map(str, batch["item"]), ""
         try:
             if not self._folder.exists(_part(item)):

@@ -39,6 +39,7 @@ class EvaluatePool(PoolSettings):
 
     @property
     def reserved(self) -> dict[str, float]:
+        """Ray resources that scorers of their own take, beside those of the searching actors."""
         return self.scorers.reserved
 
 
@@ -143,6 +144,7 @@ class EvaluateWorker:
         self._work = EvaluateWork(job, job.pool.shard_size, **served)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Does one item and answers with what went wrong, if anything did."""
         [item] = batch["item"]
         error = ""
         try:

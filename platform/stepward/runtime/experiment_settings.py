@@ -60,6 +60,7 @@ class ExperimentJob(Config):
 
     @property
     def wing(self) -> Wing:
+        """What the domain brings."""
         return find_wing(self.domain)
 
     @model_validator(mode="after")

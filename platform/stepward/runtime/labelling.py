@@ -232,6 +232,7 @@ class LabelWorker:
         self._bench: tuple[LabelWork, Any] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """Labels and commits one batch; the answer says what stopped it, if anything did."""
         name = str(batch["item"][0])
         answer = {"batch": name, "error": "", "package": package_path()}
         try:

@@ -22,6 +22,7 @@ class Ticks(Callback):
         self._ended = 0
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Counts the trials that ended since the last step."""
         ended = sum(trial.is_finished() for trial in trials)
         if _displays and ended > self._ended:
             _displays[-1](ended - self._ended)

@@ -44,12 +44,14 @@ class Standing:
     facts: dict[str, Any]
 
     def save(self, folder: str) -> None:
+        """Writes it into the folder of a checkpoint."""
         np.save(Path(folder, LOSSES), self.losses)
         content = {"history": self.progress.history, "best_epoch": self.progress.best_epoch, "facts": self.facts}
         Path(folder, OUTCOME).write_text(json.dumps(content))
 
     @classmethod
     def load(cls, folder: str) -> Standing:
+        """Reads it from the folder of a checkpoint."""
         content = json.loads(Path(folder, OUTCOME).read_text())
         history, best = content["history"], content["best_epoch"]
         losses = np.load(Path(folder, LOSSES), allow_pickle=False)

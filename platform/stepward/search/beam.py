@@ -29,6 +29,7 @@ class Beam(Config):
     scoring: Scoring = Scoring()
 
     def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+        """Searches all problems at once: a level a round."""
         return run_search(
             problems,
             rule=lambda tree, rng: BeamRule(tree, self.width, self.num_candidates),
@@ -47,12 +48,15 @@ class BeamRule:
         self._beam = tree.open(np.arange(tree.num_problems))
 
     def select(self, tree: Tree, active: Bool[np.ndarray, " p"]) -> Int[np.ndarray, " n"]:
+        """The beams of the problems that still search."""
         return self._beam[active[tree.problem[self._beam]]]
 
     def num_candidates(self, tree: Tree) -> int:
+        """Children of each node of a beam."""
         return self._k
 
     def update(self, tree: Tree, nodes: Int[np.ndarray, " m"], origin: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
+        """Makes the best open children the next beam; all complete ones count as solutions."""
         open_ = tree.open(nodes)
         self._beam = top_per_group(open_, tree.problem[open_], tree.value[open_], self._width)
         return nodes

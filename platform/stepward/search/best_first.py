@@ -26,6 +26,7 @@ class BestFirst(Config):
     scoring: Scoring = Scoring()
 
     def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+        """Searches all problems at once: a node of each a round."""
         return run_search(
             problems,
             rule=lambda tree, rng: _BestFirstRule(tree, self.num_candidates),

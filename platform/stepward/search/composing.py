@@ -67,6 +67,7 @@ class MeanOfK(_Composing):
     kind: Literal["mean_of_k"] = "mean_of_k"
 
     def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+        """Searches all problems at once, with equal weights for candidates that are finite."""
         return self._search(problems, lambda _, scores, usable: uniform_weights(usable), **parts)
 
 
@@ -80,6 +81,7 @@ class WeightedMean(_Composing):
     temperature: float = Field(0.5, gt=0, description="T of softmax(z / T)")
 
     def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+        """Searches all problems at once, with weights by the reward of whole candidates."""
         return self._search(problems, lambda _, s, usable: softmax_weights(s, usable, self.temperature), **parts)
 
 
@@ -95,6 +97,7 @@ class Patchwork(_Composing):
     smooth: bool = Field(True, description="interpolate weights between the centres of patches: no seams")
 
     def __call__(self, problems: Batch, *, reward: Any, domain: Any, **parts: Any) -> SearchResult:
+        """Searches all problems at once, with weights by the reward's score map; refuses a reward without one."""
         if not hasattr(reward, "score_map"):
             raise ValueError(
                 f"search.kind=patchwork: expected a guide with a score map, got {type(reward).__name__}. Take a "

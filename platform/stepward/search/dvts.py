@@ -28,6 +28,7 @@ class DVTS(Config):
     scoring: Scoring = Scoring()
 
     def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+        """Searches all problems at once; trees of a problem share no node."""
         return _run(problems, self.num_trees, self.num_candidates, self.scoring, parts)
 
 
@@ -39,6 +40,7 @@ class BestOfN(Config):
     scoring: Scoring = Scoring()
 
     def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+        """Samples N solutions of every problem; the reward chooses among them at the end."""
         return _run(problems, self.num_samples, 1, self.scoring, parts)
 
 

@@ -39,6 +39,7 @@ class Particles(Config):
     scoring: Scoring = Scoring()
 
     def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+        """Searches all problems at once; particles of a problem are resampled together."""
         return run_search(
             problems,
             rule=lambda tree, rng: _ParticleRule(tree, rng, self),

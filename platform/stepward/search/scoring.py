@@ -24,6 +24,7 @@ class Scoring(Config):
     require_improvement: bool = Field(False, description="gate: drop children that score below their parent (Δp < 0)")
 
     def model_post_init(self, _: Any) -> None:
+        """Refuses an aggregation that does not exist."""
         aggregation_named(self.aggregation)
 
 

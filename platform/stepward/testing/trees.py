@@ -42,12 +42,15 @@ class TableTree:
         self.tables = tables
 
     def status(self, states: TreeStates) -> Int8[np.ndarray, " n"]:
+        """As the table says."""
         return self.tables.status[states.node]
 
     def keys(self, states: TreeStates) -> UInt64[np.ndarray, " n"]:
+        """The number of the node."""
         return states.node.astype(np.uint64)
 
     def step_tokens(self, states: TreeStates) -> Int[np.ndarray, " n"]:
+        """One a step."""
         return np.ones(len(states), np.int64)
 
     def roots(self, num_problems: int, node: int = 0) -> TreeStates:
@@ -65,6 +68,7 @@ class TreeProposer:
         self.tables = tables
 
     def propose(self, states: TreeStates, *, num_candidates: int, rng: Rng) -> TreeStates:
+        """Children by number; without replacement only where all are asked for."""
         if len(rng) != len(states):
             raise ValueError(f"rng: expected one stream a state ({len(states)}), got {len(rng)}.")
         branching = self.tables.children.shape[1]
@@ -85,6 +89,7 @@ class ReadScore:
         self.tables = tables
 
     def score(self, parents: TreeStates, children: TreeStates) -> Float[np.ndarray, " n"]:
+        """The table's score of every child, whatever its parent."""
         if len(parents) != len(children):
             raise ValueError(f"score: expected a parent for every child ({len(children)}), got {len(parents)}.")
         return self.tables.score[children.node]

@@ -70,9 +70,11 @@ class ExampleTask(Task[Minibatch]):
         return [self.sampling.visited(self.train, epoch, self.num_epochs) for epoch in range(self.num_epochs)]
 
     def num_steps(self, epoch: int) -> int:
+        """Minibatches of an epoch, which curricula may shorten."""
         return num_minibatches(len(self.visits[epoch]), self.size)
 
     def minibatches(self, epoch: int) -> list[Minibatch]:
+        """The epoch's rows, shuffled; rows that belong together stand in one minibatch."""
         scores = lambda: predict_logits(self.module, self.train.inputs).sigmoid()  # noqa: E731
         self.visited = replace(self.train, weights=self.sampling.emphasised(self.train, epoch, scores))
         rows, together = self.visits[epoch], self.train.together
@@ -81,6 +83,7 @@ class ExampleTask(Task[Minibatch]):
         return [Minibatch(rows[chosen]) for chosen in order]
 
     def part(self, batch: Minibatch, rows: Int[np.ndarray, " _"], step: int) -> Part:
+        """Weighted loss of some rows, over the weights of these rows."""
         data, mine = self.visited, torch.from_numpy(rows).to(self.device)
         weights = data.weights[mine]
         found = self.module(**{name: tensor[mine] for name, tensor in data.inputs.items()})

@@ -58,6 +58,7 @@ class Binomial(_Objective):
     kind: Literal["binomial"] = "binomial"
 
     def targets(self, successes: np.ndarray, num_rollouts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """S / M, with weights M over their mean."""
         return successes / num_rollouts, num_rollouts / num_rollouts.mean()
 
 
@@ -68,6 +69,7 @@ class HardBCE(_Objective):
     threshold: float = Field(0.0, ge=0, lt=1, description="share of successes to exceed; 0: any success at all")
 
     def targets(self, successes: np.ndarray, num_rollouts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """0 or 1, with equal weights."""
         return (successes / num_rollouts > self.threshold).astype(np.float64), np.ones(len(successes))
 
 
@@ -79,6 +81,7 @@ class Focal(_Objective):
     gamma: float = Field(2.0, ge=0, description="γ: 0 is the plain cross-entropy, 2 is usual")
 
     def row_losses(self, logits: Tensor, targets: Tensor, groups: Tensor | None) -> Tensor:
+        """See `losses.focal`."""
         return losses.focal(logits, losses.smooth(targets, self.label_smoothing), self.gamma)
 
 
@@ -92,6 +95,7 @@ class Pairwise(_Objective):
     group_by: str = Field("problem_id", description="label column whose equal values make a group of alternatives")
 
     def row_losses(self, logits: Tensor, targets: Tensor, groups: Tensor | None) -> Tensor:
+        """Both terms, row by row; needs groups."""
         assert groups is not None, "examples of the pairwise objective carry groups"
         pairs = losses.pairwise(logits, targets, groups, self.min_gap)
         return super().row_losses(logits, targets, groups) + self.alpha * pairs

@@ -51,17 +51,21 @@ class Choice(Dimension):
     """One of the values, each as likely."""
 
     def check(self) -> None:
+        """Refuses no values."""
         if not self.values:
             raise ValueError("expected at least one value, got none")
 
     def at(self, point: float) -> Any:
+        """The value at a share `point` of the list."""
         return self.values[int(point * len(self.values))]
 
     @property
     def extremes(self) -> tuple[Any, ...]:
+        """All values: none lies between others."""
         return self.values
 
     def suggested(self, value: Any) -> Any:
+        """The value whose position an optimiser chose."""
         return self.values[int(value)]
 
 
@@ -73,16 +77,19 @@ class Uniform(Dimension):
     """A number between two others."""
 
     def check(self) -> None:
+        """Refuses what is no interval of finite numbers."""
         numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in self.values)
         if len(self.values) != 2 or not numbers or self.values[0] >= self.values[1]:
             raise ValueError(f"expected [low, high] with low < high, got {list(self.values)}")
 
     def at(self, point: float) -> Any:
+        """The number at a share `point` of the way up."""
         low, high = self.values
         return float(low + (high - low) * point)
 
     @property
     def extremes(self) -> tuple[Any, ...]:
+        """Both ends."""
         return self.values
 
 
@@ -90,11 +97,13 @@ class LogUniform(Uniform):
     """A positive number whose logarithm is uniform."""
 
     def check(self) -> None:
+        """Refuses a lower end that has no logarithm."""
         super().check()
         if self.values[0] <= 0:
             raise ValueError(f"expected [low, high] with 0 < low, got {list(self.values)}")
 
     def at(self, point: float) -> Any:
+        """The number at a share `point` of the way up, on a logarithmic scale."""
         low, high = self.values
         return float(low * (high / low) ** point)
 
@@ -103,16 +112,19 @@ class Integers(Uniform):
     """A whole number, both ends included."""
 
     def check(self) -> None:
+        """Refuses ends that are no whole numbers."""
         super().check()
         if any(int(value) != value for value in self.values):
             raise ValueError(f"expected [low, high] of whole numbers, got {list(self.values)}")
 
     def at(self, point: float) -> Any:
+        """The number at a share `point`; all are as likely."""
         low, high = map(int, self.values)
         return low + int(point * (high - low + 1))
 
     @property
     def extremes(self) -> tuple[Any, ...]:
+        """Both ends, as whole numbers."""
         return tuple(map(int, self.values))
 
 

@@ -163,9 +163,11 @@ class GivenTask:
         return pa.concat_tables([self.no_labels(rows), *labels]), rejected
 
     def label(self, rows: pa.Table) -> pa.Table:
+        """The rows as they are: their labels came with the data."""
         return rows.append_column("status", pa.array(["ok"] * len(rows), pa.string()))
 
     def no_labels(self, rows: pa.Table) -> pa.Table:
+        """A table without rows, with the columns of labels."""
         return self.label(rows.slice(0, 0))
 
 

@@ -92,19 +92,23 @@ class LanguageTask(Task[Minibatch]):
         return [stage.prompt_lengths or [0] * len(stage.documents) for stage in self.stages]
 
     def num_steps(self, epoch: int) -> int:
+        """Optimiser steps of a stage: all its passes over its documents."""
         stage = self.stages[epoch]
         return stage.optimisation.num_epochs * -(-len(stage.documents) // stage.optimisation.batch_size)
 
     def minibatches(self, epoch: int) -> list[Minibatch]:
+        """The documents of a stage, shuffled anew for each of its passes."""
         self.number, self.began = epoch, time.perf_counter()
         settings, seed = self.stage.optimisation, stable_hash("language stage", self.seed, epoch)
         passes = [batches(self.stage.documents, settings.batch_size, seed + e) for e in range(settings.num_epochs)]
         return [Minibatch(rows) for one in passes for rows in one]
 
     def rate(self, epoch: int, step: int) -> float:
+        """Learning rate at a step of a stage, which has a schedule of its own."""
         return self.stages[epoch].optimisation.rate(step, self.num_steps(epoch))
 
     def part(self, batch: Minibatch, rows: Int[np.ndarray, " _"], step: int) -> Part:
+        """Cross-entropy of the tokens behind the prompts, as a share of the tokens of the whole minibatch."""
         documents, prompts = self.stage.documents, self.prompts[self.number]
         tokens, labels = pad_rows([documents[i] for i in rows], self.pad_token, [prompts[i] for i in rows])
         total = token_losses(self.module, tokens.to(self.device), labels.to(self.device)).sum()
@@ -116,6 +120,7 @@ class LanguageTask(Task[Minibatch]):
         return float(sum(len(documents[i]) - max(prompts[i], 1) for i in rows))
 
     def validate(self) -> dict[str, float]:
+        """Mean loss a token of documents that were held out, in nats; tokens and seconds of the stage."""
         passes, rows = self.stage.optimisation.num_epochs, np.arange(len(self.stage.documents))
         return {
             "validation_loss": mean_loss(self.module, self.validation, self.pad_token, self.validation_prompts),

@@ -120,6 +120,7 @@ class MathDomain:
     name = "math"
 
     def status(self, states: MathStates) -> Int8[np.ndarray, " n"]:
+        """Open while lines may follow, complete with an answer, dead without one at the end."""
         return _STATUS[states.ending]
 
     def keys(self, states: MathStates) -> UInt64[np.ndarray, " n"]:
@@ -127,6 +128,7 @@ class MathDomain:
         return _hashes(f"{ending}\x1f{text}" for ending, text in zip(states.ending, states.text, strict=True))
 
     def step_tokens(self, states: MathStates) -> Int[np.ndarray, " n"]:
+        """Tokens of the last line of every solution."""
         return states.last_tokens
 
 

@@ -21,6 +21,7 @@ class AnswerVerifier:
     """
 
     def outcome(self, states: MathStates) -> Float[np.ndarray, " n"]:
+        """Graded by math-verify; a solution without an answer counts as wrong."""
         outcome = np.zeros(len(states))
         answered = np.flatnonzero(states.ending == Ending.ANSWERED)
         if len(answered):

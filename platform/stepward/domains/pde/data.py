@@ -112,6 +112,7 @@ class PDEMining(Config):
     )
 
     def model_post_init(self, _: object) -> None:
+        """Refuses two policies at once, and one that does not exist."""
         if self.on_policy is not None and self.policy:
             raise ValueError("mining: expected on_policy (the surrogate alone) or policy, not both; leave one out")
         if self.policy:

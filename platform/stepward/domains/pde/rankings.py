@@ -40,6 +40,7 @@ class RankingContent(Config):
     patch: int = Field(8, ge=1, description="cells of a patch along an axis, for errors a patch")
 
     def model_post_init(self, _: object) -> None:
+        """Refuses to keep more candidates than there are, and horizons that do not increase."""
         if self.num_kept > self.num_candidates:
             raise ValueError(f"num_kept: expected at most num_candidates = {self.num_candidates}, got {self.num_kept}")
         if min(self.horizons) < 1 or list(self.horizons) != sorted(set(self.horizons)):

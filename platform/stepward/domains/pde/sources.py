@@ -76,9 +76,11 @@ class BurgersSource(TrajectorySource):
     viscosity: float = Field(0.01, ge=0, description="ν")
 
     def items(self) -> list[str]:
+        """Ranges of trajectories, each simulated on its own."""
         return _ranges(self.num)
 
     def blocks(self, item: str, seed: int) -> Iterator[FieldBlock]:
+        """The trajectories of one range; what is not finite is rejected."""
         first, end = map(int, item.split("-"))
         initial = sample_burgers(seed=seed, indices=range(first, end), resolution=self.cells, num_axes=2)
         frames = BurgersSolver(viscosity=self.viscosity).simulate(initial, num_steps=self.num_steps, dt=self.dt)
@@ -94,6 +96,7 @@ class FileSource(TrajectorySource):
     path: str = Field(description="NetCDF or HDF5 file")
 
     def items(self) -> list[str]:
+        """One: the file is read in order."""
         return ["file"]
 
     def blocks(self, item: str, seed: int) -> Iterator[FieldBlock]:
@@ -132,6 +135,7 @@ class PDEGymSource(FileSource):
     end_time: float = Field(1.0, gt=0, description="time of the last frame, for files without coordinates")
 
     def read(self) -> Iterator[FieldBlock]:
+        """The file, block by block."""
         return read_pdegym(self.path, **self.model_dump(exclude={"kind", "path"}))
 
 
@@ -145,6 +149,7 @@ class PDEBenchSource(FileSource):
     dt: float | None = Field(None, gt=0, description="of a file whose time steps differ: the one to read")
 
     def read(self) -> Iterator[FieldBlock]:
+        """The file, block by block."""
         return read_pdebench(self.path, **self.model_dump(exclude={"kind", "path"}))
 
 
@@ -158,6 +163,7 @@ class TheWellSource(FileSource):
     dt: float | None = Field(None, gt=0, description="of a file whose time steps differ: the one to read")
 
     def read(self) -> Iterator[FieldBlock]:
+        """The file, block by block."""
         return read_the_well(self.path, **self.model_dump(exclude={"kind", "path"}))
 
 
@@ -184,6 +190,7 @@ class GenericSource(FileSource):
     )
 
     def read(self) -> Iterator[FieldBlock]:
+        """The file, block by block."""
         return read_generic(self.path, **self.model_dump(exclude={"kind", "path"}))
 
 

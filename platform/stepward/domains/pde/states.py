@@ -50,6 +50,7 @@ class PDE:
     name = "pde"
 
     def status(self, states: PDEStates) -> Int8[np.ndarray, " n"]:
+        """Complete at the horizon, open before, dead where a field is not finite."""
         over = states.steps >= states.horizon
         alive = np.where(over, Status.COMPLETE, Status.OPEN)
         return np.where(is_finite(states.fields), alive, Status.DEAD).astype(np.int8)

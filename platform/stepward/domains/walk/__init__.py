@@ -30,6 +30,7 @@ class SoftmaxSettings(Config):
     temperature: float = Field(1.0, gt=0, description="small prefers the action of largest gain, large is uniform")
 
     def build(self) -> SoftmaxWalker:
+        """The walker at this temperature."""
         return SoftmaxWalker(self.temperature)
 
 
@@ -39,6 +40,7 @@ class EnumerateSettings(Config):
     kind: Literal["enumerate"] = "enumerate"
 
     def build(self) -> ActionEnumerator:
+        """The proposer; it has no settings."""
         return ActionEnumerator()
 
 

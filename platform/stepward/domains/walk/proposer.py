@@ -28,6 +28,7 @@ class SoftmaxWalker:
         self._policy = SoftmaxPolicy(temperature)
 
     def propose(self, states: WalkStates, *, num_candidates: int, rng: Rng) -> WalkStates:
+        """Independent draws, so children may repeat."""
         children = states if num_candidates == 1 else repeat(states, num_candidates)
         uniform = rng.uniform(num_candidates).reshape(-1)
         return advance(children, self._policy.actions(children.current, children.target, uniform))
@@ -44,6 +45,7 @@ class UniformWalker:
     nfe = 0
 
     def propose(self, states: WalkStates, *, num_candidates: int, rng: Rng) -> WalkStates:
+        """Independent draws, so children may repeat."""
         actions = rng.integers(0, NUM_ACTIONS, num_candidates).reshape(-1)
         return advance(repeat(states, num_candidates), actions)
 
@@ -55,6 +57,7 @@ class ActionEnumerator:
     nfe = 0
 
     def propose(self, states: WalkStates, *, num_candidates: int, rng: Rng) -> WalkStates:
+        """Different actions for every state, of at most 6."""
         if not 1 <= num_candidates <= NUM_ACTIONS:
             raise ValueError(
                 f"num_candidates: expected 1 to {NUM_ACTIONS}, the number of different actions, got {num_candidates}. "

@@ -54,6 +54,7 @@ class Walk:
     name = "walk"
 
     def status(self, states: WalkStates) -> Int8[np.ndarray, " n"]:
+        """Complete on the target, dead without steps left elsewhere."""
         reached = states.current == states.target
         spent = states.steps_left <= 0
         return np.where(reached, Status.COMPLETE, np.where(spent, Status.DEAD, Status.OPEN)).astype(np.int8)
@@ -63,6 +64,7 @@ class Walk:
         return (states.current.astype(np.int64) * 4096 + states.steps_left).astype(np.uint64)
 
     def step_tokens(self, states: WalkStates) -> Int[np.ndarray, " n"]:
+        """A step is no text: it counts as one token."""
         return np.ones(len(states), np.int64)
 
 

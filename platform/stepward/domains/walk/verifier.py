@@ -12,4 +12,5 @@ class TargetVerifier:
     """1 where the target is reached, else 0."""
 
     def outcome(self, states: WalkStates) -> Float[np.ndarray, " n"]:
+        """Anybody can see it, so it costs nothing."""
         return (states.current == states.target).astype(np.float64)

@@ -65,6 +65,7 @@ class SampleOutcomes:
 
     @property
     def num_problems(self) -> int:
+        """P."""
         return len(self.problem_ids)
 
     @cached_property

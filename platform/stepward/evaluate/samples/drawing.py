@@ -43,6 +43,7 @@ class Samples:
 
     @property
     def num_problems(self) -> int:
+        """P."""
         return len(self.ends) // self.num_samples
 
 

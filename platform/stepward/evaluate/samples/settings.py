@@ -22,6 +22,7 @@ class Choice(Config):
     aggregation: str = Field("product", description="value of a solution from its step scores, as in a search")
 
     def model_post_init(self, _: object) -> None:
+        """Refuses an aggregation that does not exist."""
         aggregation_named(self.aggregation)
 
     def __str__(self) -> str:

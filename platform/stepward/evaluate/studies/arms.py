@@ -41,6 +41,7 @@ class ArmStudy(Base):
         ]
 
     def do(self, item: str) -> None:
+        """One arm on some problems: a shard of trials."""
         _, family, name, piece = item.split("/")
         evaluation, settings = self.evaluation, self.settings
         arm = settings.families()[family][name]
@@ -58,6 +59,7 @@ class ArmStudy(Base):
         evaluation.folder.write_table(f"shards/{item}.parquet", table)
 
     def tables(self, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+        """The trials, and what follows from a headline measure that is binary or real."""
         trials = self._trials()
         made = solving_tables if self.settings.headline.binary else error_tables
         return {"trials": trials} | made(trials, self.settings, self.wing)

@@ -18,10 +18,14 @@ class Base:
     def __init__(self, evaluation: Evaluation) -> None:
         self.evaluation, self.settings, self.wing = evaluation, evaluation.settings, evaluation.wing
 
-    def prepare(self) -> None: ...
+    def prepare(self) -> None:
+        """What all items need; refuses an evaluation that cannot be studied so."""
+        ...
 
     def first(self) -> list[str]:
+        """Items that must be done before the others begin."""
         return []
 
     def tables(self, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+        """Tables by name, from shards and from the tables of the studies before."""
         return {}

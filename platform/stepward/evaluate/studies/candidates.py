@@ -23,6 +23,7 @@ class CandidateStudy(Base):
     kinds: ClassVar[tuple[str, ...]] = ("ranking",)
 
     def prepare(self) -> None:
+        """Refuses labels that keep no errors of candidates."""
         labels = self.evaluation.labels.folder
         if "errors" not in labels.columns("labels"):
             raise ValueError(
@@ -31,9 +32,11 @@ class CandidateStudy(Base):
             )
 
     def items(self) -> list[str]:
+        """One a guide."""
         return [f"ranking/{guide}" for guide in self.settings.ranking_guides()]
 
     def do(self, item: str) -> None:
+        """Makes the labelled candidates again and has one guide rank them."""
         evaluation = self.evaluation
         guide, seed = evaluation.guides[item.split("/")[1]], evaluation.labels.manifest().seed
         # the policy that was labelled makes the candidates again, from the same streams

@@ -47,14 +47,17 @@ class GuideStudy(Base):
         folder.write_table(HELD_OUT, rows)
 
     def items(self) -> list[str]:
+        """Pieces of the sibling labels, then one a guide."""
         return [*self.first(), *(f"guide/{arm}" for arm in self.settings.guides)]
 
     def first(self) -> list[str]:
+        """Labels of siblings, where they are asked for: guides are judged by them."""
         if not self._study.sibling_rollouts:
             return []
         return [f"siblings/{piece}" for piece in pieces(num_families(len(self._held), self._study), TOGETHER)]
 
     def do(self, item: str) -> None:
+        """Labels some siblings, or judges one guide."""
         kind, name = item.split("/")
         if kind == "siblings":
             self.evaluation.folder.write_table(f"shards/{item}.parquet", self._label_siblings(name))

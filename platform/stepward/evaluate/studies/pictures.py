@@ -51,18 +51,22 @@ class PicturesOfArm(_Kept):
     kinds: ClassVar[tuple[str, ...]] = ("pictures",)
 
     def prepare(self) -> None:
+        """Refuses a domain that draws no states."""
         if self.wing.drawing is None or self.wing.drawing.pictures is None:
             raise ValueError(f"pictures: expected none, because {self.wing.name!r} draws no states; leave it out")
 
     def items(self) -> list[str]:
+        """One: the arm that is drawn."""
         return [f"pictures/{self.settings.pictures.arm}"] if self.settings.pictures else []
 
     def do(self, item: str) -> None:
+        """Runs the arm on a few problems and keeps what it saw, frame by frame."""
         assert self.settings.pictures is not None, "the study was asked for"
         ran = self.run(item.split("/")[1], self.settings.pictures.num_problems)
         self.evaluation.folder.write_table(f"shards/{item}.parquet", self._table(ran))
 
     def tables(self, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+        """The frames."""
         return {"pictures": self.evaluation.gathered(self.items())}
 
     def _table(self, ran: Ran) -> pa.Table:
@@ -88,9 +92,11 @@ class LogStudy(_Kept):
     kinds: ClassVar[tuple[str, ...]] = ("steps",)
 
     def items(self) -> list[str]:
+        """One for each arm that has a guide."""
         return [f"steps/{name}" for name, arm in self.settings.arms.items() if arm.guide != UNSCORED]
 
     def do(self, item: str) -> None:
+        """Runs the arm on a few problems and keeps every candidate with its scores."""
         name = item.split("/")[1]
         ran = self.run(name, self.settings.num_logged)
         log = step_log(ran.result, self.evaluation.guides.parts(self.arm(name).guide))

@@ -29,6 +29,7 @@ class SharedSamples(Base):
     kinds: ClassVar[tuple[str, ...]] = ("samples",)
 
     def items(self) -> list[str]:
+        """Pieces of the problems."""
         size = min(self.evaluation.shard_size, TOGETHER)
         return [f"samples/{piece}" for piece in pieces(len(self.evaluation.problems), size)]
 

@@ -40,6 +40,7 @@ class About:
 
     @property
     def headline(self) -> dict[str, Any]:
+        """The measure that stands first: its name, title, direction and kind."""
         return self.measures[self.facts["measure"]]
 
     @property

@@ -25,6 +25,7 @@ class Setting:
 
     @property
     def guides(self) -> dict[str, dict[str, Any]]:
+        """Settings of all guides by name."""
         return dict(self.identity["guides"])
 
     @property
@@ -39,6 +40,7 @@ class Setting:
 
     @property
     def trained(self) -> list[str]:
+        """Names of the guides that were trained."""
         return [name for name, guide in self.guides.items() if guide["kind"] == "trained"]
 
     @property
@@ -48,6 +50,7 @@ class Setting:
 
     @property
     def references(self) -> list[str]:
+        """Names of the guides that the primary one is compared with."""
         return [name for name in self.identity["references"] if name != self.primary]
 
     def search_words(self, search: str) -> str:
@@ -67,6 +70,7 @@ class Setting:
         return ", ".join([*words, f"proposer {proposer}"])
 
     def sample_words(self) -> str:
+        """Number and split of the problems and the seed, as captions say them."""
         return f"n = {count(self.num_problems)} {self.identity['split']} problems, seed {self.seed}"
 
 

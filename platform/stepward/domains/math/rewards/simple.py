@@ -24,6 +24,7 @@ class RandomReward(Config):
     seed: int = Field(0, ge=0, description="another seed gives another random order")
 
     def build(self, domain: Domain) -> _Random:
+        """The reward model; equal solutions get equal numbers."""
         return _Random(self.seed)
 
 
@@ -34,6 +35,7 @@ class LengthReward(Config):
     unit: Literal["tokens", "steps"] = Field("tokens", description="what is counted: sampled tokens, or lines")
 
     def build(self, domain: Domain) -> _Length:
+        """The reward model, in tokens or in characters."""
         return _Length(self.unit)
 
 
@@ -49,6 +51,7 @@ class LikelihoodReward(Config):
     per_token: bool = Field(False, description="divide by the number of tokens, so that long texts do not lose")
 
     def build(self, domain: Domain) -> _Likelihood:
+        """The reward model, which reads what the proposer stored with each step."""
         return _Likelihood(self.of, self.per_token)
 
 

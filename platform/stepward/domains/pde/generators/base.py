@@ -140,9 +140,11 @@ class DeterministicGenerator(Generator):
         noise: RowNoise,
         k: int,
     ) -> Float[Tensor, "m c h w"]:
+        """The deterministic output k times."""
         return plain.repeat_interleave(k, dim=0)
 
     def tags(self, streams: Rng, k: int) -> np.ndarray:
+        """0 for every candidate: all are the same state."""
         return np.zeros(len(streams), np.uint64)
 
 
@@ -157,6 +159,7 @@ class SampledGenerator(Generator):
         noise: RowNoise,
         k: int,
     ) -> Float[Tensor, "m c h w"]:
+        """One pass of the network a candidate, with the draws of each row, in pieces that fit memory."""
         size = max(1, (ROWS if fields.device.type == "cpu" else DEVICE_ROWS) // k)
         parts = []
         for first in range(0, len(fields), size):  # repeated states are never all in memory at once
@@ -169,6 +172,7 @@ class SampledGenerator(Generator):
         """The kind of chance of this generator."""
 
     def charged_passes(self, num_candidates: int) -> float:
+        """One pass a candidate and one for the deterministic output, over the candidates."""
         return (num_candidates + 1.0) / num_candidates
 
 

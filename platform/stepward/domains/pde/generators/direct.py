@@ -21,6 +21,7 @@ class DeterministicSettings(GeneratorSettings):
     kind: Literal["deterministic"] = "deterministic"
 
     def build(self) -> DeterministicGenerator:
+        """The generator, with its surrogate loaded."""
         return DeterministicGenerator(self.load())
 
 
@@ -35,6 +36,7 @@ class NoiseSettings(GeneratorSettings):
     )
 
     def build(self) -> NoiseGenerator:
+        """The generator, with its surrogate loaded."""
         return NoiseGenerator(self.load(), self)
 
 
@@ -53,6 +55,7 @@ class NoiseGenerator(Generator):
         noise: RowNoise,
         k: int,
     ) -> Float[Tensor, "m c h w"]:
+        """The deterministic output plus noise whose σ depends on the step."""
         sigma = self._schedule[np.minimum(steps, len(self._schedule) - 1)]
         repeated = plain.repeat_interleave(k, dim=0)
         size = torch.from_numpy(np.repeat(sigma, k)).to(repeated)[:, None, None, None] * self.surrogate.step_scale
@@ -68,6 +71,7 @@ class StructuredSettings(GeneratorSettings):
     per_channel: bool = Field(False, description="draw a and b for every channel instead of once")
 
     def build(self) -> StructuredGenerator:
+        """The generator, with its surrogate loaded."""
         return StructuredGenerator(self.load(), self)
 
 
@@ -93,6 +97,7 @@ class StructuredGenerator(Generator):
         noise: RowNoise,
         k: int,
     ) -> Float[Tensor, "m c h w"]:
+        """Outputs that are sharper and go further by the drawn amounts a and b."""
         n, channels = plain.shape[:2]
         drawn = noise.normal(2, channels if self._per_channel else 1).reshape(n, k, 2, -1)
         a, b = (size * drawn[:, :, i, :, None, None] for i, size in enumerate(self._sizes))

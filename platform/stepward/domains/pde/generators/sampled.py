@@ -25,6 +25,7 @@ class TauSettings(GeneratorSettings):
         return self
 
     def build(self) -> TauGenerator:
+        """The generator, with its surrogate loaded; needs one with a residual corrector."""
         return TauGenerator(self.load(), self)
 
 
@@ -38,6 +39,7 @@ class TauGenerator(SampledGenerator):
         self._range, self._sigma = (settings.low, settings.high), settings.sigma
 
     def draws(self, noise: RowNoise) -> Draws:
+        """One τ a candidate, and noise on the corrector's output where asked for."""
         return Draws(noise, tau_range=self._range, output_sigma=self._sigma)
 
 
@@ -47,6 +49,7 @@ class DropoutSettings(GeneratorSettings):
     kind: Literal["dropout"] = "dropout"
 
     def build(self) -> DropoutGenerator:
+        """The generator, with its surrogate loaded; needs one with dropout."""
         return DropoutGenerator(self.load(), include_deterministic=self.include_deterministic)
 
 
@@ -56,6 +59,7 @@ class DropoutGenerator(SampledGenerator):
     NEEDS = "dropout"
 
     def draws(self, noise: RowNoise) -> Draws:
+        """Masks that belong to the row's stream."""
         return Draws(noise, dropout=True)
 
 
@@ -66,6 +70,7 @@ class LatentSettings(GeneratorSettings):
     sigma: float = Field(0.05, gt=0, description="σ in units of the layer's root mean square")
 
     def build(self) -> LatentGenerator:
+        """The generator, with its surrogate loaded."""
         return LatentGenerator(self.load(), self)
 
 
@@ -79,6 +84,7 @@ class LatentGenerator(SampledGenerator):
         self._sigma = settings.sigma
 
     def draws(self, noise: RowNoise) -> Draws:
+        """Relative noise of size σ in every hidden layer."""
         return Draws(noise, latent_sigma=self._sigma)
 
 
@@ -88,6 +94,7 @@ class CodeSettings(GeneratorSettings):
     kind: Literal["code"] = "code"
 
     def build(self) -> CodeGenerator:
+        """The generator, with its surrogate loaded; needs one trained with a code."""
         return CodeGenerator(self.load(), include_deterministic=self.include_deterministic)
 
 
@@ -97,4 +104,5 @@ class CodeGenerator(SampledGenerator):
     NEEDS = "code"
 
     def draws(self, noise: RowNoise) -> Draws:
+        """A standard normal code a candidate."""
         return Draws(noise, code=True)

@@ -25,6 +25,7 @@ class SolverSettings(Config):
     gamma: float | None = Field(None, gt=1, description="ratio of specific heats; none: the data's")
 
     def build(self) -> SolverProposer:
+        """The proposer; it loads no network."""
         return SolverProposer(self)
 
 
@@ -38,6 +39,7 @@ class SolverProposer:
         self.settings = settings
 
     def propose(self, states: PDEStates, *, num_candidates: int, rng: Rng) -> PDEStates:
+        """One solver step of every state, k times over; the same fields are its deterministic output."""
         repeated = np.repeat(self._step(states), num_candidates, axis=0)
         given = repeated if isinstance(states.fields, np.ndarray) else as_tensor(repeated, states.fields.device)
         return advance(repeat(states, num_candidates), given, given, np.zeros(len(repeated), np.uint64))

@@ -32,6 +32,7 @@ class Arrays:
 
     @property
     def attributes(self) -> dict[str, Any]:
+        """Attributes of the file, by name."""
         return dict(self._group(".").attrs)
 
     def get(self, name: str) -> xarray.Variable | None:
@@ -62,6 +63,7 @@ class Arrays:
         return uniform_spacing(values.values, name=name, source=self.path.name)
 
     def close(self) -> None:
+        """Closes the file and its groups."""
         for dataset in self._groups.values():
             dataset.close()
 

@@ -39,6 +39,7 @@ class ARMSettings(Config):
         return self
 
     def build(self, domain: Any) -> ARM:
+        """The analytical reward model with these weights."""
         return ARM(self)
 
 

@@ -100,9 +100,11 @@ class RankingTask(Task[Moved]):
             module.fit_scales(*_inputs(train, np.arange(min(64, len(train))), self.device))
 
     def num_steps(self, epoch: int) -> int:
+        """Whole minibatches of ranked states an epoch."""
         return len(self.data) // self.size
 
     def minibatches(self, epoch: int) -> list[Moved]:
+        """States in an order of the epoch's own; each minibatch is moved by one random shift (rows, columns)."""
         rng = np.random.default_rng(stable_hash("ranked minibatches", self.seed, epoch))
         order = rng.permutation(len(self.data))
         moves = not self.fit.patch_weight and getattr(self.module, "periodic", True)
@@ -110,6 +112,7 @@ class RankingTask(Task[Moved]):
         return [Moved(rows, tuple((rng.integers(0, self.data.state.shape[2:]) * moves).tolist())) for rows in cut]
 
     def part(self, batch: Moved, rows: Int[np.ndarray, " _"], step: int) -> Part:
+        """Ranking loss of some states, as a share of the minibatch's mean."""
         share = len(rows) / len(batch.rows)
         return Part(self._loss(rows, batch.shift) * share, share)
 

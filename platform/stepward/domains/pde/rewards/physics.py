@@ -42,6 +42,7 @@ class PhysicsSettings(Config):
         return self
 
     def build(self, domain: Any) -> PhysicsReward:
+        """The reward model with these weights."""
         return PhysicsReward(self)
 
 

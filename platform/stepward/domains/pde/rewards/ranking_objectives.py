@@ -18,6 +18,7 @@ class TwoHinge(Config):
     margin: float = Field(0.2, gt=0, description="margin m; the paper has .1")
 
     def losses(self, scores: Tensor, errors: Tensor) -> Tensor:
+        """See `objectives.two_hinge`."""
         return objectives.two_hinge(scores, errors, self.margin)
 
 
@@ -28,6 +29,7 @@ class BradleyTerry(Config):
     min_gap: float = Field(0.0, ge=0, description="difference of log errors from which on a pair counts")
 
     def losses(self, scores: Tensor, errors: Tensor) -> Tensor:
+        """See `objectives.bradley_terry`."""
         return objectives.bradley_terry(scores, errors, self.min_gap)
 
 
@@ -38,6 +40,7 @@ class Listwise(Config):
     temperature: float = Field(1.0, gt=0, description="T of the target; small looks at the best alone")
 
     def losses(self, scores: Tensor, errors: Tensor) -> Tensor:
+        """See `objectives.listwise`."""
         return objectives.listwise(scores, errors, self.temperature)
 
 
@@ -47,6 +50,7 @@ class Regression(Config):
     kind: Literal["regression"] = "regression"
 
     def losses(self, scores: Tensor, errors: Tensor) -> Tensor:
+        """See `objectives.regression`."""
         return objectives.regression(scores, errors)
 
 

@@ -22,6 +22,7 @@ class NearDeterministicSettings(Config):
     kind: Literal["near_deterministic"] = "near_deterministic"
 
     def build(self, domain: Domain) -> NearDeterministic:
+        """The reward model; it has no settings."""
         return NearDeterministic()
 
 
@@ -31,6 +32,7 @@ class NearMeanSettings(Config):
     kind: Literal["near_mean"] = "near_mean"
 
     def build(self, domain: Domain) -> NearMean:
+        """The reward model; the domain's keys tell which children are siblings."""
         return NearMean(domain)
 
 
@@ -41,6 +43,7 @@ class RandomSettings(Config):
     seed: int = Field(0, ge=0, description="another seed gives another random order")
 
     def build(self, domain: Domain) -> RandomReward:
+        """The reward model; equal states get equal numbers."""
         return RandomReward(domain, self.seed)
 
 
@@ -50,6 +53,7 @@ class NoRewardSettings(Config):
     kind: Literal["none"] = "none"
 
     def build(self, domain: Domain) -> NoReward:
+        """The reward model; it has no settings."""
         return NoReward()
 
 
@@ -59,6 +63,7 @@ class NearDeterministic:
     num_parameters = 0
 
     def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
+        """0 for the deterministic output itself, −1 for a change as large as the step; `WORST` where not finite."""
         state, plain, candidate = (as_numpy(f) for f in (parents.fields, children.deterministic, children.fields))
         with np.errstate(over="ignore", invalid="ignore"):
             change, step = (
@@ -77,6 +82,7 @@ class NearMean:
         self._domain = domain
 
     def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
+        """0 for the mean itself, −1 at a distance as large as its step; `WORST` for fields not finite."""
         state, candidate = as_numpy(parents.fields), as_numpy(children.fields)
         sets, good = sibling_sets(parents, self._domain), is_finite(candidate)
         counts = np.maximum(np.bincount(sets, good), 1)
@@ -99,6 +105,7 @@ class RandomReward:
         self.domain, self.seed = domain, seed
 
     def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
+        """Uniform in [0, 1)."""
         return mix_keys(self.domain.keys(children), self.seed) / 2.0**64
 
 
@@ -108,4 +115,5 @@ class NoReward:
     num_parameters = 0
 
     def score(self, parents: PDEStates, children: Any) -> Float[np.ndarray, " n"]:
+        """0 for every child."""
         return np.zeros(len(children))

@@ -26,6 +26,7 @@ class TrainedSettings(Config):
     folder: str = Field("artifacts/pde/train/prm", description="folder or URL of a trained reward model")
 
     def build(self, domain: Domain) -> RewardModel:
+        """The reward model with the weights of that folder."""
         return load_reward(self.folder)
 
 

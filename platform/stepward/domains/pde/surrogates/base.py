@@ -85,10 +85,12 @@ class Surrogate(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.mean.device
 
     @property
     def num_parameters(self) -> int:
+        """Weights, trained or kept."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def ready(self) -> None:
@@ -99,6 +101,7 @@ class NormalisedSurrogate(Surrogate):
     """next = fields + step_scale · change((fields − mean) / scale): networks see and give numbers of order 1."""
 
     def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
+        """Physical fields now -> physical fields one step later."""
         self.check(fields)
         return fields + self.step_scale * self.change((fields - self.mean) / self.scale, draws)
 
@@ -115,6 +118,7 @@ class Wrapped(Surrogate):
         self.module, self.periodic = module, periodic
 
     def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
+        """The module's answer; it has no chance, so `draws` change nothing."""
         self.check(fields)
         following = self.module(fields)
         if following.shape != fields.shape:

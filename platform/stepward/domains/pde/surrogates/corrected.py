@@ -35,9 +35,11 @@ class CorrectedSettings(Config):
 
     @property
     def num_channels(self) -> int:
+        """Channels C of the base."""
         return self.base.num_channels
 
     def build(self) -> Corrected:
+        """The network; the base's weights come with a training or a folder."""
         return Corrected(self)
 
 
@@ -73,4 +75,5 @@ class Corrected(Surrogate):
         return list(self.layers.parameters())
 
     def ready(self) -> None:
+        """Says what the base needs before it can run."""
         self.base.ready()

@@ -94,6 +94,7 @@ class RowDropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor, draws: Draws | None = None) -> Tensor:
+        """The input with a share `rate` of its numbers dropped and the rest scaled up."""
         if draws is not None and draws.dropout and self.rate > 0:
             return x * draws.noise.keep(1.0 - self.rate, *x.shape[1:]).to(x) / (1.0 - self.rate)
         return dropout(x, self.rate, self.training)

@@ -72,23 +72,28 @@ class SurrogateStage(Task[Windows]):
         self.size, self.periodic = min(fit.batch_size, len(self.index)), surrogate.periodic
 
     def num_steps(self, epoch: int) -> int:
+        """Whole minibatches of windows an epoch."""
         return len(self.index) // self.size
 
     def minibatches(self, epoch: int) -> list[Windows]:
+        """Windows in an order of the epoch's own; each minibatch is moved by one random shift (rows, columns)."""
         rng = np.random.default_rng(stable_hash("surrogate", self.seed, epoch))
         order = rng.permutation(len(self.index))
         cut = [order[first : first + self.size] for first in range(0, len(order) - self.size + 1, self.size)]
         return [Windows(rows, tuple((rng.integers(0, self.data.shape[3:]) * self.periodic).tolist())) for rows in cut]
 
     def part(self, batch: Windows, rows: Int[np.ndarray, " _"], step: int) -> Part:
+        """Loss of some windows, as a share of the minibatch's mean."""
         chosen, share = self.index[rows], len(rows) / len(batch.rows)
         window = torch.roll(self.data[chosen[:, :1], chosen[:, 1:] + self.frames], batch.shift, dims=(3, 4))
         return Part(self.loss(window, step) * share, share)
 
     def validate(self) -> dict[str, float]:
+        """The stage's measures on trajectories that were held out."""
         return self._validate()
 
     def chance(self, epoch: int, rank: int) -> int:
+        """Seed of the dropout masks of one worker's share of an epoch."""
         return stable_hash("dropout", self.seed, epoch, rank)
 
 

@@ -28,6 +28,7 @@ class FNOSettings(Config):
     depth: int = Field(4, ge=1, description="Fourier layers")
 
     def build(self) -> FNO:
+        """The network, with weights at random."""
         return FNO(self)
 
 
@@ -58,6 +59,7 @@ class FNO(NormalisedSurrogate):
         )
 
     def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
+        """Change over one step, in units of `step_scale`."""
         following: Tensor = self.network(fields)
         return following
 

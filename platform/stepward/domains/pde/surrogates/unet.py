@@ -33,6 +33,7 @@ class UNetSettings(Config):
     code_dim: int = Field(0, ge=0, description="numbers of the random code; 0: a deterministic network")
 
     def build(self) -> UNet:
+        """The network, with weights at random."""
         return UNet(self)
 
 
@@ -58,6 +59,7 @@ class UNet(NormalisedSurrogate):
         self.stochastic = frozenset(kinds)
 
     def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
+        """Change over one step, in units of `step_scale`."""
         code = self._code(fields, draws)
         fine = self.fine_in(self.lift(pixel_unshuffle(fields, self.settings.patch)), code, draws)
         coarse = self.down(nn.functional.avg_pool2d(fine, 2))

@@ -33,6 +33,7 @@ class ViTSettings(Config):
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout rate after attention and in the MLP")
 
     def build(self) -> ViT:
+        """The network, with weights at random."""
         return ViT(self)
 
 
@@ -59,6 +60,7 @@ class ViT(NormalisedSurrogate):
             self.stochastic = frozenset({"latent"})
 
     def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
+        """Change over one step, in units of `step_scale`."""
         grid = self.embed(fields)
         rows, columns = grid.shape[2:]
         x = grid.flatten(2).transpose(1, 2) + self.position(grid_waves(rows, columns).to(fields))
@@ -80,6 +82,7 @@ class TransformerBlock(nn.Module):
         self.dropout_attention, self.dropout_hidden, self.dropout_mlp = (RowDropout(dropout) for _ in range(3))
 
     def forward(self, x: Float[Tensor, "n t d"], draws: Draws | None = None) -> Float[Tensor, "n t d"]:
+        """Tokens [n, t, d] to tokens of the same shape."""
         x = x + self.dropout_attention(self._attention(self.norm_attention(x)), draws)
         hidden = self.dropout_hidden(gelu(self.widen(self.norm_mlp(x))), draws)
         return channel_noise(x + self.dropout_mlp(self.narrow(hidden), draws), draws, 2)

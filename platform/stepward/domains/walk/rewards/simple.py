@@ -26,6 +26,7 @@ class ExactReward(Config):
     temperature: float = Field(1.0, gt=0, description="temperature of the softmax walker whose values these are")
 
     def build(self, domain: Domain) -> _Exact:
+        """The reward model for this temperature; values are solved when first asked for."""
         return _Exact(self.temperature)
 
 
@@ -35,6 +36,7 @@ class DistanceReward(Config):
     kind: Literal["distance"] = "distance"
 
     def build(self, domain: Domain) -> _Distance:
+        """The reward model; it has no settings."""
         return _Distance()
 
 
@@ -45,6 +47,7 @@ class RandomReward(Config):
     seed: int = Field(0, ge=0, description="another seed gives another random order")
 
     def build(self, domain: Domain) -> _Random:
+        """The reward model; equal states get equal numbers."""
         return _Random(domain, self.seed)
 
 

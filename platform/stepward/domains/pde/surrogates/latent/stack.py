@@ -42,6 +42,7 @@ class LatentSettings(Config):
     max_reconstruction_error: float = Field(0.5, gt=0, description="relative error above which rollouts are refused")
 
     def build(self) -> LatentStack:
+        """The network, with weights at random."""
         return LatentStack(self)
 
 

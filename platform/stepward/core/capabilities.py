@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+
+Generate = Callable[[list[str], list[list[str]], int], Sequence[Sequence[str]]]
+"""A policy as a plain function: (n questions, the steps of each so far, k) -> k next steps of each."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,19 @@ class Drawing:
 
     texts: Callable[[Any], list[str]] | None = field(default=None)
     pictures: Callable[[Any, Any, int], dict[str, np.ndarray]] | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Solutions that people and other programs hand over as texts: a question and its steps.
+
+    Attributes:
+        states: ``(questions, steps) -> [n]`` states: the question, and the steps written so far, one list a row. Row i
+            is of problem i.
+        steps: ``(states) -> steps`` of every state, the way back.
+        proposer: ``(generate) -> Proposer`` that asks a plain function for the next steps.
+    """
+
+    states: Callable[[Sequence[str], Sequence[Sequence[str]]], Any]
+    steps: Callable[[Any], list[list[str]]]
+    proposer: Callable[[Generate], Any]

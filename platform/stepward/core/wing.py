@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from stepward.core.batch import Batch
-from stepward.core.capabilities import Answers, Budgets, Drawing, KnownValues
+from stepward.core.capabilities import Answers, Budgets, Drawing, KnownValues, Written
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain, RewardModel, Verifier
 from stepward.core.learning import Learning, Pretraining
@@ -139,6 +139,7 @@ class Wing:
         budgets: how many steps states have left; None where a calibration by budget is not offered.
         drawing: how states are drawn; None: not at all.
         answers: what solutions say; None where anybody can see whether a solution is right.
+        written: solutions as texts, for notebooks and servers; None where they are none.
         labels: kind -> settings class, a `stepward.core.labels.LabelKind`, of what learners learn from; the first is
             the default. None named: how often the policy solves the problem from a state.
         sources: kind -> settings class, a `stepward.core.data.DataSource`, where data can be made or converted before
@@ -164,6 +165,7 @@ class Wing:
     budgets: Budgets | None = field(default=None)
     drawing: Drawing | None = field(default=None)
     answers: Answers | None = field(default=None)
+    written: Written | None = field(default=None)
     labels: Mapping[str, type[Config]] = field(default_factory=dict)
     sources: Mapping[str, type[Config]] = field(default_factory=dict)
     pretraining: Pretraining | None = field(default=None)

@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import Field
 
-import stepward
 from stepward.core.config import Config
 
 logger = logging.getLogger("stepward.cluster")
@@ -104,7 +103,7 @@ def _require_answer(address: str) -> None:
 
 def package_path() -> str:
     """Folder of the copy of this package that was imported."""
-    return str(Path(stepward.__file__).parent)
+    return str(Path(__file__).parents[1])
 
 
 def resources() -> dict[str, float]:

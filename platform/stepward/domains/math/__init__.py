@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepward.core.capabilities import Answers, Budgets, Drawing
+from stepward.core.capabilities import Answers, Budgets, Drawing, Written
 from stepward.core.config import with_defaults
 from stepward.core.wing import Defaults, Wing
 from stepward.domains.math.answers import stated_answers
@@ -20,6 +20,7 @@ from stepward.domains.math.rewards.text import TextPRM
 from stepward.domains.math.settings import LanguageModelSettings
 from stepward.domains.math.states import Ending, MathDomain, MathStates, math_states, short_texts
 from stepward.domains.math.verifier import AnswerVerifier
+from stepward.domains.math.written import FunctionProposer, steps_of, written_states
 from stepward.label import ContinuationLabels
 
 __all__ = [
@@ -49,6 +50,7 @@ wing = Wing(
     budgets=Budgets(lambda states: -states.num_steps),  # one limit of lines holds for all
     drawing=Drawing(texts=short_texts),
     answers=Answers(stated_answers),
+    written=Written(written_states, steps_of, FunctionProposer),
     labels={"continuations": with_defaults(ContinuationLabels, ROLLOUTS), "given": GivenLabels},
     pretraining=LanguagePretraining(),
     defaults=Defaults(

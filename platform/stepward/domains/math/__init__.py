@@ -14,6 +14,7 @@ from stepward.domains.math.pretraining import LanguagePretraining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution
 from stepward.domains.math.rewards.hmm import MathHMM
 from stepward.domains.math.rewards.outcome import OutcomeModel
+from stepward.domains.math.rewards.published import PublishedPRM
 from stepward.domains.math.rewards.simple import LengthReward, LikelihoodReward, RandomReward
 from stepward.domains.math.rewards.step_transformer import StepTransformer
 from stepward.domains.math.rewards.text import TextPRM
@@ -44,7 +45,12 @@ wing = Wing(
     problems=MathProblems,
     mining=MathMining,
     proposers={"lm": LanguageModelSettings},
-    rewards={"likelihood": LikelihoodReward, "length": LengthReward, "random": RandomReward},
+    rewards={
+        "likelihood": LikelihoodReward,
+        "length": LengthReward,
+        "random": RandomReward,
+        "published": PublishedPRM,
+    },
     learners={"text": TextPRM, "outcome": OutcomeModel, "step_transformer": StepTransformer, "hmm": MathHMM},
     verifier=AnswerVerifier,
     budgets=Budgets(lambda states: -states.num_steps),  # one limit of lines holds for all

@@ -104,12 +104,15 @@ class StepScorer(nn.Module):
         body: what `build_body` makes.
         head_width: units between the two layers of the head; none: as many as the body has.
         pool: hidden state the head reads, of the last token of a row or of the first ([CLS]).
+        head: another head, from hidden states [n, c] to [n, 1]; none: a fresh one.
 
     Raises:
         ValueError: the first token of a causal body, which has seen nothing of the rest.
     """
 
-    def __init__(self, body: PreTrainedModel, *, head_width: int | None, pool: Pool) -> None:
+    def __init__(
+        self, body: PreTrainedModel, *, head_width: int | None, pool: Pool, head: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.body, self.pool, self.causal = body, pool, is_causal(body)
         if self.causal and pool == "first":
@@ -118,7 +121,7 @@ class StepScorer(nn.Module):
                 "read nothing else. Take pool='last'."
             )
         size = body.config.get_text_config().hidden_size
-        self.head = nn.Sequential(
+        self.head = head or nn.Sequential(
             nn.Linear(size, head_width or size), nn.SiLU(), nn.Linear(head_width or size, 1)
         )  # indices name the weights: head.0, head.2
 

@@ -26,18 +26,23 @@ class TextReward:
 
     A causal model keeps keys and values of the states it has scored and runs the tokens of new lines only. Where a
     child's tokens do not begin with its parent's (the text was cut to the context, or a tokenizer joins across lines)
-    the whole text is read. An encoder reads the whole text always. Rounding differs with the way by about 1e-6.
+    the whole text is read, and so where parents are among the children, unread: a path is read in one pass. An encoder
+    reads the whole text always. Rounding differs with the way by about 1e-6.
 
     Args:
         tokens: states -> token ids of every text.
-        module: body and head; its weights are replaced.
-        weights: of training.
+        module: body and head.
+        weights: of training, which take the place of the module's; none: it is ready.
     """
 
     def __init__(
-        self, tokens: Callable[[MathStates], list[list[int]]], module: StepScorer, weights: Mapping[str, np.ndarray]
+        self,
+        tokens: Callable[[MathStates], list[list[int]]],
+        module: StepScorer,
+        weights: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        fill(module, weights)
+        if weights is not None:
+            fill(module, weights)
         self._tokens, self._module = tokens, module
         max_bytes = CACHE_BYTES[module.body.device.type]
         self._scorer = IncrementalScorer(module.body, max_bytes=max_bytes) if module.causal else None
@@ -102,6 +107,8 @@ class TextReward:
         keys, above = prefix_keys(children), prefix_keys(parents)
         tokens, begun = self._tokens(children), self._tokens(parents)
         grows = np.array([_begins(b, t) for b, t in zip(begun, tokens, strict=True)]) & (self._scorer is not None)
+        met = np.array([int(key) in self._entered for key in above], bool)
+        grows &= not (np.isin(above, keys[keys != above]) & ~met).any()
         whole = np.flatnonzero(~grows)
         if len(whole):
             inputs = torch.from_numpy(padded([tokens[i] for i in whole])).to(self._module.body.device)
@@ -128,7 +135,14 @@ class TextReward:
             self._note(keys[rows], self._module.logits_of(hidden))
 
     def _note(self, keys: UInt64[np.ndarray, " n"], logits: Float[torch.Tensor, " n"]) -> None:
-        self._logits.update(zip(keys.tolist(), logits.float().cpu().numpy().astype(np.float64).tolist(), strict=True))
+        found = logits.float().cpu().numpy().astype(np.float64)
+        if not np.isfinite(found).all():
+            raise ValueError(
+                f"expected finite logits, got {int((~np.isfinite(found)).sum())} of {len(found)} that are not: its "
+                f"weights ({self._module.body.dtype}) are damaged, or too large for this precision. Try dtype=float32, "
+                "or copy the model again."
+            )
+        self._logits.update(zip(keys.tolist(), found.tolist(), strict=True))
 
 
 def _begins(beginning: Sequence[int], whole: Sequence[int]) -> bool:

@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -25,6 +25,25 @@ class Config(BaseModel):
     """Base of every configuration: frozen, and a key it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()
+    """Settings that do not change what is made, only where and how fast."""
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide what is made, as plain values."""
+        plain = self.model_dump(mode="json")
+        return {k: _deciding(getattr(self, k), plain[k]) for k in plain if k not in self.NOT_IDENTITY}
+
+
+def _deciding(value: Any, plain: Any) -> Any:
+    """The plain form of a value, of settings in it the part that decides."""
+    if isinstance(value, Config):
+        return value.deciding()
+    if isinstance(value, Mapping):
+        return {key: _deciding(*both) for key, *both in zip(plain, value.values(), plain.values(), strict=True)}
+    if isinstance(value, list | tuple):
+        return [_deciding(inner, other) for inner, other in zip(value, plain, strict=True)]
+    return plain
 
 
 def load_config(config_class: type[C], argv: Sequence[str] | None = None, *, doc: str = "") -> C:

@@ -17,6 +17,14 @@ from stepward.core.seeding import Rng
 
 WORST = -1e6  # score of a step that must not be taken: finite, so that z-scores exist, and below all others
 
+
+class UnavailableError(RuntimeError):
+    """What all rows need, such as a server, cannot be used now: no row is to blame, so none becomes a dead letter.
+
+    A stage stops at it and keeps what is done.
+    """
+
+
 S = TypeVar("S", bound=Batch)
 S_contra = TypeVar("S_contra", bound=Batch, contravariant=True)
 

@@ -19,7 +19,7 @@ STORE = "artifacts"  # the store that settings of a domain name artifacts in; se
 
 
 class StageSettings(Config):
-    """Settings of one stage. Those named in `NOT_IDENTITY` do not change what is made, only where and how fast."""
+    """Settings of one stage."""
 
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"store", "name", "overwrite", "pool", "cluster", "tracking"})
 
@@ -36,7 +36,7 @@ class StageSettings(Config):
 
         Where they name local folders with weights, `FOLDERS` holds digests of these: a path may hold others later.
         """
-        plain = {k: v for k, v in self.model_dump(mode="json").items() if k not in self.NOT_IDENTITY}
+        plain = self.deciding()
         own = f"{STORE}/{self.domain}/"
         named = {text for text in texts_of(plain) if not text.startswith(own)}  # artifacts are inputs
         digests = {text: digest for text in sorted(named) if (digest := weights_digest(text))}

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from stepward.core.interfaces import UnavailableError
 from stepward.core.labels import LabelStage
 from stepward.core.seeding import Rng
 from stepward.core.wing import Rejected
@@ -101,7 +102,7 @@ class CountTask:
 def salvage(work: Callable[[pa.Table], R], rows: pa.Table, whole: str | None = None) -> tuple[list[R], list[Rejected]]:
     """Results of `work` on as large pieces of a table as go through; rows on which it raises, alone, are rejected.
 
-    A piece that fails is halved: one bad row among n costs about 2 log₂ n calls.
+    A piece that fails is halved: one bad row among n costs about 2 log₂ n calls. What is `UnavailableError` is raised.
 
     Args:
         whole: a column; neighbours of equal value stay together, and are rejected together.
@@ -111,6 +112,8 @@ def salvage(work: Callable[[pa.Table], R], rows: pa.Table, whole: str | None = N
     starts = unit_starts(rows, whole)
     try:
         return [work(rows)], []
+    except UnavailableError:
+        raise
     except Exception as error:
         if len(starts) == 1:
             return [], [reject(rows, i, f"{type(error).__name__}: {error}") for i in range(len(rows))]

@@ -4,9 +4,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from stepward.domains.math.continuation import Limits
 from stepward.domains.math.engine import ContinuationEngine
 from stepward.domains.math.proposer import LanguageModelProposer
+from stepward.domains.math.steps import Limits
 
 TOKENS = ["<end>", "a", "b", "1", "2", "+", "\n", "A: 1", "A: 2"]
 CONTEXT = 24

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepward.domains.math.continuation import Limits, extend
+from stepward.domains.math.continuation import extend
 from stepward.domains.math.engine import Continuations, EngineStats, FinishReason
 from stepward.domains.math.states import Ending, MathStates, roots
-from stepward.domains.math.steps import is_final_answer
+from stepward.domains.math.steps import Limits, is_final_answer
 from unit.math.small_models import TOKENS, small_tokenizer
 
 TOKENIZER = small_tokenizer()

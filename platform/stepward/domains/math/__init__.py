@@ -18,7 +18,7 @@ from stepward.domains.math.rewards.published import PublishedPRM
 from stepward.domains.math.rewards.simple import LengthReward, LikelihoodReward, RandomReward
 from stepward.domains.math.rewards.step_transformer import StepTransformer
 from stepward.domains.math.rewards.text import TextPRM
-from stepward.domains.math.settings import LanguageModelSettings
+from stepward.domains.math.settings import LanguageModelSettings, ServerSettings
 from stepward.domains.math.states import Ending, MathDomain, MathStates, math_states, short_texts
 from stepward.domains.math.verifier import AnswerVerifier
 from stepward.domains.math.written import FunctionProposer, steps_of, written_states
@@ -35,6 +35,7 @@ __all__ = [
     "ModelSolution",
     "Problem",
     "RatedSolution",
+    "ServerSettings",
     "wing",
 ]
 
@@ -44,7 +45,7 @@ wing = Wing(
     states=math_states,
     problems=MathProblems,
     mining=MathMining,
-    proposers={"lm": LanguageModelSettings},
+    proposers={"lm": LanguageModelSettings, "server": ServerSettings},
     rewards={
         "likelihood": LikelihoodReward,
         "length": LengthReward,

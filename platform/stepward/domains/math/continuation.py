@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from jaxtyping import Bool, Int, Int8, Shaped
+from jaxtyping import Bool, Int
 from transformers import PreTrainedTokenizerBase
 
 from stepward.domains.math.engine import Continuations, FinishReason
-from stepward.domains.math.grading import final_answer
 from stepward.domains.math.states import Ending, MathStates
-from stepward.domains.math.steps import is_final_answer
+from stepward.domains.math.steps import Limits
+from stepward.domains.math.writer import answered
 
-__all__ = ["Limits", "extend"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a solution may cost.
-
-    Attributes:
-        max_steps: lines of a solution.
-        max_step_tokens: tokens of a line.
-    """
-
-    max_steps: int = 16
-    max_step_tokens: int = 64
-
-    def __post_init__(self) -> None:
-        if min(self.max_steps, self.max_step_tokens) < 1:
-            raise ValueError(f"expected limits of at least 1, got {self}")
+__all__ = ["extend"]
 
 
 def extend(
@@ -81,23 +62,8 @@ def extend(
         num_tokens=states.num_tokens + length,
         last_tokens=np.where(length > 0, position[rows, last] + 1, 0),
         log_prob=states.log_prob + np.where(kept, sampled.log_probs, 0.0).sum(axis=1, dtype=np.float64),
-        ending=_answered(reason, text, added),
+        ending=answered(reason, text, added),
     )
-
-
-def _answered(
-    reason: Int8[np.ndarray, " n"], text: Shaped[np.ndarray, " n"], added: list[str]
-) -> Int8[np.ndarray, " n"]:
-    """An answer, where there is one, is why a solution is over, whatever limit it reached at the same moment.
-
-    A line that says it is the answer counts when it is finished and no thought. At the end of a text any answer counts.
-    """
-    ending = reason.copy()
-    for i, piece in enumerate(added):
-        says_so = "\n" in piece and is_final_answer(piece.rpartition("\n")[0].rstrip().rpartition("\n")[2])
-        if (says_so or reason[i] == Ending.NO_ANSWER) and final_answer(text[i]):
-            ending[i] = Ending.ANSWERED
-    return ending
 
 
 def _lines(breaks: Bool[np.ndarray, "n t"]) -> tuple[Int[np.ndarray, "n t"], Int[np.ndarray, "n t"]]:

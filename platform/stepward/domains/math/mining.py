@@ -11,11 +11,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from stepward.core.batch import repeat
-from stepward.core.config import Config
+from stepward.core.config import Config, one_of
 from stepward.core.interfaces import Proposer
 from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
-from stepward.domains.math.settings import LanguageModelSettings
+from stepward.domains.math.settings import LanguageModelSettings, ServerSettings
 from stepward.domains.math.states import MathDomain, MathStates, math_states, state_columns
 
 __all__ = ["MathMining"]
@@ -26,7 +26,7 @@ class MathMining(Config):
 
     IN_WORKERS: ClassVar[bool] = True  # sampling takes a model, so the actor pool mines
 
-    model: LanguageModelSettings = Field(
+    model: one_of({"lm": LanguageModelSettings, "server": ServerSettings}) = Field(  # type: ignore[valid-type]
         LanguageModelSettings(temperatures=(0.7, 1.0)),
         description="what samples them: two temperatures, because low ones are typical and high ones show more errors",
     )
@@ -108,6 +108,6 @@ def _table(
 
 
 @lru_cache(maxsize=2)
-def _proposer(settings: LanguageModelSettings) -> Proposer:
+def _proposer(settings: LanguageModelSettings | ServerSettings) -> Proposer:
     """Kept between chunks of problems: loading takes longer than mining a few."""
     return settings.build()

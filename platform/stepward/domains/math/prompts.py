@@ -53,7 +53,7 @@ def build_prompt(
     shots: Sequence[Shot] = (),
     system: str | None = None,
     chat: bool = False,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
 ) -> Prompt:
     """Shots, system text and question as one text, by the tokenizer's chat template or one after the other.
 
@@ -66,6 +66,7 @@ def build_prompt(
     if not chat:
         told = [template.replace(QUESTION, shot.question) + shot.solution.rstrip("\n") + BETWEEN for shot in shots]
         return Prompt("".join(told) + template)
+    assert tokenizer is not None, "a chat is written by a tokenizer's template"
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
             f"chat: expected a tokenizer with a chat template, got one without ({tokenizer.name_or_path!r}). It may be "

@@ -8,19 +8,22 @@ from pydantic import Field, field_validator, model_validator
 
 from stepward.core.config import Config
 from stepward.domains.math.defaults import EMBEDDED
-from stepward.domains.math.prompts import Shot
+from stepward.domains.math.prompts import Prompt, Shot, build_prompt
+from stepward.domains.math.server.client import ServerConfig
+from stepward.domains.math.steps import Limits
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from stepward.domains.math.proposer import LanguageModelProposer
+    from stepward.domains.math.server.proposer import ServerProposer
 
-__all__ = ["LanguageModelSettings"]
+__all__ = ["LanguageModelSettings", "ServerSettings"]
 
 
-class LanguageModelSettings(Config):
-    """A causal language model: the embedded one, a folder, or an id of the Hugging Face hub."""
+class WriterSettings(Config):
+    """How solutions are sampled and what is continued: the settings that models here and behind servers share."""
 
-    kind: Literal["lm"] = "lm"
-    model: str = Field(EMBEDDED, description="embedded, a folder with safetensors weights, a GGUF file, or a hub id")
     temperatures: tuple[float, ...] = Field(
         (0.8,), min_length=1, description="drawn from for every line, e.g. [.3, .7]"
     )
@@ -31,20 +34,6 @@ class LanguageModelSettings(Config):
     shots: tuple[Shot, ...] = Field((), description="examples before the question, [{question: …, solution: …}, …]")
     chat: bool = Field(False, description="put shots and prompt into the turns of the tokenizer's chat template")
     system: str | None = Field(None, min_length=1, description="system text of the chat")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto",
-        description="precision; auto: bfloat16 on GPUs and where it measures faster, float32 for the embedded model",
-    )
-    spread: bool = Field(False, description="put the layers on all GPUs in turn, for a model that one cannot hold")
-    attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(
-        None, description="attention of transformers, where the engine cannot use its own; none: its choice"
-    )
-    engine: Literal["own", "vllm"] = Field(
-        "own", description="what samples: the engine here, on CPU or GPU; or vLLM, on GPU, where it is installed"
-    )
-    memory: float | None = Field(
-        None, gt=0, le=1, description="share of a GPU's memory that vLLM takes; none: .9. For workers that share a GPU"
-    )
 
     @field_validator("prompt")
     @classmethod
@@ -61,6 +50,42 @@ class LanguageModelSettings(Config):
         return temperatures
 
     @model_validator(mode="after")
+    def _system_needs_chat(self) -> WriterSettings:
+        if self.system is not None and not self.chat:
+            raise ValueError("system: would have no effect without chat=true; leave it out, or put it into prompt")
+        return self
+
+    @property
+    def limits(self) -> Limits:
+        """Of lines and their tokens."""
+        return Limits(max_steps=self.max_steps, max_step_tokens=self.max_step_tokens)
+
+    def full_prompt(self, tokenizer: PreTrainedTokenizerBase | None) -> Prompt:
+        """Shots, system text and question as one; `tokenizer` is that of a chat."""
+        return build_prompt(self.prompt, shots=self.shots, system=self.system, chat=self.chat, tokenizer=tokenizer)
+
+
+class LanguageModelSettings(WriterSettings):
+    """A causal language model: the embedded one, a folder, or an id of the Hugging Face hub."""
+
+    kind: Literal["lm"] = "lm"
+    model: str = Field(EMBEDDED, description="embedded, a folder with safetensors weights, a GGUF file, or a hub id")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="precision; auto: bfloat16 on GPUs and where it measures faster, float32 for the embedded model",
+    )
+    spread: bool = Field(False, description="put the layers on all GPUs in turn, for a model that one cannot hold")
+    attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(
+        None, description="attention of transformers, where the engine cannot use its own; none: its choice"
+    )
+    engine: Literal["own", "vllm"] = Field(
+        "own", description="what samples: the engine here, on CPU or GPU; or vLLM, on GPU, where it is installed"
+    )
+    memory: float | None = Field(
+        None, gt=0, le=1, description="share of a GPU's memory that vLLM takes; none: .9. For workers that share a GPU"
+    )
+
+    @model_validator(mode="after")
     def _no_setting_without_effect(self) -> LanguageModelSettings:
         if self.memory is not None and self.engine != "vllm":
             raise ValueError(f"memory: would have no effect with engine={self.engine!r}; leave it out, or take vllm")
@@ -68,18 +93,14 @@ class LanguageModelSettings(Config):
             raise ValueError("engine='vllm': expected a folder or a hub id as model; the embedded one takes engine=own")
         if self.engine == "vllm" and (self.spread or self.attention):
             raise ValueError("spread, attention: would have no effect with engine='vllm'; leave them out")
-        if self.system is not None and not self.chat:
-            raise ValueError("system: would have no effect without chat=true; leave it out, or put it into prompt")
         return self
 
     def build(self) -> LanguageModelProposer:
         """Load the model, on a GPU where there is one."""
         import torch
 
-        from stepward.domains.math.continuation import Limits
         from stepward.domains.math.engine import ContinuationEngine, VLLMEngine
         from stepward.domains.math.models import load_language_model, load_tokenizer, refuse_pickles
-        from stepward.domains.math.prompts import build_prompt
         from stepward.domains.math.proposer import LanguageModelProposer
 
         engine: ContinuationEngine | VLLMEngine
@@ -104,6 +125,44 @@ class LanguageModelSettings(Config):
             engine,
             temperatures=self.temperatures,
             top_p=self.top_p,
-            limits=Limits(max_steps=self.max_steps, max_step_tokens=self.max_step_tokens),
-            prompt=build_prompt(self.prompt, shots=self.shots, system=self.system, chat=self.chat, tokenizer=tokenizer),
+            limits=self.limits,
+            prompt=self.full_prompt(tokenizer),
         )
+
+
+class ServerSettings(ServerConfig, WriterSettings):
+    """A language model behind an OpenAI-compatible server with a completions endpoint."""
+
+    kind: Literal["server"] = "server"
+    tokenizer: str | None = Field(
+        None, description="folder or hub id whose chat template writes the prompt, with chat=true"
+    )
+    seeds: bool = Field(True, description="send a seed with every request, of the row's own random stream")
+    log_probs: bool = Field(
+        False, description="ask for log p of the tokens; without it likelihoods are unknown, and a guide by them fails"
+    )
+    line_break: Literal["kept", "dropped"] = Field(
+        "kept",
+        description="what the server does with the line break that ended a line, where it does not say what ended it: "
+        "transformers keeps it, llama.cpp drops it",
+    )
+    num_parameters: int = Field(0, ge=0, description="weights of a forward pass, for FLOPs; 0: these are not charged")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> ServerSettings:
+        if self.chat != (self.tokenizer is not None):
+            raise ValueError("chat and tokenizer: expected both or neither; the tokenizer's template writes the chat")
+        return self
+
+    def build(self) -> ServerProposer:
+        """A proposer that asks the server; nothing is asked yet."""
+        from stepward.domains.math.server.proposer import ServerProposer
+
+        if not self.model:
+            raise ValueError("model: expected the name of a model, as the server knows it, got none")
+        tokenizer = None
+        if self.tokenizer is not None:
+            from stepward.domains.math.models import load_tokenizer
+
+            tokenizer = load_tokenizer(self.tokenizer)
+        return ServerProposer(self, self.full_prompt(tokenizer))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["is_final_answer", "join_steps", "split_steps"]
+__all__ = ["Limits", "is_final_answer", "join_steps", "split_steps"]
 
 _MARKER = re.compile(r"^[ \t]*(?:#+[ \t]*|\*\*)?Step[ \t]+\d+[ \t]*[:.)]", re.MULTILINE | re.IGNORECASE)
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -20,6 +21,23 @@ _FINAL = re.compile(
     r"^\s*\**(?:####|A:|(?:Final )?Answer:|# Answer)|\\(?:f?boxed|fbox|framebox)(?![A-Za-z])|\b(?:final )?answer is\b",
     re.IGNORECASE,
 )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a solution may cost.
+
+    Attributes:
+        max_steps: lines of a solution.
+        max_step_tokens: tokens of a line.
+    """
+
+    max_steps: int = 16
+    max_step_tokens: int = 64
+
+    def __post_init__(self) -> None:
+        if min(self.max_steps, self.max_step_tokens) < 1:
+            raise ValueError(f"expected limits of at least 1, got {self}")
 
 
 def split_steps(text: str, *, mode: str = "auto") -> list[str]:

@@ -104,6 +104,7 @@ class ServerProposer(Writer):
     def sample(
         self, states: MathStates, keys: UInt64[np.ndarray, " n"], temperature: float, *, whole: bool
     ) -> MathStates:
+        """Open solutions with what the server adds to them, a row a request."""
         texts = [self.prompt.fill(q) + t for q, t in zip(states.question, states.text, strict=True)]
         found = self._ask(texts, keys.tolist() if temperature else [0] * len(states), temperature, whole)
         left = (self.limits.max_steps - states.num_steps).tolist()

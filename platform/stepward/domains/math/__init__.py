@@ -18,7 +18,8 @@ from stepward.domains.math.rewards.published import PublishedPRM
 from stepward.domains.math.rewards.simple import LengthReward, LikelihoodReward, RandomReward
 from stepward.domains.math.rewards.step_transformer import StepTransformer
 from stepward.domains.math.rewards.text import TextPRM
-from stepward.domains.math.settings import LanguageModelSettings, ServerSettings
+from stepward.domains.math.server.settings import ServerSettings
+from stepward.domains.math.settings import LanguageModelSettings
 from stepward.domains.math.states import Ending, MathDomain, MathStates, math_states, short_texts
 from stepward.domains.math.verifier import AnswerVerifier
 from stepward.domains.math.written import FunctionProposer, steps_of, written_states

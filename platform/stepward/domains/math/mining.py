@@ -15,7 +15,8 @@ from stepward.core.config import Config, one_of
 from stepward.core.interfaces import Proposer
 from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
-from stepward.domains.math.settings import LanguageModelSettings, ServerSettings
+from stepward.domains.math.server.settings import ServerSettings
+from stepward.domains.math.settings import LanguageModelSettings
 from stepward.domains.math.states import MathDomain, MathStates, math_states, state_columns
 
 __all__ = ["MathMining"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt64
@@ -18,11 +19,8 @@ from stepward.domains.math.grading import final_answer
 from stepward.domains.math.prompts import Prompt
 from stepward.domains.math.server.client import AnswerError, Client
 from stepward.domains.math.states import Ending, MathStates
-from stepward.domains.math.steps import is_final_answer
+from stepward.domains.math.steps import Limits, is_final_answer
 from stepward.domains.math.writer import Writer, answered
-
-if TYPE_CHECKING:
-    from stepward.domains.math.settings import ServerSettings
 
 __all__ = ["Completion", "ServerProposer", "read_completion"]
 
@@ -92,14 +90,35 @@ class ServerProposer(Writer):
     text: it is cut where it states an answer, or after `max_steps` lines. A line of too many tokens is seen where it is
     asked for alone, and in a whole solution only by all tokens being used up.
 
+    Args:
+        client: asks the server.
+        temperatures, top_p, limits, prompt: see `Writer`.
+        seeds: send a seed with every request.
+        log_probs: ask for log p of the tokens.
+        line_break: whether the server gives the line break back that ended a line, where it does not say what did.
+        num_parameters: weights of a forward pass, for FLOPs.
+
     Raises:
         AnswerError: a request failed for good; the server answers others.
         UnavailableError: the server cannot be used.
     """
 
-    def __init__(self, settings: ServerSettings, prompt: Prompt) -> None:
-        super().__init__(settings.temperatures, settings.top_p, settings.limits, prompt)
-        self.settings, self.client, self.num_parameters = settings, Client(settings), settings.num_parameters
+    def __init__(
+        self,
+        client: Client,
+        *,
+        temperatures: Sequence[float],
+        top_p: float,
+        limits: Limits,
+        prompt: Prompt,
+        seeds: bool,
+        log_probs: bool,
+        line_break: Literal["kept", "dropped"],
+        num_parameters: int,
+    ) -> None:
+        super().__init__(temperatures, top_p, limits, prompt)
+        self.client, self.num_parameters = client, num_parameters
+        self.seeds, self.log_probs, self.line_break = seeds, log_probs, line_break
 
     def sample(
         self, states: MathStates, keys: UInt64[np.ndarray, " n"], temperature: float, *, whole: bool
@@ -144,8 +163,8 @@ class ServerProposer(Writer):
     def _body(self, prompt: str, stream: int, temperature: float, most: int, whole: bool) -> dict[str, Any]:
         body: dict[str, Any] = {"prompt": prompt, "max_tokens": most, "temperature": temperature}
         body |= {"top_p": self.top_p} if self.top_p < 1 else {}
-        body |= {"seed": stream % SEEDS} if self.settings.seeds and temperature else {}
-        body |= {"logprobs": 1} if self.settings.log_probs else {}
+        body |= {"seed": stream % SEEDS} if self.seeds and temperature else {}
+        body |= {"logprobs": 1} if self.log_probs else {}
         return body | ({} if whole else {"stop": ["\n"]})
 
     def _cut(self, before: str, found: Completion, steps_left: int, whole: bool) -> tuple[str, Ending]:
@@ -160,7 +179,7 @@ class ServerProposer(Writer):
                     return kept, Ending.OPEN
         if found.finish in ("length", "context"):
             return kept, Ending.LINE_TOO_LONG if found.finish == "length" else Ending.OUT_OF_CONTEXT
-        dropped = found.stop == "\n" or (found.stop is None and self.settings.line_break == "dropped" and kept)
+        dropped = found.stop == "\n" or (found.stop is None and self.line_break == "dropped" and kept)
         if whole or not dropped:
             return kept, Ending.NO_ANSWER
         return f"{kept}\n", Ending.OUT_OF_STEPS if steps_left <= 1 else Ending.OPEN

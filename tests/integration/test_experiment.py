@@ -152,7 +152,7 @@ def test_the_job_lists_every_setting_and_refuses_unknown_ones(tmp_path, project_
         "timeout": 300,
         "env": os.environ | {"MPLBACKEND": "Agg"},
     }
-    shown = subprocess.run([*command, "--help"], **ran)
+    shown = subprocess.run([*command, "--help-all"], **ran)
     assert shown.returncode == 0
     for name in (
         "--label.labels.num_rollouts_train",

@@ -1,4 +1,4 @@
-"""Configuration: frozen models, one YAML file, dotted overrides on the command line, and a `--help` that lists it all.
+"""Configuration: frozen models, one YAML file, dotted overrides on the command line.
 
     python jobs/label.py settings.yaml --pool.num_actors 4 problems.num_train=2000
 
@@ -8,17 +8,16 @@ Later settings win: field defaults, then the YAML file, then overrides in the or
 from __future__ import annotations
 
 import difflib
-import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
-from pydantic.fields import FieldInfo
 
 C = TypeVar("C", bound="Config")
+HELP = ("-h", "--help", "--help-all")
 
 
 class Config(BaseModel):
@@ -46,25 +45,6 @@ def _deciding(value: Any, plain: Any) -> Any:
     return plain
 
 
-def load_config(config_class: type[C], argv: Sequence[str] | None = None, *, doc: str = "") -> C:
-    """Read a configuration from the command line; print help or a readable error and exit where that is due.
-
-    Args:
-        config_class: the model to fill.
-        argv: arguments after the program's name: at most one YAML path, and ``--a.b value``, ``--a.b=value`` or
-            ``a.b=value`` overrides, whose values are read as YAML. Default: `sys.argv[1:]`.
-        doc: the job's docstring, shown by ``--help``.
-    """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if any(argument in ("-h", "--help") for argument in arguments):
-        print(describe(config_class, doc))
-        raise SystemExit(0)
-    try:
-        return parse_config(config_class, arguments)
-    except ValueError as error:
-        _fail(str(error))
-
-
 def parse_config(config_class: type[C], argv: Sequence[str]) -> C:
     """`load_config` without help or exit: raises ValueError with a message that names every wrong setting."""
     settings: dict[str, Any] = {}
@@ -81,7 +61,7 @@ def parse_config(config_class: type[C], argv: Sequence[str]) -> C:
 def peek(argv: Sequence[str], key: str, default: str) -> str:
     """The value of one top-level setting before the rest is validated, for example which domain a job is for."""
     found = default
-    for name, value, text in _pairs([a for a in argv if a not in ("-h", "--help")]):
+    for name, value, text in _pairs([a for a in argv if a not in HELP]):
         if name is None:
             found = read_yaml(value, as_texts=True).get(key, found)
         elif name == key:
@@ -194,18 +174,11 @@ def read_yaml(path: str | Path, *, as_texts: bool = False) -> dict[str, Any]:
     return content
 
 
-def describe(config_class: type[Config], doc: str = "") -> str:
-    """Help text: the job's own words, then every field with its type, default, and description."""
-    lines = [doc.strip(), "", "Settings (in a YAML file, or as --name value):", ""]
-    lines += [f"  {left:<46} {text}" for left, text in _field_lines(config_class, "")]
-    return "\n".join(lines)
-
-
 def dotted_fields(config_class: type[Config], prefix: str = "") -> list[str]:
     """Every setting's dotted name."""
     names = []
     for name, field in config_class.model_fields.items():
-        for inner in _inner_configs(field.annotation):
+        for inner in inner_configs(field.annotation):
             names += dotted_fields(inner, f"{prefix}{name}.")
         names.append(f"{prefix}{name}")
     return list(dict.fromkeys(names))
@@ -299,60 +272,12 @@ def _explain(config_class: type[Config], item: Any) -> str:
     return f"{name or 'settings'}: {item['msg']} (got {item['input']!r})"
 
 
-def _field_lines(config_class: type[Config], prefix: str) -> list[tuple[str, str]]:
-    lines: list[tuple[str, str]] = []
-    for name, field in config_class.model_fields.items():
-        inner = _inner_configs(field.annotation)
-        lines.append((f"--{prefix}{name}", _field_text(field, bool(inner))))
-        for config in inner:
-            lines += _field_lines(config, f"{prefix}{name}.")
-    return lines
-
-
-def _field_text(field: FieldInfo, nested: bool) -> str:
-    text = field.description or ""
-    if nested:
-        return text
-    default = "required" if field.is_required() else f"default {_show(field.get_default(call_default_factory=True))}"
-    return f"{text} [{_type_name(field.annotation)}; {default}]".strip()
-
-
-def _show(value: Any) -> str:
-    """A default as it would be written on the command line; of named blocks the names."""
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_show, value))}]"
-    if isinstance(value, Mapping):
-        blocks = any(isinstance(inner, Config | Mapping) for inner in value.values())
-        return f"{{{', '.join(map(str, value) if blocks else (f'{k}: {_show(v)}' for k, v in value.items()))}}}"
-    return str(value)
-
-
-def _type_name(annotation: Any) -> str:
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if hasattr(annotation, "__metadata__"):
-        return _type_name(parts[0])
-    if origin is Literal:
-        return "|".join(map(str, parts))
-    if origin in (Union, types.UnionType):
-        return "|".join(_type_name(part) for part in parts)
-    if origin is not None:
-        return f"{origin.__name__}[{', '.join('...' if part is ... else _type_name(part) for part in parts)}]"
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        kind = annotation.model_fields.get("kind")
-        return str(kind.default) if kind and kind.default else "settings"
-    return {type(None): "none", Any: "any"}.get(annotation, getattr(annotation, "__name__", str(annotation)))
-
-
-def _inner_configs(annotation: Any) -> list[type[Config]]:
+def inner_configs(annotation: Any) -> list[type[Config]]:
+    """Settings classes that a field may hold; several where a `kind` chooses among them."""
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return [annotation]
     if get_origin(annotation) in (Union, types.UnionType):
-        return [config for part in get_args(annotation) for config in _inner_configs(part)]
+        return [config for part in get_args(annotation) for config in inner_configs(part)]
     if get_origin(annotation) is not None and hasattr(annotation, "__metadata__"):
-        return _inner_configs(get_args(annotation)[0])
+        return inner_configs(get_args(annotation)[0])
     return []
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"Settings not accepted:\n{message}\nSee --help for every setting.", file=sys.stderr)
-    raise SystemExit(2)

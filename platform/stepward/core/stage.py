@@ -9,7 +9,8 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import Field
 
 from stepward.core.artifacts import NAME, Artifact
-from stepward.core.config import Config, load_config, peek
+from stepward.core.command_line import load_config
+from stepward.core.config import Config, peek
 from stepward.core.weights import weights_digest
 from stepward.core.wing import Wing, find_wing
 
@@ -116,6 +117,7 @@ def load_job(
     argv: Sequence[str] | None = None,
     *,
     domain: str = "walk",
+    main: Sequence[str] = (),
 ) -> Any:
     """Settings of a job from its command line, with the fields of the domain that the command line names.
 
@@ -123,6 +125,7 @@ def load_job(
         settings_for: wing -> settings class of the stage.
         doc: the job's docstring, shown by ``--help``.
         domain: the domain of a command line that names none.
+        main: dotted names of the settings that ``--help`` shows; see `load_config`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -130,4 +133,4 @@ def load_job(
     except ValueError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    return load_config(settings_class, arguments, doc=doc)
+    return load_config(settings_class, arguments, doc=doc, main=main)

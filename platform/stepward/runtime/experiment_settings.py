@@ -6,7 +6,7 @@ what one makes is what the next one reads.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, create_model, model_validator
 
@@ -30,6 +30,8 @@ SHARED = ("domain", "store", "overwrite", "cluster", "tracking")  # of the exper
 
 class ExperimentJob(Config):
     """All settings of jobs/experiment.py; `experiment_job` adds the blocks of a domain."""
+
+    SHARED_BY_BLOCKS: ClassVar[tuple[str, ...]] = SHARED
 
     domain: str = Field("walk", description="which domain: the name of an installed wing")
     name: str = Field("default", pattern=NAME, description="name of the experiment and its artifacts")

@@ -10,7 +10,9 @@ from pydantic import Field
 from stepward.core.artifacts import MANIFEST, Artifact, ArtifactError
 from stepward.core.config import Config
 from stepward.core.storage import Folder
-from stepward.runtime.tracking import Tracking, log_artifact
+from stepward.core.wing import Wing
+from stepward.runtime.tracking import Tracking, log_artifact, tracking_errors
+from stepward.runtime.tracking_store import without_secrets
 
 logger = logging.getLogger("stepward.tracking")
 ALL = "all"
@@ -40,14 +42,20 @@ def run_track(settings: TrackSettings) -> Tracked:
     """Log one artifact, or all of a store in the order they were made; those logged before are left alone.
 
     Raises:
-        ValueError: there is no finished artifact where the settings say.
-        Exception: the store cannot be reached; see `stepward.runtime.tracking.tracking_errors`.
+        ValueError: there is no finished artifact where the settings say, or the store cannot be used.
     """
-    if settings.artifact == ALL:
-        artifacts = stored_artifacts(settings.store)
-    else:
-        artifacts = [artifact_at(settings.artifact)]
-    return Tracked({a.url: log_artifact(a, settings.tracking) for a in artifacts}, settings.tracking.place)
+    whole = settings.artifact == ALL
+    artifacts = stored_artifacts(settings.store) if whole else [artifact_at(settings.artifact)]
+    try:
+        runs = {artifact.url: log_artifact(artifact, settings.tracking) for artifact in artifacts}
+    except tracking_errors() as error:
+        raise ValueError(f"Not tracked: {without_secrets(str(error))}") from error
+    return Tracked(runs, settings.tracking.place)
+
+
+def track_job(wing: Wing) -> type[TrackSettings]:
+    """Settings of the track job, the same for every domain."""
+    return TrackSettings
 
 
 def artifact_at(url: str) -> Artifact:

@@ -3,7 +3,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from stepward.core.config import Config, describe, load_config, parse_config, peek
+from stepward.core.command_line import describe, load_config
+from stepward.core.config import Config, parse_config, peek
 
 
 class Small(Config):

@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from stepward.core.seeding import Rng
+from stepward.domains.pde.flows import Flow
 from stepward.domains.pde.generators import DropoutGenerator
-from stepward.domains.pde.references import euler_name, trajectories
+from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.rewards import CNNSettings
 from stepward.domains.pde.rewards.cnn import CNNReward
 from stepward.domains.pde.states import PDEStates, roots
@@ -33,7 +34,7 @@ FAMILIES = ("riemann", "curved", "kelvin", "gaussian")
 def make(options: argparse.Namespace) -> None:
     """Simulate trajectories of four families and keep them in half precision."""
     names = [
-        euler_name(FAMILIES[i % 4], cells=options.cells, num_steps=20, dt=0.05, seed=0, index=i)
+        Flow(FAMILIES[i % 4], cells=options.cells, num_steps=20, dt=0.05, seed=0, index=i).name
         for i in range(options.num)
     ]
     fields = np.stack(trajectories(names)).astype(np.float16)

@@ -188,7 +188,7 @@ def _interval(differences: np.ndarray, digits: int) -> str:
 
 
 def _candidates(labels: pa.Table, horizon: int) -> RankedCandidates:
-    return ranked_candidates(labels, horizon=horizon, horizons=HORIZONS)
+    return ranked_candidates(labels, horizon=horizon, horizons=HORIZONS)[1]
 
 
 def _figures(network: Any, data: RankedCandidates) -> dict[str, np.ndarray]:

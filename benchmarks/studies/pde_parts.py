@@ -179,7 +179,7 @@ def rankings(
     ranker = Ranker(kept, domain=DOMAIN, proposer=generator, verifier=TRUTH, seed=seed)
     labels = pa.concat_tables(ranker(PDEMining(share=share, **mining).mine(table, seed)))
     good = np.isfinite(fields_of(labels, "kept_errors")).all(axis=1)
-    return ranked_candidates(labels), np.asarray(labels["problem_id"].to_pylist())[good]
+    return ranked_candidates(labels)[1], np.asarray(labels["problem_id"].to_pylist())[good]
 
 
 def _fitted(network: Any, folder: Path, regime: Regime, seed: int, epochs: int) -> Any:

@@ -18,7 +18,7 @@ from stepward.rewards.guides import TrainedGuide
 from stepward.runtime.cluster import ClusterSettings
 from stepward.runtime.evaluation import evaluate_job
 from stepward.runtime.labelling import LabelJob, label_job
-from stepward.runtime.pretraining import pretrain_job
+from stepward.runtime.pretraining import PretrainJob, pretrain_job
 from stepward.runtime.reporting import report_job
 from stepward.runtime.tracking import Tracking
 from stepward.runtime.training import TrainJob, train_job
@@ -43,17 +43,23 @@ class ExperimentJob(Config):
         Tracking(), description="where finished artifacts are logged; its parent run has the experiment's name"
     )
 
+    leave_out: tuple[str, ...] = Field((), description="blocks that are not run, such as tune")
+
     @property
     def blocks(self) -> dict[str, StageSettings]:
-        """The settings of the stages, in the order in which they run."""
-        return {
-            name: block for name in type(self).model_fields if isinstance(block := getattr(self, name), StageSettings)
-        }
+        """The settings of the stages that run, by name, those of a domain before those that were added."""
+        own = {name: getattr(self, name) for name in type(self).model_fields if name not in self.leave_out}
+        return {name: block for name, block in own.items() if isinstance(block, StageSettings)} | self.added
+
+    @property
+    def added(self) -> dict[str, Any]:
+        """Blocks that a user added: further trainings."""
+        return {**getattr(self, "more_pretrained", {}), **getattr(self, "more_trained", {})}
 
     @property
     def pretrained(self) -> list[str]:
         """Blocks of what is trained before there are labels."""
-        return [name for name in self.blocks if name in self.wing.defaults.pretrained]
+        return [name for name, block in self.blocks.items() if isinstance(block, PretrainJob)]
 
     @property
     def trained(self) -> list[str]:
@@ -64,6 +70,18 @@ class ExperimentJob(Config):
     def wing(self) -> Wing:
         """What the domain brings."""
         return find_wing(self.domain)
+
+    @model_validator(mode="after")
+    def _blocks_exist(self) -> ExperimentJob:
+        stages = [name for name in type(self).model_fields if isinstance(getattr(self, name), StageSettings)]
+        optional = [name for name in stages if name not in ("label", "evaluate", "report")]
+        for name in self.leave_out:
+            if name not in optional:
+                raise ValueError(f"leave_out: expected blocks among {optional}, got {name!r}")
+        twice = [name for name in self.added if name in type(self).model_fields]
+        if twice:
+            raise ValueError(f"more_pretrained, more_trained: expected new names, but {twice[0]!r} is a block already")
+        return self
 
     @model_validator(mode="after")
     def _shared_once(self) -> ExperimentJob:
@@ -86,8 +104,21 @@ def experiment_job(wing: Wing) -> type[ExperimentJob]:
         **({"tune": _block(tune_job(wing), "a sweep around the first reward model")} if _swept(wing) else {}),
         "evaluate": _block(evaluate_job(wing), "guides against one another"),
         "report": _block(report_job(wing), "the page"),
+        **_added(wing),
     }
     return create_model("ExperimentSettings", __base__=ExperimentJob, __module__=__name__, **fields)
+
+
+def _added(wing: Wing) -> dict[str, Any]:
+    """Further trainings of a user, by name."""
+    fields: dict[str, Any] = {}
+    if wing.pretraining is not None:
+        words = "further trainings before the labels: name -> settings of jobs/pretrain.py"
+        fields["more_pretrained"] = (dict[str, pretrain_job(wing)], Field({}, description=words))  # type: ignore[misc]
+    if wing.learners:
+        words = "further reward models: name -> settings of jobs/train.py"
+        fields["more_trained"] = (dict[str, train_job(wing)], Field({}, description=words))  # type: ignore[misc]
+    return fields
 
 
 def _swept(wing: Wing) -> bool:
@@ -136,7 +167,7 @@ def _moves(settings: ExperimentJob) -> dict[str, str]:
     for stage, names in (("train", settings.trained), ("pretrain", settings.pretrained)):
         place = f"{STORE}/{settings.domain}/{stage}"
         for name in names:
-            default = type(settings.blocks[name]).model_fields["name"].default
+            default = _default_name(settings, name)
             moves[f"{place}/{default}"] = f"{place}/{artifact_name(settings, name)}"
     return moves
 
@@ -146,10 +177,15 @@ def artifact_name(settings: ExperimentJob, block: str) -> str:
     named = settings.blocks[block]
     if "name" in named.model_fields_set:
         return named.name
-    default = type(named).model_fields["name"].default
+    default = _default_name(settings, block)
     if settings.name == "default":
-        return str(default)
+        return default
     return settings.name if default == "default" else f"{settings.name}-{block}"
+
+
+def _default_name(settings: ExperimentJob, block: str) -> str:
+    """Name of a block's artifact in the experiment "default"."""
+    return block if block in settings.added else str(type(settings.blocks[block]).model_fields["name"].default)
 
 
 def _names_an_input(block: StageSettings, key: str) -> bool:

@@ -101,10 +101,10 @@ def test_settings_that_make_no_sense_are_errors(bad):
 
 def test_labels_become_arrays_to_learn_from():
     labels = labels_of(mined(share=1.0), horizons=(1, 4))
-    one = ranked_candidates(labels)
+    one = ranked_candidates(labels)[1]
     assert one.candidates.shape == (32, KEPT, 4, 16, 16) and one.patch_errors.shape == (32, KEPT, 2, 2)
     assert (np.diff(one.errors, axis=1) >= 0).all()
-    four = ranked_candidates(labels, horizon=4, horizons=(1, 4))
+    four = ranked_candidates(labels, horizon=4, horizons=(1, 4))[1]
     assert len(four) == 8  # only first frames have a fourth step
     with pytest.raises(ValueError, match="labelled"):
         ranked_candidates(labels, horizon=2, horizons=(1, 4))
@@ -161,7 +161,7 @@ def test_labels_stream_into_one_file_and_memory_does_not_grow_with_rows(tmp_path
     assert peaks[2] < 1.5 * peaks[1]  # four times the rows
     assert sorted(p.name for p in tmp_path.iterdir()) == ["few.parquet", "many.parquet", "warm.parquet"]
     read = pq.read_table(tmp_path / "many.parquet")
-    assert len(read) == 32 and len(ranked_candidates(read)) == 32
+    assert len(read) == 32 and len(ranked_candidates(read)[1]) == 32
 
 
 def test_no_labels_are_an_error_and_leave_no_file(tmp_path):

@@ -209,7 +209,7 @@ def test_a_users_file_is_split_by_place_and_bad_rows_are_rejected(tmp_path):
 def test_a_file_too_short_for_the_horizon_is_an_error(tmp_path):
     path = tmp_path / "mine.parquet"
     file_of_trajectories(path)
-    with pytest.raises(ValueError, match="more than 9 frames"):
+    with pytest.raises(ValueError, match="10 frames or more"):
         PDEProblems(path=str(path), horizon=9).problems("train", 0)
     with pytest.raises(ValueError, match="there is no"):
         PDEProblems(path=str(tmp_path / "none.parquet")).problems("train", 0)

@@ -10,8 +10,9 @@ import pytest
 from stepward.core.config import override
 from stepward.core.wing import find_wing
 from stepward.domains.pde.data import PDEProblems, fields_of
+from stepward.domains.pde.flows import Flow
 from stepward.domains.pde.readers import read_grid
-from stepward.domains.pde.references import euler_name, trajectories
+from stepward.domains.pde.references import trajectories
 from stepward.label import label_settings
 from stepward.runtime.data_stage import DataJob, DataWorker, _join, data_job
 
@@ -47,7 +48,7 @@ def test_the_file_holds_the_flows_in_order_and_is_read_as_problems(tmp_path: Pat
     )
     problems, rejected = labels.here(labels.problems).problems("validation", 0)
     assert not rejected and [name.rpartition("#")[2] for name in problems["reference"].to_pylist()] == ["7", "17"]
-    name = euler_name("gaussian", cells=16, num_steps=4, dt=0.05, seed=0, index=7)
+    name = Flow("gaussian", cells=16, num_steps=4, dt=0.05, seed=0, index=7).name
     assert np.allclose(fields_of(problems)[0], trajectories([name])[0][0])
     assert set(labels.inputs()) >= {"data/default"}, "labels know the file they were made from"
 

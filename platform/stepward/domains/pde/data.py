@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stepward.core.config import Config, validate
 from stepward.core.interfaces import Proposer
@@ -18,41 +17,64 @@ from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
 from stepward.core.tensors import tensor_column, tensor_of
 from stepward.core.wing import Rejected
+from stepward.domains.pde.flows import BURGERS, Flow, first_frames
 from stepward.domains.pde.generators import GENERATORS, DeterministicGenerator
 from stepward.domains.pde.initial_conditions import EULER_FAMILIES
 from stepward.domains.pde.proposer import POLICIES
 from stepward.domains.pde.readers import find_bad
-from stepward.domains.pde.references import blocks, euler_name, first_frames, trajectories
-from stepward.domains.pde.states import PDE, PDEStates, as_numpy, is_finite, roots
+from stepward.domains.pde.references import blocks, trajectories
+from stepward.domains.pde.states import PDE, PDEStates, as_numpy, is_finite, roots, seen
 from stepward.domains.pde.surrogates import load_surrogate
 
 SPLITS = ("train", "validation", "test")
 OFFSETS = {"train": 0, "validation": 10_000_000, "test": 20_000_000}  # sample indices of a split: no two share one
-Family = Literal["riemann", "curved", "kelvin", "gaussian"]
+Family = Literal["riemann", "curved", "kelvin", "gaussian", "burgers"]
 
 
 class PDEProblems(Config):
     """Where trajectories come from. A problem is a first frame and the name of the trajectory that holds the truth."""
 
     path: str | None = Field(
-        None, description="your trajectories: a Parquet file of readers.write_parquet; none: generated Euler flows"
+        None, description="your trajectories: a Parquet file of readers.write_parquet; none: generated flows"
     )
     num_train: int = Field(160, ge=1, description="training trajectories; 16 is the scarce-data regime")
     num_validation: int = Field(32, ge=1, description="validation trajectories")
     num_test: int = Field(64, ge=1, description="test trajectories")
     families: tuple[Family, ...] = Field(
-        ("riemann", "curved", "kelvin", "gaussian"), min_length=1, description="generated families, in turn"
+        ("riemann", "curved", "kelvin", "gaussian"),
+        min_length=1,
+        description="generated families, in turn; burgers stands alone",
+    )
+    constant: tuple[float, float] | None = Field(
+        None,
+        description="range of a constant that differs from trajectory to trajectory and that nobody is told: γ of a "
+        "gas (γ − 1 is log-uniform), ν of Burgers (log-uniform); equal ends: one known value; none: γ = 1.4, ν = .01",
     )
     cells: int = Field(32, ge=8, description="cells along an axis of generated trajectories")
     num_steps: int = Field(20, ge=1, description="frames of a generated trajectory after the first")
     dt: float = Field(0.05, gt=0, description="time between generated frames")
     horizon: int = Field(10, ge=1, description="steps of a rollout")
+    context: int = Field(1, ge=1, description="frames that are seen before a rollout begins, its first included")
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> PDEProblems:
+        if BURGERS in self.families and len(set(self.families)) > 1:
+            raise ValueError(f"families: expected {BURGERS} alone or families of a gas, got {list(self.families)}")
+        if self.constant is not None:
+            least, (low, high) = 0.0 if BURGERS in self.families else 1.0, self.constant
+            if self.path is not None or not least < low <= high:
+                raise ValueError(
+                    f"constant: expected {least:g} < low <= high, of generated flows; got {self.constant} with "
+                    f"path={self.path}"
+                )
+        return self
 
     def problems(self, split: str, seed: int) -> tuple[pa.Table, list[Rejected]]:
         """Problems of a split: columns id, reference, frame, horizon, fields.
 
-        Generated problem i of a split depends on (seed, split, i). Rows of a file are split by their place: of ten
-        consecutive rows seven train, one validates and two test.
+        Generated problem i of a split depends on (seed, split, i). A column history has the frames before the first of
+        a rollout, where the context has any. Rows of a file are split by their place: of ten consecutive rows seven
+        train, one validates and two test.
 
         Raises:
             ValueError: unknown split, a horizon beyond the frames, or a file that is none.
@@ -61,16 +83,22 @@ class PDEProblems(Config):
             raise ValueError(f"split: expected one of {list(SPLITS)}, got {split!r}.")
         if self.path is not None:
             return self._from_file(self.path, split)
-        if self.horizon > self.num_steps:
-            raise ValueError(f"problems.horizon: expected at most num_steps = {self.num_steps}, got {self.horizon}.")
+        if self.horizon + self.context - 1 > self.num_steps:
+            raise ValueError(
+                f"problems.horizon: expected at most num_steps = {self.num_steps}, less the {self.context - 1} steps "
+                f"that the context takes; got {self.horizon}."
+            )
         names = self.references(split, seed)
-        return problem_table(names, first_frames(names), self.horizon), []
+        if self.context == 1:  # the rest of a trajectory is not computed before it is needed
+            return problem_table(names, first_frames(names)[:, None], self.horizon), []
+        return problem_table(names, np.stack(trajectories(names))[:, : self.context], self.horizon), []
 
     def references(self, split: str, seed: int) -> list[str]:
         """Names of the generated trajectories of a split."""
         indices = range(OFFSETS[split], OFFSETS[split] + getattr(self, f"num_{split}"))
-        name = partial(euler_name, cells=self.cells, num_steps=self.num_steps, dt=self.dt, seed=seed)
-        return [name(self.families[i % len(self.families)], index=i) for i in indices]
+        span = self.constant or ((0.01, 0.01) if BURGERS in self.families else None)
+        size = (self.cells, self.num_steps, self.dt, seed)
+        return [Flow(self.families[i % len(self.families)], *size, i, span).name for i in indices]
 
     def _from_file(self, path: str, split: str) -> tuple[pa.Table, list[Rejected]]:
         if not Path(path).is_file():
@@ -78,10 +106,11 @@ class PDEProblems(Config):
         rejected: list[Rejected] = []
         tables, wanted = [], getattr(self, f"num_{split}")
         for rows, block in blocks(path):
-            if block.fields.shape[1] <= self.horizon or block.fields.ndim != 5:
+            needed = self.horizon + self.context
+            if block.fields.shape[1] < needed or block.fields.ndim != 5:
                 raise ValueError(
-                    f"{path}: expected trajectories [frames, C, H, W] of more than {self.horizon} frames, got "
-                    f"{block.fields.shape[1:]}. Choose a shorter problems.horizon, or data in two dimensions."
+                    f"{path}: expected trajectories [frames, C, H, W] of {needed} frames or more (horizon and context)"
+                    f", got {block.fields.shape[1:]}. Choose a shorter problems.horizon, or data in two dimensions."
                 )
             problem = find_bad(block.fields, block.grid.channels)
             mine = np.flatnonzero(split_of_rows(rows) == SPLITS.index(split))
@@ -89,7 +118,7 @@ class PDEProblems(Config):
             rejected += [Rejected(f"{path}#{rows[i]}", problem[i], "") for i in mine if problem[i]]
             good = [i for i in mine if not problem[i]]
             names = [f"{path}#{rows[i]}" for i in good]
-            tables.append(problem_table(names, block.fields[good, 0], self.horizon))
+            tables.append(problem_table(names, block.fields[good, : self.context], self.horizon))
         table = pa.concat_tables(tables).slice(0, wanted)
         return table, rejected
 
@@ -134,9 +163,9 @@ class PDEMining(Config):
         chosen = Rng.from_ids(seed, ids, "mine").uniform(longest) < self.share
         chosen &= np.arange(longest) < states.horizon[:, None]
         rows, steps = np.nonzero(chosen)
-        fields = self._fields(states, rows, steps, seed)
-        good = is_finite(fields)
-        rows, steps, fields = rows[good], steps[good], fields[good]
+        frames = self._frames(states, rows, steps, seed)
+        good = is_finite(frames[:, -1])
+        rows, steps, frames = rows[good], steps[good], frames[good]
         return pa.table(
             {
                 "id": pa.array([f"{ids[r]}@{t}" for r, t in zip(rows, steps, strict=True)], pa.string()),
@@ -145,26 +174,30 @@ class PDEMining(Config):
                 "frame": pa.array(states.frame[rows] + steps, pa.int32()),
                 "steps": pa.array(steps, pa.int32()),
                 "horizon": pa.array(states.horizon[rows], pa.int32()),
-                "fields": tensor_column(fields),
+                **frame_columns(frames),
             }
         )
 
-    def _fields(
+    def _frames(
         self, states: PDEStates, rows: np.ndarray, steps: np.ndarray, seed: int
-    ) -> Float[np.ndarray, "m c h w"]:
-        policy = self._build_policy()
+    ) -> Float[np.ndarray, "m f c h w"]:
+        """The frames that each chosen state has seen, its own last."""
+        policy, num_frames = self._build_policy(), states.history.shape[1] + 1
+        own = seen(states, num_frames)
         if policy is None:
             truth = trajectories(states.reference.tolist())
-            picked = [truth[r][states.frame[r] + t] for r, t in zip(rows, steps, strict=True)]
-            return np.stack(picked) if picked else states.fields[:0]
-        fields = np.full((len(rows), *states.fields.shape[1:]), np.nan, np.float32)
-        fields[steps == 0] = states.fields[rows[steps == 0]]
+            last = states.frame[rows] + steps + 1
+            picked = [truth[r][end - num_frames : end] for r, end in zip(rows, last, strict=True)]
+            return np.stack(picked) if picked else own[:0]
+        frames = np.full((len(rows), *own.shape[1:]), np.nan, np.float32)
+        frames[steps == 0] = own[rows[steps == 0]]
         streams = forked(Rng.from_ids(seed, states.reference.tolist(), "on-policy"))
         most = int(steps.max(initial=0))
         for step in rollout(states, domain=PDE(), proposer=policy, streams=streams, max_steps=most):
             here = np.flatnonzero((steps == step.number) & np.isin(rows, step.rows))
-            fields[here] = as_numpy(step.children.fields)[np.searchsorted(step.rows, rows[here])]
-        return fields
+            met = as_numpy(seen(step.children, num_frames))
+            frames[here] = met[np.searchsorted(step.rows, rows[here])]
+        return frames
 
     def _build_policy(self) -> Proposer | None:
         if self.on_policy is not None:
@@ -175,9 +208,12 @@ class PDEMining(Config):
 
 def pde_states(table: pa.Table) -> PDEStates:
     """Problems or mined states as states, row by row. Rows with one problem_id share a problem index."""
-    fields = fields_of(table)
     states = roots(
-        fields, table["reference"].to_pylist(), table["frame"].to_numpy(), table["horizon"].to_numpy().astype(np.int64)
+        fields_of(table),
+        table["reference"].to_pylist(),
+        table["frame"].to_numpy(),
+        table["horizon"].to_numpy().astype(np.int64),
+        history=history_of(table),
     )
     if "steps" in table.column_names:
         states = states.replace(steps=table["steps"].to_numpy().astype(np.int64))
@@ -188,17 +224,21 @@ def pde_states(table: pa.Table) -> PDEStates:
     return states
 
 
-def problem_table(names: list[str], fields: Float[np.ndarray, "n c h w"], horizon: int) -> pa.Table:
-    """Problems as a table; the id of a problem is the name of its trajectory."""
-    return pa.table(
-        {
-            "id": pa.array(names, pa.string()),
-            "reference": pa.array(names, pa.string()),
-            "frame": pa.array(np.zeros(len(names)), pa.int32()),
-            "horizon": pa.array(np.full(len(names), horizon), pa.int32()),
-            "fields": tensor_column(fields),
-        }
-    )
+def problem_table(names: list[str], frames: Float[np.ndarray, "n m c h w"], horizon: int) -> pa.Table:
+    """Problems as a table, from the frames that are seen; the id of a problem is the name of its trajectory."""
+    columns = {
+        "id": pa.array(names, pa.string()),
+        "reference": pa.array(names, pa.string()),
+        "frame": pa.array(np.full(len(names), frames.shape[1] - 1), pa.int32()),
+        "horizon": pa.array(np.full(len(names), horizon), pa.int32()),
+    }
+    return pa.table(columns | frame_columns(frames))
+
+
+def frame_columns(frames: Float[np.ndarray, "n m c h w"]) -> dict[str, pa.Array]:
+    """The last frame as fields, and those before it as history, where there are any."""
+    history = {"history": tensor_column(frames[:, :-1])} if frames.shape[1] > 1 else {}
+    return {"fields": tensor_column(frames[:, -1])} | history
 
 
 def fields_of(table: pa.Table, name: str = "fields") -> np.ndarray:
@@ -206,9 +246,14 @@ def fields_of(table: pa.Table, name: str = "fields") -> np.ndarray:
     return tensor_of(table, name)
 
 
+def history_of(table: pa.Table) -> np.ndarray | None:
+    """The frames seen before the fields, [n, m, C, H, W]; None where there are none."""
+    return fields_of(table, "history") if "history" in table.column_names else None
+
+
 def split_of_rows(rows: np.ndarray) -> np.ndarray:
     """Split (0, 1, 2) of rows of a file by their place: the same whatever the seed and the number asked for."""
     return np.array([0, 0, 0, 0, 0, 0, 0, 1, 2, 2])[rows % 10]
 
 
-assert set(EULER_FAMILIES) == set(get_args(Family))
+assert {*EULER_FAMILIES, BURGERS} == set(get_args(Family))

@@ -178,6 +178,6 @@ def score_rankings(reward: Any, rankings: Rankings, states: int = 16) -> np.ndar
     parts = []
     for first in range(0, len(rankings), states):
         rows = np.arange(first, min(first + states, len(rankings)))
-        parents, children = steps_of(data.state[rows], data.deterministic[rows], data.candidates[rows])
+        parents, children = steps_of(data, rows)
         parts.append(reward.score(parents, children).reshape(-1, k))
     return np.concatenate(parts)

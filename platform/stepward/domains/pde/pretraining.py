@@ -20,10 +20,11 @@ from stepward.domains.pde.flops import Positions
 from stepward.domains.pde.generators.base import NOT_PERIODIC
 from stepward.domains.pde.grids import require_periodic
 from stepward.domains.pde.metrics import per_frame
-from stepward.domains.pde.references import trajectories
+from stepward.domains.pde.references import constant_of, trajectories
 from stepward.domains.pde.surrogates import (
     Corrected,
     CorrectedSettings,
+    Draws,
     Surrogate,
     SurrogateFit,
     build_surrogate,
@@ -78,13 +79,14 @@ class SurrogatePretraining:
 
     def checkpoints(self, settings: Any, device: torch.device, **options: Any) -> Iterator[Checkpoint]:
         """Epoch by epoch, judged by the error of one step on held-out trajectories."""
-        held_out = truth(settings, "validation")[:JUDGED]
+        held_out, told = truth(settings, "validation")[:JUDGED], constants(settings, "validation", JUDGED)
         return surrogate_epochs(
             build(settings)[0].to(device),
             truth(settings, "train"),
             settings.fit,
             seed=settings.seed,
-            judge=lambda network: one_step_error(network, held_out),
+            judge=lambda network: one_step_error(network, held_out, told),
+            constants=constants(settings, "train"),
             **options,
         )
 
@@ -93,14 +95,15 @@ class SurrogatePretraining:
         surrogate, described = build(settings)
         surrogate.load_state_dict(checkpoint.weights)
         known, held_out = truth(settings, "train"), truth(settings, "validation")
+        told = constants(settings, "validation")
         make_ready(surrogate, known)
         save_surrogate(settings.artifact("pretrain").folder, surrogate, described)
         table, _ = settings.here(settings.problems).problems("validation", settings.seed)
-        positions = Positions(surrogate, lambda shape: surrogate(torch.zeros(1, *shape)))
+        positions = Positions(surrogate, lambda shape: surrogate(surrogate.nothing(shape)))
         metrics = {
-            "one_step_nrmse": one_step_error(surrogate, held_out),
+            "one_step_nrmse": one_step_error(surrogate, held_out, told),
             "persistence_nrmse": float(per_frame("nrmse", held_out[:, :-1], held_out[:, 1:]).mean()),
-            "rollout_nrmse": rollout_error(surrogate, held_out, int(pde_states(table).horizon.max())),
+            "rollout_nrmse": rollout_error(surrogate, held_out, int(pde_states(table).horizon.max()), told),
             "num_parameters": float(surrogate.num_parameters),
             "flops": 2.0 * positions.num_parameters * positions(held_out.shape[2:]),
         }
@@ -143,22 +146,46 @@ def truth(settings: Any, split: str) -> Float[np.ndarray, "n frames c h w"]:
     return np.stack(trajectories(table["reference"].to_pylist()))
 
 
-def one_step_error(surrogate: Surrogate, held_out: Float[np.ndarray, "n frames c h w"]) -> float:
-    """Mean NRMSE of one step from every true frame."""
-    frames = torch.from_numpy(held_out[:, :-1].copy()).to(surrogate.device)
+def constants(settings: Any, split: str, most: int | None = None) -> Float[np.ndarray, " n"] | None:
+    """The constant of each trajectory of a split, for a surrogate that is told it; None for others."""
+    if not getattr(settings.surrogate, "constants", ()):
+        return None
+    table, _ = settings.here(settings.problems).problems(split, settings.seed)
+    return np.array([constant_of(name) for name in table["reference"].to_pylist()[:most]])
+
+
+def one_step_error(
+    surrogate: Surrogate, held_out: Float[np.ndarray, "n frames c h w"], told: Float[np.ndarray, " n"] | None = None
+) -> float:
+    """Mean NRMSE of one step from every true frame; `told` is the constant of each trajectory."""
+    known, predicted = surrogate.frames, []
+    frames, draws = torch.from_numpy(held_out.copy()).to(surrogate.device), _told(surrogate, told)
     with torch.inference_mode():
-        predicted = torch.stack([surrogate(part) for part in frames]).cpu().numpy()
-    return float(per_frame("nrmse", predicted, held_out[:, 1:]).mean())
+        for end in range(known, held_out.shape[1]):
+            predicted.append(surrogate(frames[:, end - known : end].flatten(1, 2), draws))
+    return float(per_frame("nrmse", torch.stack(predicted, dim=1).cpu().numpy(), held_out[:, known:]).mean())
 
 
-def rollout_error(surrogate: Surrogate, held_out: Float[np.ndarray, "n frames c h w"], horizon: int) -> float:
+def rollout_error(
+    surrogate: Surrogate,
+    held_out: Float[np.ndarray, "n frames c h w"],
+    horizon: int,
+    told: Float[np.ndarray, " n"] | None = None,
+) -> float:
     """Mean NRMSE over the frames of a rollout; infinite where one blows up."""
-    fields, frames = torch.from_numpy(held_out[:, 0].copy()).to(surrogate.device), []
+    known, num_channels = surrogate.frames, held_out.shape[2]
+    fields = torch.from_numpy(held_out[:, :known].copy()).to(surrogate.device).flatten(1, 2)
+    frames, draws = [], _told(surrogate, told)
     with torch.inference_mode():
         for _ in range(horizon):
-            fields = surrogate(fields)
-            frames.append(fields.cpu().numpy())
+            following = surrogate(fields, draws)
+            fields = torch.cat([fields, following], dim=1)[:, num_channels:]
+            frames.append(following.cpu().numpy())
     predicted = np.stack(frames, axis=1)
     if not np.isfinite(predicted).all():
         return float("inf")
-    return float(per_frame("nrmse", predicted, held_out[:, 1 : horizon + 1]).mean())
+    return float(per_frame("nrmse", predicted, held_out[:, known : known + horizon]).mean())
+
+
+def _told(surrogate: Surrogate, told: Float[np.ndarray, " n"] | None) -> Draws | None:
+    return None if told is None else Draws.told(torch.from_numpy(told).to(surrogate.device))

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from stepward.core.storage import Folder
-from stepward.domains.pde.data import fields_of
+from stepward.domains.pde.rankings import ARRAYS, ranked_candidates
 from stepward.domains.pde.rewards.fitting import RankedCandidates
 from stepward.train.subset import choose_rows
 
-COLUMNS = ["id", "problem_id", "fields", "deterministic", "candidates", "kept_errors", "patch_errors", "horizon_errors"]
+COLUMNS = ["id", "problem_id", "kept_errors", "horizon_errors", *ARRAYS.values()]
 
 
 @dataclass(frozen=True)
@@ -40,27 +39,17 @@ def read_rankings(folder: Folder, split: str, *, horizons: tuple[int, ...], hori
     Raises:
         ValueError: the labels are of another kind, the horizon was not labelled, or no state is left.
     """
-    if horizon is not None and horizon not in horizons:
-        raise ValueError(f"horizon: expected one of the labelled {list(horizons)}, got {horizon}. Label it too.")
     names = [n for n in folder.files("labels") if PurePosixPath(n).name.startswith(f"{split}-")]
-    tables = [folder.read_table(name, COLUMNS) for name in names]
+    columns = [name for name in COLUMNS if name in folder.columns(names[0])] if names else COLUMNS
+    tables = [folder.read_table(name, columns) for name in names]
     table = pa.concat_tables(tables).sort_by("id") if tables else None
     if table is None or not len(table):
         raise ValueError(
             f"{folder.url}/labels: expected rankings of split {split!r}, got none. Label problems of that split too."
         )
-    late = fields_of(table, "horizon_errors")
-    errors = fields_of(table, "kept_errors") if horizon is None else late[:, :, horizons.index(horizon)]
-    good = np.flatnonzero(np.isfinite(errors).all(axis=1))
-    if not len(good):
-        raise ValueError(f"{folder.url}/labels: expected states of {split!r} whose errors are all finite, got none.")
-    arrays = {
-        name: fields_of(table, column)[good]
-        for name, column in (("state", "fields"), ("deterministic", "deterministic"), ("candidates", "candidates"),
-                             ("patch_errors", "patch_errors"))
-    }  # fmt: skip
+    good, data = ranked_candidates(table, horizon=horizon, horizons=horizons, where=f"{folder.url}/labels, {split}")
     ids = [[table[name][int(i)].as_py() for i in good] for name in ("id", "problem_id")]
-    return Rankings(ids[0], ids[1], RankedCandidates(errors=errors[good].astype(np.float32), **arrays))
+    return Rankings(ids[0], ids[1], data)
 
 
 def subset_of(rankings: Rankings, num_rows: int | None, seed: int) -> Rankings:

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from stepward.core.interfaces import rollout_policy
 from stepward.core.labels import LabelParts, LabelStage, Summary
 from stepward.core.wing import Rejected
 from stepward.domains.pde.data import fields_of
-from stepward.domains.pde.generators import DeterministicGenerator
 from stepward.domains.pde.rankings import IN_FLIGHT, Ranker, RankingContent
 from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.label.task import salvage
@@ -58,13 +58,12 @@ class RankingTask:
     def __init__(self, settings: LabelStage, in_flight: int) -> None:
         wing = settings.wing
         proposer = settings.here(settings.proposer).build()
-        surrogate = getattr(proposer, "surrogate", None)
         self.ranker = Ranker(
             settings.labels,
             domain=wing.domain,
             proposer=proposer,
-            verifier=ReferenceVerifier(),
-            policy=None if surrogate is None else DeterministicGenerator(surrogate),
+            verifier=ReferenceVerifier(settings.labels.convention),
+            policy=rollout_policy(proposer),
             seed=settings.seed,
             in_flight=in_flight,
         )

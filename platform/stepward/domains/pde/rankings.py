@@ -25,10 +25,18 @@ from stepward.domains.pde.combine import weighted_mean
 from stepward.domains.pde.data import fields_of, pde_states
 from stepward.domains.pde.rewards import RankedCandidates
 from stepward.domains.pde.states import PDEStates, as_numpy, is_finite
-from stepward.domains.pde.verifier import ReferenceVerifier
+from stepward.domains.pde.verifier import WORDS, ReferenceVerifier
 from stepward.search.composing import uniform_weights
 
 IN_FLIGHT = 2048
+ARRAYS = {  # of `RankedCandidates`, and their columns
+    "state": "fields",
+    "deterministic": "deterministic",
+    "candidates": "candidates",
+    "patch_errors": "patch_errors",
+    "guesses": "guesses",
+    "history": "history",
+}
 
 
 class RankingContent(Config):
@@ -37,12 +45,16 @@ class RankingContent(Config):
     num_candidates: int = Field(100, ge=3, description="candidates K a state")
     num_kept: int = Field(16, ge=3, description="candidates whose fields are kept, evenly spaced in rank")
     horizons: tuple[int, ...] = Field((1,), min_length=1, description="steps h after which the realised error is taken")
+    convention: str = Field(
+        "nrmse", description=f"error that candidates are ranked by and headroom is a share of: {', '.join(WORDS)}"
+    )
     patch: int = Field(8, ge=1, description="cells of a patch along an axis, for errors a patch")
 
     def model_post_init(self, _: object) -> None:
         """Refuses to keep more candidates than there are, and horizons that do not increase."""
         if self.num_kept > self.num_candidates:
             raise ValueError(f"num_kept: expected at most num_candidates = {self.num_candidates}, got {self.num_kept}")
+        ReferenceVerifier(self.convention)
         if min(self.horizons) < 1 or list(self.horizons) != sorted(set(self.horizons)):
             raise ValueError(f"horizons: expected increasing numbers of at least 1, got {list(self.horizons)}")
 
@@ -89,9 +101,10 @@ class Ranker:
     def label(self, table: pa.Table) -> pa.Table:
         """Labels of a few states.
 
-        Columns beside those of the table: deterministic, candidates [kept, C, H, W], kept_ranks, kept_errors, errors
-        [K], ranking [K] (candidate of rank 0, 1, …), patch_errors [kept, p, q], horizon_errors [kept, num_horizons],
-        baseline_errors [2] (of the deterministic output and of the mean of all K).
+        Columns beside those of the table: deterministic, candidates [kept, C, H, W], kept_ranks, kept_errors, guesses
+        [kept] (the constants they took for true, NaN where they took none), errors [K], ranking [K] (candidate of rank
+        0, 1, …), patch_errors [kept, p, q], horizon_errors [kept, num_horizons], baseline_errors [2] (of the
+        deterministic output and of the mean of all K).
         Errors of candidates that blew up are inf, and of horizons beyond the trajectory NaN.
         """
         states, k = pde_states(table), self.labels.num_candidates
@@ -114,6 +127,7 @@ class Ranker:
             "ranking": ranking,
             "patch_errors": patches.reshape(*shape, *patches.shape[1:]),
             "baseline_errors": self._baselines(children, plain),
+            "guesses": kept.guess.reshape(shape),
             "horizon_errors": self._realised(kept).reshape(*shape, len(self.labels.horizons)),
         }
         for name, values in added.items():
@@ -173,12 +187,13 @@ def write_rankings(tables: Iterable[pa.Table], path: str | Path) -> int:
 
 
 def ranked_candidates(
-    table: pa.Table, *, horizon: int | None = None, horizons: tuple[int, ...] = (1,)
-) -> RankedCandidates:
-    """Labels as arrays to learn from.
+    table: pa.Table, *, horizon: int | None = None, horizons: tuple[int, ...] = (1,), where: str = "Rankings"
+) -> tuple[Int[np.ndarray, " m"], RankedCandidates]:
+    """The rows of labels that can be learned from, and these as arrays.
 
     Args:
         horizon: learn from the error realised after so many steps, of `horizons` that were labelled; None: one step's.
+        where: the labels, for errors.
 
     States with a candidate whose error is not finite are left out: their order is known, their distances are not.
 
@@ -186,22 +201,15 @@ def ranked_candidates(
         ValueError: the horizon was not labelled, or no state is left.
     """
     if horizon is not None and horizon not in horizons:
-        raise ValueError(f"horizon: expected one of the labelled {list(horizons)}, got {horizon}.")
-    if horizon is None:
-        errors = fields_of(table, "kept_errors")
-    else:
-        errors = fields_of(table, "horizon_errors")[:, :, horizons.index(horizon)]
-    good = np.isfinite(errors).all(axis=1)
-    if not good.any():
-        raise ValueError("Rankings: expected states whose errors are all finite, got none.")
-    names = {
-        "state": "fields",
-        "deterministic": "deterministic",
-        "candidates": "candidates",
-        "patch_errors": "patch_errors",
-    }
-    arrays = {argument: fields_of(table, column)[good] for argument, column in names.items()}
-    return RankedCandidates(errors=errors[good].astype(np.float32), **arrays)
+        raise ValueError(f"horizon: expected one of the labelled {list(horizons)}, got {horizon}. Label it too.")
+    late = fields_of(table, "horizon_errors")
+    errors = fields_of(table, "kept_errors") if horizon is None else late[:, :, horizons.index(horizon)]
+    good = np.flatnonzero(np.isfinite(errors).all(axis=1))
+    if not len(good):
+        raise ValueError(f"{where}: expected states whose errors are all finite, got none.")
+    known = {name: column for name, column in ARRAYS.items() if column in table.column_names}
+    arrays = {name: fields_of(table, column)[good] for name, column in known.items()}
+    return good, RankedCandidates(errors=errors[good].astype(np.float32), **arrays)
 
 
 def triplets(table: pa.Table) -> Float[np.ndarray, "n 3 c h w"]:

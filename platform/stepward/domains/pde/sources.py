@@ -13,6 +13,7 @@ from pydantic import Field
 from stepward.core.config import Config
 from stepward.domains.pde.data import PDEProblems
 from stepward.domains.pde.data_files import TrajectorySource
+from stepward.domains.pde.flows import euler_grid
 from stepward.domains.pde.readers import (
     FieldBlock,
     Grid,
@@ -24,7 +25,7 @@ from stepward.domains.pde.readers import (
     sift,
     to_conserved,
 )
-from stepward.domains.pde.references import euler_grid, trajectories
+from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.solver import BurgersSolver
 from stepward.domains.pde.solver.burgers_initial import sample_burgers
 

@@ -32,6 +32,8 @@ class PDEStates(ArrayBatch):
         fields: cell averages, [n, C, H, W], in physical units.
         deterministic: what the surrogate gives without chance for the step that led here, so that a reward model can
             tell what a candidate changed, row by row; equal to `fields` where no step was taken.
+        history: the m frames before `fields`, oldest first; m = 0 where a rollout begins with one frame.
+        guess: the constant that the last step took for true, NaN where it took none.
         lineage: 64 bits that name the state: made from the parent's and from the stream of the candidate.
     """
 
@@ -41,6 +43,8 @@ class PDEStates(ArrayBatch):
     horizon: Int[np.ndarray, " n"]
     fields: Float[Any, "n c h w"]
     deterministic: Float[Any, "n c h w"]
+    history: Float[Any, "n m _ _ _"]
+    guess: Float[np.ndarray, " n"]
     lineage: UInt64[np.ndarray, " n"]
 
 
@@ -84,8 +88,9 @@ def roots(
     frame: Int[np.ndarray, " n"],
     horizon: Int[np.ndarray, " n"],
     problem: Int[np.ndarray, " n"] | None = None,
+    history: Float[np.ndarray, "n m c h w"] | None = None,
 ) -> PDEStates:
-    """Rollouts that have not taken a step yet; problem i is row i unless said otherwise.
+    """Rollouts that have not taken a step yet; problem i is row i and nothing was seen before, unless said otherwise.
 
     Raises:
         ValueError: fields that are not finite.
@@ -102,6 +107,8 @@ def roots(
         horizon=horizon.astype(np.int64),
         fields=fields,
         deterministic=fields,
+        history=np.zeros((len(fields), 0, *fields.shape[1:]), np.float32) if history is None else history,
+        guess=np.full(len(fields), np.nan),
         lineage=_content_keys(fields, frame, horizon),
     )
 
@@ -111,10 +118,12 @@ def advance(
     fields: Float[Any, "n c h w"],
     deterministic: Float[Any, "n c h w"],
     tags: UInt64[np.ndarray, " n"],
+    guess: Float[np.ndarray, " n"] | None = None,
 ) -> PDEStates:
     """Children of `parents`, row by row: one step and one frame on.
 
     Args:
+        guess: the constant that each step took for true; None: none.
         tags: what tells siblings apart: the key of each candidate's random stream, 0 for a step without chance.
     """
     return parents.replace(
@@ -122,8 +131,38 @@ def advance(
         steps=parents.steps + 1,
         fields=fields,
         deterministic=deterministic,
+        history=seen(parents, parents.history.shape[1]),
+        guess=np.full(len(parents), np.nan) if guess is None else guess,
         lineage=mix_keys(mix_keys(parents.lineage, 1) ^ tags, 2),
     )
+
+
+def seen(states: PDEStates, num_frames: int) -> Float[Any, "n m c h w"]:
+    """The last frames of each state, oldest first, the fields now included.
+
+    Raises:
+        ValueError: states remember fewer.
+    """
+    known = states.history.shape[1] + 1
+    if num_frames > known:
+        raise ValueError(
+            f"expected states that remember {num_frames} frames, got {known}. Set problems.context={num_frames}: the "
+            "frames that are seen before a rollout begins."
+        )
+    if num_frames <= 1:
+        return states.fields[:, None][:, :num_frames]
+    earlier = states.history[:, known - num_frames :]
+    earlier = like(earlier, states.fields) if isinstance(earlier, np.ndarray) else earlier
+    return joined([earlier, states.fields[:, None]])
+
+
+def joined(parts: list[Any]) -> Any:
+    """Arrays or tensors joined along their second axis."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts, axis=1)
+    import torch  # only fields that are tensors need torch
+
+    return torch.cat(parts, dim=1)
 
 
 def as_numpy(fields: Any) -> np.ndarray:

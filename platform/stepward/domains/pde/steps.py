@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
 
+from stepward.domains.pde.rewards import RankedCandidates
 from stepward.domains.pde.states import PDEStates, advance, roots
 
 COLUMNS = ("fields", "deterministic", "candidate")
@@ -16,7 +16,8 @@ def pde_steps(table: pa.Table) -> tuple[PDEStates, PDEStates]:
 
     Args:
         table: fields before the step, the surrogate's own answer and the candidate, each a tensor or nested lists
-            [C, H, W] a row.
+            [C, H, W] a row; if there are any, the frames before, [m, C, H, W], as history, and the constant that the
+            candidate took for true as guess.
 
     Raises:
         ValueError: a column is missing.
@@ -26,21 +27,23 @@ def pde_steps(table: pa.Table) -> tuple[PDEStates, PDEStates]:
         raise ValueError(f"Steps: expected the columns {list(COLUMNS)}, but {missing} is missing.")
     fields, deterministic, candidate = (_array(table[name]) for name in COLUMNS)
     zeros = np.zeros(len(fields), np.int64)
-    parents = roots(fields, [""] * len(fields), zeros, zeros + 1)
-    return parents, advance(parents, candidate, deterministic, np.arange(len(fields), dtype=np.uint64))
+    history = _array(table["history"]) if "history" in table.column_names else None
+    guess = np.asarray(table["guess"].to_pylist(), float) if "guess" in table.column_names else None
+    parents = roots(fields, [""] * len(fields), zeros, zeros + 1, history=history)
+    return parents, advance(parents, candidate, deterministic, np.arange(len(fields), dtype=np.uint64), guess)
 
 
-def steps_of(
-    state: Float[np.ndarray, "n c h w"],
-    deterministic: Float[np.ndarray, "n c h w"],
-    candidates: Float[np.ndarray, "n k c h w"],
-) -> tuple[PDEStates, PDEStates]:
-    """The steps from each state to its candidates, as parents and children, [n · k] each, row-major."""
-    n, k = candidates.shape[:2]
-    rows, zeros = np.repeat(np.arange(n), k), np.zeros(n * k, np.int64)
-    parents = roots(state[rows], [""] * (n * k), zeros, zeros + 1, problem=rows)
-    fields = np.ascontiguousarray(candidates.reshape(n * k, *candidates.shape[2:]))
-    return parents, advance(parents, fields, deterministic[rows], np.tile(np.arange(k, dtype=np.uint64), n))
+def steps_of(data: RankedCandidates, which: np.ndarray) -> tuple[PDEStates, PDEStates]:
+    """The steps from some states to their candidates, as parents and children, [n · k] each, row-major."""
+    k = data.errors.shape[1]
+    rows, zeros = np.repeat(np.arange(len(which)), k), np.zeros(len(which) * k, np.int64)
+    state, plain, candidates = data.state[which], data.deterministic[which], data.candidates[which]
+    history = None if data.history is None else data.history[which][rows]
+    guess = None if data.guesses is None else data.guesses[which].ravel().astype(np.float64)
+    parents = roots(state[rows], [""] * len(rows), zeros, zeros + 1, problem=rows, history=history)
+    fields = np.ascontiguousarray(candidates.reshape(len(rows), *candidates.shape[2:]))
+    tags = np.tile(np.arange(k, dtype=np.uint64), len(which))
+    return parents, advance(parents, fields, plain[rows], tags, guess)
 
 
 def _array(column: pa.ChunkedArray) -> np.ndarray:

@@ -11,11 +11,13 @@ from stepward.domains.pde.metrics import CONVENTIONS, per_sample
 from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.states import PDEStates, as_numpy, is_finite
 
+FIXED = "fixed_nrmse"  # NRMSE with one norm for all steps: relative errors explode where a flow decays
 WORDS = {
     "nrmse": "NRMSE over all channels and cells",
     "pdebench_nrmse": "PDEBench nRMSE",
     "well_vrmse": "The Well VRMSE",
     "poseidon_l1": "Poseidon median relative L1, last step",
+    FIXED: "error over the norm of the first frame",
 }
 MEASURES = tuple(
     Measure(
@@ -23,8 +25,8 @@ MEASURES = tuple(
         words,
         unit="%" if name == "poseidon_l1" else "",
         per_step=True,
-        over_steps="last" if CONVENTIONS[name].last_frame_only else "mean",
-        over_problems="median" if CONVENTIONS[name].over_samples is np.median else "mean",
+        over_steps="last" if name in CONVENTIONS and CONVENTIONS[name].last_frame_only else "mean",
+        over_problems="median" if name in CONVENTIONS and CONVENTIONS[name].over_samples is np.median else "mean",
     )
     for name, words in WORDS.items()
 )
@@ -34,24 +36,24 @@ class ReferenceVerifier:
     """outcome = −error of the fields at their frame; −inf for a rollout that blew up.
 
     Args:
-        convention: a name in `metrics.CONVENTIONS`. The default weighs all channels and cells together.
+        convention: a name in `metrics.CONVENTIONS`, or "fixed_nrmse". The default weighs all channels and cells
+            together.
     """
 
     measures = MEASURES
 
     def __init__(self, convention: str = "nrmse") -> None:
-        lookup(CONVENTIONS, convention, kind="error convention")
+        lookup(WORDS, convention, kind="error convention")
         self.convention = convention
 
     def outcome(self, states: PDEStates) -> Float[np.ndarray, " n"]:
         """Minus the error of each state, higher is better."""
         if not len(states):
             return np.zeros(0)
-        fields, truth = as_numpy(states.fields), self.truth(states)
-        good = is_finite(fields)
+        good = np.flatnonzero(is_finite(states.fields))
         outcome = np.full(len(states), -np.inf)
-        if good.any():
-            outcome[good] = -per_sample(self.convention, fields[good][:, None], truth[good][:, None])
+        if len(good):
+            outcome[good] = -self._errors(states.take(good), (self.convention,))[self.convention]
         return outcome
 
     def measure(self, roots: PDEStates, found: PDEStates) -> dict[str, Float[np.ndarray, " n"]]:
@@ -59,10 +61,19 @@ class ReferenceVerifier:
         values = {measure.name: np.full(len(found), np.nan) for measure in MEASURES}
         good = np.flatnonzero(is_finite(found.fields)) if len(found) else np.zeros(0, np.int64)
         if len(good):
-            fields, truth = as_numpy(found.fields)[good, None], self.truth(found)[good, None]
-            for name, column in values.items():
-                column[good] = per_sample(name, fields, truth)
+            for name, errors in self._errors(found.take(good), tuple(values)).items():
+                values[name][good] = errors
         return values
+
+    def _errors(self, states: PDEStates, names: tuple[str, ...]) -> dict[str, Float[np.ndarray, " n"]]:
+        """Errors of states whose fields are finite, under some conventions."""
+        fields, truth = as_numpy(states.fields)[:, None], self.truth(states)[:, None]
+        found = {name: per_sample(name, fields, truth) for name in names if name != FIXED}
+        if FIXED in names:
+            first = np.stack([t[0] for t in trajectories(states.reference.tolist())])
+            size, norm = (np.sqrt((f.astype(np.float64) ** 2).sum(axis=(1, 2, 3))) for f in (truth[:, 0], first))
+            found[FIXED] = per_sample("nrmse", fields, truth) * size / norm
+        return found
 
     def truth(self, states: PDEStates) -> Float[np.ndarray, "n c h w"]:
         """What the fields of each state should be.

@@ -15,6 +15,7 @@ from stepward.domains.pde.generators.direct import (
     StructuredGenerator,
     StructuredSettings,
 )
+from stepward.domains.pde.generators.guessing import GuessGenerator, GuessSettings
 from stepward.domains.pde.generators.headroom import Headroom, NoHeadroomError, measure_headroom
 from stepward.domains.pde.generators.sampled import (
     CodeGenerator,
@@ -36,6 +37,7 @@ GENERATORS: dict[str, type[Config]] = {
     "tau": TauSettings,
     "latent": LatentSettings,
     "code": CodeSettings,
+    "guess": GuessSettings,
     "solver": SolverSettings,
 }
 
@@ -49,6 +51,8 @@ __all__ = [
     "DropoutSettings",
     "Generator",
     "GeneratorSettings",
+    "GuessGenerator",
+    "GuessSettings",
     "Headroom",
     "LatentGenerator",
     "LatentSettings",

@@ -16,7 +16,7 @@ from stepward.core.config import Config
 from stepward.core.seeding import Rng
 from stepward.domains.pde.flops import Positions
 from stepward.domains.pde.grids import require_periodic
-from stepward.domains.pde.states import PDEStates, advance
+from stepward.domains.pde.states import PDEStates, advance, seen
 from stepward.domains.pde.surrogates import Draws, RowNoise, Surrogate, as_given, as_tensor, load_surrogate
 
 ROWS = 128  # rows of one forward pass on a CPU: what stays in its cache; on an accelerator DEVICE_ROWS
@@ -58,7 +58,7 @@ class Generator(ABC):
             )
         surrogate.ready()
         self.surrogate, self.include_deterministic = surrogate, include_deterministic
-        self._positions = Positions(surrogate, lambda shape: surrogate(torch.zeros(1, *shape, device=surrogate.device)))
+        self._positions = Positions(surrogate, lambda shape: surrogate(surrogate.nothing(shape)))
         self.num_parameters = surrogate.num_parameters
 
     def propose(self, states: PDEStates, *, num_candidates: int, rng: Rng) -> PDEStates:
@@ -72,45 +72,51 @@ class Generator(ABC):
         n, k = len(states), num_candidates
         streams = candidate_streams(rng, k)
         with torch.inference_mode():
-            fields = as_tensor(states.fields, self.surrogate.device)
+            fields = as_tensor(seen(states, self.surrogate.frames), self.surrogate.device).flatten(1, 2)
             plain = self.deterministic(fields)
             noise = RowNoise.from_rng(streams, self.surrogate.device)
             if n:
-                candidates = self.candidates(fields, plain, states.steps, noise, k).reshape(n, k, *plain.shape[1:])
+                candidates = self.candidates(fields, plain, states, noise, k).reshape(n, k, *plain.shape[1:])
             else:
                 candidates = plain.new_zeros(0, k, *plain.shape[1:])
             if self.include_deterministic:
                 candidates[:, 0] = plain
             beside = plain.repeat_interleave(k, dim=0)
             given = [as_given(t, states.fields) for t in (candidates.flatten(0, 1), beside)]
-        return advance(repeat(states, k), given[0], given[1], self.tags(streams, k))
+        return advance(repeat(states, k), given[0], given[1], self.tags(streams, k), self.guesses(states, k))
 
-    def rollout_policy(self) -> DeterministicGenerator:
+    def rollout_policy(self) -> Generator:
         """The surrogate without chance: how a lookahead goes on."""
         return DeterministicGenerator(self.surrogate)
 
     @abstractmethod
     def candidates(
         self,
-        fields: Float[Tensor, "n c h w"],
+        fields: Float[Tensor, "n fc h w"],
         plain: Float[Tensor, "n c h w"],
-        steps: np.ndarray,
+        states: PDEStates,
         noise: RowNoise,
         k: int,
     ) -> Float[Tensor, "m c h w"]:
-        """The n * k candidates, row-major; `plain` is the deterministic output and `noise` holds n * k streams."""
+        """The n * k candidates, row-major, from the frames that the surrogate reads; `plain` is the deterministic
+        output and `noise` holds n * k streams.
+        """
 
-    def deterministic(self, fields: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    def guesses(self, states: PDEStates, k: int) -> Float[np.ndarray, " m"] | None:
+        """The constant that each of the n * k candidates takes for true; None where a generator guesses none."""
+        return None
+
+    def deterministic(self, fields: Float[Tensor, "n fc h w"]) -> Float[Tensor, "n c h w"]:
         """The surrogate without chance."""
         return self.forward(fields, None)
 
-    def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
+    def forward(self, fields: Float[Tensor, "n fc h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
         """The surrogate in pieces; `draws.noise` holds one stream a row."""
         size = ROWS if fields.device.type == "cpu" else DEVICE_ROWS
-        parts = [fields[:0]]
+        parts = [fields[:0, : self.surrogate.num_channels]]
         for first in range(0, len(fields), size):
             piece = slice(first, first + size)
-            parts.append(self.surrogate(fields[piece], take_draws(draws, piece)))
+            parts.append(self.surrogate(fields[piece], None if draws is None else draws.take(piece)))
         return torch.cat(parts)
 
     def tags(self, streams: Rng, k: int) -> Any:
@@ -134,9 +140,9 @@ class DeterministicGenerator(Generator):
 
     def candidates(
         self,
-        fields: Float[Tensor, "n c h w"],
+        fields: Float[Tensor, "n fc h w"],
         plain: Float[Tensor, "n c h w"],
-        steps: np.ndarray,
+        states: PDEStates,
         noise: RowNoise,
         k: int,
     ) -> Float[Tensor, "m c h w"]:
@@ -153,9 +159,9 @@ class SampledGenerator(Generator):
 
     def candidates(
         self,
-        fields: Float[Tensor, "n c h w"],
+        fields: Float[Tensor, "n fc h w"],
         plain: Float[Tensor, "n c h w"],
-        steps: np.ndarray,
+        states: PDEStates,
         noise: RowNoise,
         k: int,
     ) -> Float[Tensor, "m c h w"]:
@@ -164,7 +170,8 @@ class SampledGenerator(Generator):
         parts = []
         for first in range(0, len(fields), size):  # repeated states are never all in memory at once
             piece = fields[first : first + size].repeat_interleave(k, dim=0)
-            parts.append(self.forward(piece, self.draws(noise.take(slice(first * k, first * k + len(piece))))))
+            rows = slice(first * k, first * k + len(piece))
+            parts.append(self.forward(piece, self.draws(noise.take(rows))))
         return torch.cat(parts)
 
     @abstractmethod
@@ -174,14 +181,6 @@ class SampledGenerator(Generator):
     def charged_passes(self, num_candidates: int) -> float:
         """One pass a candidate and one for the deterministic output, over the candidates."""
         return (num_candidates + 1.0) / num_candidates
-
-
-def take_draws(draws: Draws | None, rows: slice) -> Draws | None:
-    """Draws for some rows."""
-    if draws is None:
-        return None
-    values = {name: getattr(draws, name) for name in ("dropout", "latent_sigma", "tau_range", "code", "output_sigma")}
-    return Draws(draws.noise.take(rows), **values)
 
 
 def candidate_streams(rng: Rng, num_candidates: int) -> Rng:

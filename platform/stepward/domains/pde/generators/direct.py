@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from stepward.domains.pde.generators.base import DeterministicGenerator, Generator, GeneratorSettings
+from stepward.domains.pde.states import PDEStates
 from stepward.domains.pde.surrogates import RowNoise, Surrogate
 
 
@@ -49,14 +50,14 @@ class NoiseGenerator(Generator):
 
     def candidates(
         self,
-        fields: Float[Tensor, "n c h w"],
+        fields: Float[Tensor, "n fc h w"],
         plain: Float[Tensor, "n c h w"],
-        steps: np.ndarray,
+        states: PDEStates,
         noise: RowNoise,
         k: int,
     ) -> Float[Tensor, "m c h w"]:
         """The deterministic output plus noise whose σ depends on the step."""
-        sigma = self._schedule[np.minimum(steps, len(self._schedule) - 1)]
+        sigma = self._schedule[np.minimum(states.steps, len(self._schedule) - 1)]
         repeated = plain.repeat_interleave(k, dim=0)
         size = torch.from_numpy(np.repeat(sigma, k)).to(repeated)[:, None, None, None] * self.surrogate.step_scale
         return repeated + size * noise.normal(*plain.shape[1:])
@@ -91,9 +92,9 @@ class StructuredGenerator(Generator):
 
     def candidates(
         self,
-        fields: Float[Tensor, "n c h w"],
+        fields: Float[Tensor, "n fc h w"],
         plain: Float[Tensor, "n c h w"],
-        steps: np.ndarray,
+        states: PDEStates,
         noise: RowNoise,
         k: int,
     ) -> Float[Tensor, "m c h w"]:
@@ -102,7 +103,7 @@ class StructuredGenerator(Generator):
         drawn = noise.normal(2, channels if self._per_channel else 1).reshape(n, k, 2, -1)
         a, b = (size * drawn[:, :, i, :, None, None] for i, size in enumerate(self._sizes))
         smooth = blur(plain, periodic=self.surrogate.periodic)
-        sharper, further = (plain - smooth)[:, None], (plain - fields)[:, None]
+        sharper, further = (plain - smooth)[:, None], (plain - fields[:, -channels:])[:, None]
         return (plain[:, None] + a * sharper + b * further).flatten(0, 1)
 
 

@@ -6,6 +6,7 @@ from stepward.domains.pde.rewards.arm import ARM, ARMSettings
 from stepward.domains.pde.rewards.cnn import CNNReward, CNNSettings
 from stepward.domains.pde.rewards.feature_critic import FeatureCriticReward, FeatureCriticSettings
 from stepward.domains.pde.rewards.fitting import RankedCandidates, RewardFit, fit_reward, score_candidates
+from stepward.domains.pde.rewards.look_back import LookBack, LookBackSettings
 from stepward.domains.pde.rewards.physics import PhysicsReward, PhysicsSettings
 from stepward.domains.pde.rewards.simple import (
     NearDeterministicSettings,
@@ -18,6 +19,7 @@ from stepward.domains.pde.rewards.trained import LEARNERS, TrainedSettings, load
 REWARDS: dict[str, type[Config]] = {
     "arm": ARMSettings,
     "physics": PhysicsSettings,
+    "look_back": LookBackSettings,
     "near_deterministic": NearDeterministicSettings,
     "near_mean": NearMeanSettings,
     "random": RandomSettings,
@@ -34,6 +36,8 @@ __all__ = [
     "CNNSettings",
     "FeatureCriticReward",
     "FeatureCriticSettings",
+    "LookBack",
+    "LookBackSettings",
     "NearDeterministicSettings",
     "NearMeanSettings",
     "NoRewardSettings",

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import Field
+from torch import Tensor
 
 from stepward.core.config import Config
 from stepward.domains.pde.flops import Positions
 from stepward.domains.pde.grids import require_periodic
 from stepward.domains.pde.rewards.common import NOT_PERIODIC, ROWS, filled, finite_scores, in_pieces
 from stepward.domains.pde.rewards.network import Inputs, Padding, StepCNN
-from stepward.domains.pde.states import PDEStates, as_numpy
+from stepward.domains.pde.states import PDEStates, as_numpy, seen
 from stepward.domains.pde.surrogates import as_tensor
 
 
@@ -31,6 +32,7 @@ class CNNSettings(Config):
     padding: Padding = Field(
         "circular", description="circular for periodic data, the source has zeros; replicate: walls, outflow"
     )
+    frames: int = Field(1, ge=1, description="last frames that it reads; beyond 1, problems.context must hold them")
     num_scales: int = Field(1, ge=1, description="trunks, each on an input coarser by two than the one before")
 
     def module(self) -> StepCNN:
@@ -43,12 +45,13 @@ class CNNSettings(Config):
             patch=self.patch,
             padding=self.padding,
             num_scales=self.num_scales,
+            frames=self.frames,
         )
 
     def encode(self, parents: PDEStates, children: PDEStates) -> dict[str, np.ndarray]:
         """Inputs of the network for steps."""
         return {
-            "state": as_numpy(parents.fields),
+            "state": as_numpy(seen(parents, self.frames)).reshape(len(parents), -1, *parents.fields.shape[2:]),
             "deterministic": as_numpy(children.deterministic),
             "candidate": as_numpy(children.fields),
         }
@@ -65,7 +68,7 @@ class CNNReward:
         self.settings = settings
         self.module: StepCNN = filled(settings.module(), weights)
         device = self.module.mean.device
-        self._positions = Positions(self.module, lambda shape: self.module(*torch.zeros(3, 1, *shape, device=device)))
+        self._positions = Positions(self.module, lambda shape: self._nothing(torch.zeros(1, *shape, device=device)))
         self.num_parameters = self._positions.num_parameters
 
     def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
@@ -93,5 +96,10 @@ class CNNReward:
     def _map(self, parents: PDEStates, children: PDEStates) -> np.ndarray:
         device = self.module.mean.device
         with torch.inference_mode():
-            tensors = [as_tensor(f, device) for f in (parents.fields, children.deterministic, children.fields)]
-            return self.module.score_map(*tensors).float().cpu().numpy()
+            beside = (as_tensor(f, device) for f in (children.deterministic, children.fields))
+            frames = as_tensor(seen(parents, self.settings.frames), device).flatten(1, 2)
+            return self.module.score_map(frames, *beside).float().cpu().numpy()
+
+    def _nothing(self, fields: Tensor) -> Tensor:
+        scores: Tensor = self.module(fields.repeat(1, self.settings.frames, 1, 1), fields, fields)
+        return scores

@@ -78,6 +78,7 @@ class FeatureCritic(nn.Module):
     def _changes(self, state: Tensor, deterministic: Tensor, candidate: Tensor) -> Tensor:
         check_channels(candidate, len(self.scale) // (2 * PER_CHANNEL))
         now = features(candidate)
+        state = state[:, -candidate.shape[1] :]  # of all frames that were seen, the last
         return torch.cat([now - features(state), now - features(deterministic)], dim=1).to(candidate.dtype)
 
 

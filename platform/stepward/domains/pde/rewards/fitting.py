@@ -33,6 +33,8 @@ class RankedCandidates:
         candidates: fields after the step.
         errors: error of each candidate to the truth, > 0, in any unit: one step's, or that realised h steps later.
         patch_errors: the same a patch, or None.
+        history: frames before the state, oldest first, or None.
+        guesses: constants that candidates took for true, or None.
     """
 
     state: Float[np.ndarray, "n c h w"]
@@ -40,6 +42,15 @@ class RankedCandidates:
     candidates: Float[np.ndarray, "n k c h w"]
     errors: Float[np.ndarray, "n k"]
     patch_errors: Float[np.ndarray, "n k p q"] | None = None
+    history: Float[np.ndarray, "n m c h w"] | None = None
+    guesses: Float[np.ndarray, "n k"] | None = None
+
+    def frames(self, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m fc h w"]:
+        """All frames that were seen of some states, along the channels, oldest first, the state last."""
+        if self.history is None:
+            return self.state[rows]
+        earlier = self.history[rows].reshape(len(rows), -1, *self.state.shape[2:])
+        return np.concatenate([earlier, self.state[rows]], axis=1)
 
     def __len__(self) -> int:
         return len(self.state)
@@ -81,7 +92,7 @@ class RankingTask(Task[Moved]):
     """The order of candidates. States are moved at random around the square if it is periodic, but for patches.
 
     Args:
-        module: maps state, deterministic, candidate to scores; trained in place.
+        module: maps frames (those seen, along the channels), deterministic, candidate to scores; trained in place.
 
     Raises:
         ValueError: `patch_weight` without patch errors, or with a module without a score map; fewer than 3 candidates.
@@ -197,12 +208,11 @@ def score_candidates(module: Any, data: RankedCandidates, states: int = 16) -> F
 
 
 def _inputs(data: RankedCandidates, rows: np.ndarray, device: torch.device) -> list[Tensor]:
-    """State, deterministic output and candidate of every candidate of some states."""
+    """Frames seen, deterministic output and candidate of every candidate of some states."""
     k = data.errors.shape[1]
     candidates = torch.from_numpy(data.candidates[rows]).to(device).flatten(0, 1)
-    repeated = (
-        torch.from_numpy(f[rows]).to(device).repeat_interleave(k, dim=0) for f in (data.state, data.deterministic)
-    )
+    beside = (data.frames(rows), data.deterministic[rows])
+    repeated = (torch.from_numpy(fields).to(device).repeat_interleave(k, dim=0) for fields in beside)
     return [*repeated, candidates]
 
 

@@ -35,8 +35,11 @@ class StepCNN(nn.Module):
     candidate changed is small beside the state: a network that is given (state, candidate), "raw", has to find the
     difference.
 
+    With `frames` > 1 it reads the steps between earlier frames, too: what they tell, a candidate can be checked by.
+
     Args:
         num_channels: C.
+        frames: last frames of `state` that are read; more may be given.
         width, depth: channels and layers of a trunk.
         patch: cells of a patch along an axis, put into channels first; the map has one value a patch.
         padding: "circular" for periodic data, or "zeros" (the source's); "replicate" for walls and outflow.
@@ -60,10 +63,11 @@ class StepCNN(nn.Module):
         patch: int = 2,
         padding: Padding = "circular",
         num_scales: int = 1,
+        frames: int = 1,
     ) -> None:
         super().__init__()
-        self.inputs, self.patch, self.periodic = inputs, patch, padding != "replicate"
-        fan_in = num_channels * patch**2 * (3 if inputs == "anchored" else 2)
+        self.inputs, self.patch, self.periodic, self.frames = inputs, patch, padding != "replicate", frames
+        fan_in = num_channels * patch**2 * (frames + (2 if inputs == "anchored" else 1))
         self.trunks = nn.ModuleList(_trunk(fan_in, width, depth, padding) for _ in range(num_scales))
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in range(num_scales))
         for name, value in (("mean", 0.0), ("scale", 1.0), ("step_scale", 1.0), ("change_scale", 1.0)):
@@ -71,7 +75,7 @@ class StepCNN(nn.Module):
 
     def forward(
         self,
-        state: Float[Tensor, "n c h w"],
+        state: Float[Tensor, "n fc h w"],
         deterministic: Float[Tensor, "n c h w"],
         candidate: Float[Tensor, "n c h w"],
     ) -> Float[Tensor, " n"]:
@@ -80,7 +84,7 @@ class StepCNN(nn.Module):
 
     def score_map(
         self,
-        state: Float[Tensor, "n c h w"],
+        state: Float[Tensor, "n fc h w"],
         deterministic: Float[Tensor, "n c h w"],
         candidate: Float[Tensor, "n c h w"],
     ) -> Float[Tensor, "n p q"]:
@@ -89,8 +93,8 @@ class StepCNN(nn.Module):
         Raises:
             ValueError: another number of channels, or a grid that does not divide into patches at every scale.
         """
-        check_channels(state, len(self.mean))
         multiple = self.patch * 2 ** (len(self.trunks) - 1)
+        state = self._read(state, candidate)
         if state.shape[2] % multiple or state.shape[3] % multiple:
             raise ValueError(
                 f"Reward model: expected height and width multiples of {multiple} (patch x scales), got "
@@ -107,13 +111,12 @@ class StepCNN(nn.Module):
     @torch.no_grad()
     def fit_scales(
         self,
-        state: Float[Tensor, "n c h w"],
+        state: Float[Tensor, "n fc h w"],
         deterministic: Float[Tensor, "n c h w"],
         candidate: Float[Tensor, "n c h w"],
     ) -> None:
         """Set the units to those of the data, a channel."""
-        check_channels(state, len(self.mean))
-        over = (0, 2, 3)
+        over, state = (0, 2, 3), self._read(state, candidate)[:, -len(self.mean) :]
         for name, values in (
             ("mean", state.mean(dim=over)),
             ("scale", state.std(dim=over) + TINY),
@@ -122,12 +125,26 @@ class StepCNN(nn.Module):
         ):
             getattr(self, name).copy_(values[:, None, None])
 
+    def _read(self, state: Tensor, candidate: Tensor) -> Tensor:
+        """The last frames, as many as are read."""
+        check_channels(candidate, len(self.mean))
+        needed = self.frames * len(self.mean)
+        if state.shape[1] < needed:
+            raise ValueError(
+                f"Reward model: expected {self.frames} frames of {len(self.mean)} channels, got {state.shape[1]} "
+                f"channels. Set problems.context={self.frames}, or learner.frames to what the problems hold."
+            )
+        return state[:, -needed:]
+
     def _input(self, state: Tensor, deterministic: Tensor, candidate: Tensor) -> Tensor:
-        now = (state - self.mean) / self.scale
+        frames = state.unflatten(1, (self.frames, len(self.mean)))
+        fields = frames[:, -1]
+        now, steps = (fields - self.mean) / self.scale, frames.diff(dim=1)
         if self.inputs == "raw":
-            return torch.cat([now, (candidate - self.mean) / self.scale], dim=1)
-        step, change = (deterministic - state) / self.step_scale, (candidate - deterministic) / self.change_scale
-        return torch.cat([now, step, change], dim=1)
+            earlier = ((frames[:, :-1] - self.mean) / self.scale).flatten(1, 2)
+            return torch.cat([now, (candidate - self.mean) / self.scale, earlier], dim=1)
+        step, change = (deterministic - fields) / self.step_scale, (candidate - deterministic) / self.change_scale
+        return torch.cat([now, step, change, (steps / self.step_scale).flatten(1, 2)], dim=1)
 
 
 def _trunk(fan_in: int, width: int, depth: int, padding: Padding) -> nn.Sequential:

@@ -23,12 +23,16 @@ class Surrogate(nn.Module, ABC):
         multiple: height and width of a grid must be multiples of it.
 
     Attributes:
-        stochastic: kinds of chance it knows: among "dropout", "latent", "tau", "code", "output".
+        stochastic: kinds of chance it knows: among "dropout", "latent", "tau", "code", "output", "guess".
+        frames: how many of the last frames it reads, stacked along the channels, oldest first.
+        constants: values of a constant that it can be told, increasing; none where it is told nothing.
         periodic: takes both axes for periodic, and is trained on windows moved along them.
     """
 
     stochastic: frozenset[str] = frozenset()
     periodic: bool = True
+    frames: int = 1
+    constants: tuple[float, ...] = ()
     mean: Tensor
     scale: Tensor
     step_scale: Tensor
@@ -40,8 +44,11 @@ class Surrogate(nn.Module, ABC):
             self.register_buffer(name, torch.full((num_channels, 1, 1), value))
 
     @abstractmethod
-    def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
+    def forward(self, fields: Float[Tensor, "n fc h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
         """Fields one step later; without `draws` a function of `fields` alone (in evaluation mode).
+
+        Args:
+            fields: the last frames along the channels, [n, frames · C, H, W].
 
         Raises:
             ValueError: another number of channels, or a grid that does not divide into patches.
@@ -50,18 +57,19 @@ class Surrogate(nn.Module, ABC):
     def check(self, fields: Tensor) -> None:
         """Raise ValueError for fields of another shape than the network's."""
         _, channels, height, width = fields.shape
-        self._check_channels(channels)
+        self._check_channels(channels, self.frames)
         if height % self.multiple or width % self.multiple:
             raise ValueError(
                 f"{type(self).__name__}: expected fields [n, {self.num_channels}, H, W] with H and W multiples of "
                 f"{self.multiple}, got {tuple(fields.shape)}. Crop or resample the grid, or choose another patch size."
             )
 
-    def _check_channels(self, channels: int) -> None:
-        if channels != self.num_channels:
+    def _check_channels(self, channels: int, frames: int = 1) -> None:
+        if channels != frames * self.num_channels:
+            times = f"{frames} frames of " if frames > 1 else ""
             raise ValueError(
-                f"{type(self).__name__}: expected fields of {self.num_channels} channels, got {channels}. Train one "
-                f"with surrogate.num_channels={channels}, or convert the data with other channels."
+                f"{type(self).__name__}: expected fields of {times}{self.num_channels} channels, got {channels}. Train "
+                f"one with surrogate.num_channels={channels}, or convert the data with other channels."
             )
 
     def fit_scales(self, trajectories: Float[np.ndarray, "n frames c h w"]) -> None:
@@ -83,6 +91,10 @@ class Surrogate(nn.Module, ABC):
         ):
             buffer.copy_(torch.from_numpy(np.asarray(values, np.float32))[:, None, None])
 
+    def nothing(self, shape: tuple[int, ...]) -> Float[Tensor, "1 fc h w"]:
+        """One row of zeros as it is read, of fields [C, H, W]: to measure what a pass costs."""
+        return torch.zeros(1, self.frames * shape[0], *shape[1:], device=self.device)
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -100,36 +112,40 @@ class Surrogate(nn.Module, ABC):
 class NormalisedSurrogate(Surrogate):
     """next = fields + step_scale · change((fields − mean) / scale): networks see and give numbers of order 1."""
 
-    def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
+    def forward(self, fields: Float[Tensor, "n fc h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
         """Physical fields now -> physical fields one step later."""
         self.check(fields)
-        return fields + self.step_scale * self.change((fields - self.mean) / self.scale, draws)
+        frames = fields.unflatten(1, (self.frames, self.num_channels))
+        return frames[:, -1] + self.step_scale * self.change(((frames - self.mean) / self.scale).flatten(1, 2), draws)
 
     @abstractmethod
-    def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
-        """Normalised fields -> change in one step, in units of `step_scale`."""
+    def change(self, fields: Float[Tensor, "n fc h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
+        """Normalised frames -> change in one step, in units of `step_scale`."""
 
 
 class Wrapped(Surrogate):
-    """A user's own module, called with physical fields [n, C, H, W] and giving those one step later."""
+    """A user's own module, called with physical fields [n, frames · C, H, W] and giving those one step later."""
 
-    def __init__(self, module: nn.Module, num_channels: int, multiple: int = 1, *, periodic: bool = True) -> None:
+    def __init__(
+        self, module: nn.Module, num_channels: int, multiple: int = 1, *, periodic: bool = True, frames: int = 1
+    ) -> None:
         super().__init__(num_channels, multiple)
-        self.module, self.periodic = module, periodic
+        self.module, self.periodic, self.frames = module, periodic, frames
 
-    def forward(self, fields: Float[Tensor, "n c h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
+    def forward(self, fields: Float[Tensor, "n fc h w"], draws: Draws | None = None) -> Float[Tensor, "n c h w"]:
         """The module's answer; it has no chance, so `draws` change nothing."""
         self.check(fields)
         following = self.module(fields)
-        if following.shape != fields.shape:
+        expected = (len(fields), self.num_channels, *fields.shape[2:])
+        if following.shape != expected:
             raise ValueError(
-                f"{type(self.module).__name__}: expected fields like its input, {tuple(fields.shape)}, got "
+                f"{type(self.module).__name__}: expected fields like its input, {expected}, got "
                 f"{tuple(following.shape)}. A surrogate maps the fields now to the fields one step later."
             )
         return following
 
 
-def as_tensor(fields: Any, device: torch.device) -> Float[Tensor, "n c h w"]:
+def as_tensor(fields: Any, device: torch.device) -> Float[Tensor, n * rest]:
     """Fields of a batch of states on a device."""
     tensor = torch.from_numpy(np.require(fields, requirements=["C", "W"])) if isinstance(fields, np.ndarray) else fields
     return tensor.to(device=device, dtype=torch.float32)

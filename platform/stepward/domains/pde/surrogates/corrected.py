@@ -48,6 +48,8 @@ class Corrected(Surrogate):
 
     def __init__(self, settings: CorrectedSettings) -> None:
         base: Surrogate = settings.base.build()
+        if base.frames > 1:
+            raise ValueError(f"Corrected: expected a surrogate that reads one frame, got one of {base.frames}.")
         super().__init__(base.num_channels, max(base.multiple, settings.patch))
         self.settings, self.base = settings, base.requires_grad_(False)
         self.periodic = base.periodic

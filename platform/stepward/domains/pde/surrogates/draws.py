@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,6 +76,7 @@ class Draws:
         tau_range: τ of the residual corrector is uniform in this range.
         code: the code of a latent-conditioned network is standard normal instead of 0.
         output_sigma: σ of noise on the latent that is decoded, in units of its standard deviation.
+        guess: a constant of each row's trajectory, taken for true by a network that is told one; None: the middle one.
     """
 
     noise: RowNoise
@@ -84,6 +85,16 @@ class Draws:
     tau_range: tuple[float, float] | None = None
     code: bool = False
     output_sigma: float = 0.0
+    guess: Float[Tensor, " n"] | None = None
+
+    @classmethod
+    def told(cls, guess: Float[Tensor, " n"]) -> Draws:
+        """No chance, but a constant for every row."""
+        return cls(RowNoise(torch.zeros(len(guess), dtype=torch.int64, device=guess.device)), guess=guess)
+
+    def take(self, rows: slice) -> Draws:
+        """Draws for some rows."""
+        return replace(self, noise=self.noise.take(rows), guess=None if self.guess is None else self.guess[rows])
 
 
 class RowDropout(nn.Module):

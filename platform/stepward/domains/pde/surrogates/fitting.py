@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from stepward.core.seeding import stable_hash
 from stepward.domains.pde.surrogates.base import Surrogate
+from stepward.domains.pde.surrogates.draws import Draws
 from stepward.domains.pde.surrogates.latent import LatentStack
 from stepward.domains.pde.surrogates.stages import Step, stages
 from stepward.train import Checkpoint, Descent, Minibatch, Part, Progress, Task, training
@@ -38,7 +39,12 @@ class SurrogateFit(Descent):
     max_grad_norm: float | None = Field(
         1.0, gt=0, description="norm to which larger gradients are clipped; none: no clipping"
     )
-    window: int = Field(2, ge=2, description="frames of a window; beyond 2, steps before the last have no gradient")
+    window: int = Field(
+        2,
+        ge=2,
+        description="frames of a window, less those read beside the last; beyond 2, steps before the last have no "
+        "gradient",
+    )
     crps_members: int = Field(2, ge=2, description="members of the CRPS, for a surrogate with a random code")
 
 
@@ -65,10 +71,13 @@ class SurrogateStage(Task[Windows]):
         num_epochs: int,
         first_epoch: int,
         validate: Callable[[], dict[str, float]],
+        constants: Float[Tensor, " n"] | None = None,
     ) -> None:
         self.module, self.loss, self.data, self.descent, self.seed = surrogate, loss, data, fit, seed
+        self.constants = constants
         self.num_epochs, self.first_epoch, self._validate = num_epochs, first_epoch, validate
-        self.index, self.frames = windows(data.shape[0], data.shape[1], fit.window), np.arange(fit.window)
+        length = fit.window + surrogate.frames - 1
+        self.index, self.frames = windows(data.shape[0], data.shape[1], length), np.arange(length)
         self.size, self.periodic = min(fit.batch_size, len(self.index)), surrogate.periodic
 
     def num_steps(self, epoch: int) -> int:
@@ -86,7 +95,8 @@ class SurrogateStage(Task[Windows]):
         """Loss of some windows, as a share of the minibatch's mean."""
         chosen, share = self.index[rows], len(rows) / len(batch.rows)
         window = torch.roll(self.data[chosen[:, :1], chosen[:, 1:] + self.frames], batch.shift, dims=(3, 4))
-        return Part(self.loss(window, step) * share, share)
+        told = None if self.constants is None else Draws.told(self.constants[chosen[:, 0]])
+        return Part(self.loss(window, step, told) * share, share)
 
     def validate(self) -> dict[str, float]:
         """The stage's measures on trajectories that were held out."""
@@ -110,6 +120,7 @@ def surrogate_epochs(
     *,
     seed: int,
     judge: Callable[[Surrogate], float],
+    constants: Float[np.ndarray, " n"] | None = None,
     start: Checkpoint | None = None,
     **options: Any,
 ) -> Iterator[Checkpoint]:
@@ -118,16 +129,21 @@ def surrogate_epochs(
     Args:
         surrogate: trained in place.
         judge: error on held-out trajectories, noted as the validation loss.
+        constants: of each trajectory, for a surrogate that is told one.
         start: checkpoint to go on from.
         options: further ones of the training loop.
 
     Raises:
         ValueError: trajectories shorter than a window, or with numbers that are not finite.
     """
-    if trajectories.shape[1] < fit.window:
-        raise ValueError(f"Surrogate: expected {fit.window} frames or more a trajectory, got {trajectories.shape[1]}.")
+    needed = fit.window + surrogate.frames - 1
+    if trajectories.shape[1] < needed:
+        raise ValueError(f"Surrogate: expected {needed} frames or more a trajectory, got {trajectories.shape[1]}.")
+    if bool(surrogate.constants) != (constants is not None):
+        raise ValueError("Surrogate: expected a constant a trajectory for one that is told constants, and only then.")
     surrogate.fit_scales(trajectories)
     data = torch.from_numpy(np.ascontiguousarray(trajectories, np.float32)).to(surrogate.device)
+    told = None if constants is None else torch.from_numpy(constants).to(surrogate.device)
     progress = Progress() if start is None else start.progress
     begun, passed, number = progress.epochs_done, 0, 0
     starts: dict[str, Tensor] = {} if start is None else dict(start.best)
@@ -149,7 +165,7 @@ def surrogate_epochs(
             _train_only(surrogate, parameters)
             task = SurrogateStage(
                 surrogate, loss, data, fit, seed=stable_hash(seed, number), num_epochs=num, first_epoch=passed,
-                validate=partial(_validate, surrogate, judge, number),
+                validate=partial(_validate, surrogate, judge, number), constants=told,
             )  # fmt: skip
             for checkpoint in training(task, start=here, **options):
                 yield replace(checkpoint, best=starts)
@@ -175,17 +191,23 @@ def _stand_at(surrogate: Surrogate, number: int, start: Checkpoint, *, resumes: 
 
 
 def fit_surrogate(
-    surrogate: Surrogate, trajectories: Float[np.ndarray, "n frames c h w"], fit: SurrogateFit, *, seed: int = 0
+    surrogate: Surrogate,
+    trajectories: Float[np.ndarray, "n frames c h w"],
+    fit: SurrogateFit,
+    *,
+    seed: int = 0,
+    constants: Float[np.ndarray, " n"] | None = None,
 ) -> list[float]:
     """Train in one call, without a held-out judge; the surrogate is ready for rollouts. Returns each epoch's mean loss.
 
     Args:
         trajectories: physical fields, float32.
+        constants: of each trajectory, for a surrogate that is told one.
 
     Raises:
         ValueError: trajectories shorter than a window, or with numbers that are not finite.
     """
-    *_, last = surrogate_epochs(surrogate, trajectories, fit, seed=seed, judge=lambda _: 0.0)
+    *_, last = surrogate_epochs(surrogate, trajectories, fit, seed=seed, judge=lambda _: 0.0, constants=constants)
     make_ready(surrogate, trajectories)
     return [row["train_loss"] for row in last.progress.history]
 

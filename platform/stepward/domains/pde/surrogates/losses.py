@@ -11,28 +11,34 @@ from stepward.domains.pde.surrogates.draws import Draws
 
 
 def one_step(
-    surrogate: Surrogate, fields: Float[Tensor, "n c h w"], following: Float[Tensor, "n c h w"]
+    surrogate: Surrogate,
+    fields: Float[Tensor, "n fc h w"],
+    following: Float[Tensor, "n c h w"],
+    draws: Draws | None = None,
 ) -> Float[Tensor, ""]:
     """Mean squared error of one step."""
-    return ((surrogate(fields) - following) / surrogate.step_scale).pow(2).mean()
+    return ((surrogate(fields, draws) - following) / surrogate.step_scale).pow(2).mean()
 
 
-def pushforward(surrogate: Surrogate, window: Float[Tensor, "n frames c h w"]) -> Float[Tensor, ""]:
+def pushforward(
+    surrogate: Surrogate, window: Float[Tensor, "n frames c h w"], draws: Draws | None = None
+) -> Float[Tensor, ""]:
     """Error of the last of several steps, the earlier ones without gradient: the network meets its own errors.
 
     Source: Brandstetter et al. 2022, "Message passing neural PDE solvers", arXiv:2202.03376, section 3.1. Good values:
-    windows of 3 frames (one step without gradient).
+    windows of 3 frames (one step without gradient), and one more for each further frame that the network reads.
 
     Raises:
-        ValueError: a window of fewer than 2 frames.
+        ValueError: a window of too few frames.
     """
-    if window.shape[1] < 2:
-        raise ValueError(f"pushforward: expected windows of 2 frames or more, got {window.shape[1]}.")
-    fields = window[:, 0]
+    known = surrogate.frames
+    if window.shape[1] < known + 1:
+        raise ValueError(f"pushforward: expected windows of {known + 1} frames or more, got {window.shape[1]}.")
+    fields = window[:, :known].flatten(1, 2)
     with torch.no_grad():
-        for _ in range(window.shape[1] - 2):
-            fields = surrogate(fields)
-    return one_step(surrogate, fields, window[:, -1])
+        for _ in range(window.shape[1] - known - 1):
+            fields = torch.cat([fields, surrogate(fields, draws)], dim=1)[:, window.shape[2] :]
+    return one_step(surrogate, fields, window[:, -1], draws)
 
 
 def unrolled(surrogate: Surrogate, window: Float[Tensor, "n frames c h w"]) -> Float[Tensor, ""]:

@@ -18,7 +18,7 @@ from stepward.domains.pde.surrogates.latent import LatentStack
 from stepward.domains.pde.surrogates.latent import losses as latent_losses
 from stepward.domains.pde.surrogates.latent.corrector import ResidualCorrector
 
-Step = Callable[[Tensor, int], Tensor]
+Step = Callable[[Tensor, int, Draws | None], Tensor]  # windows, step, what the network is told of each
 
 
 def stages(surrogate: Surrogate, crps_members: int, seed: int) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
@@ -27,20 +27,20 @@ def stages(surrogate: Surrogate, crps_members: int, seed: int) -> Iterator[tuple
     if isinstance(surrogate, LatentStack):
         yield from _latent_stages(surrogate)
     elif isinstance(surrogate, Corrected):
-        yield surrogate.correcting(), lambda window, step: losses.pushforward(surrogate, window), 1.0
+        yield surrogate.correcting(), lambda window, step, told: losses.pushforward(surrogate, window, told), 1.0
     elif "code" in surrogate.stochastic:
-        yield everything, lambda window, step: _crps(surrogate, window, crps_members, seed, step), 1.0
+        yield everything, lambda window, step, told: _crps(surrogate, window, crps_members, seed, step), 1.0
     else:
-        yield everything, lambda window, step: losses.pushforward(surrogate, window), 1.0
+        yield everything, lambda window, step, told: losses.pushforward(surrogate, window, told), 1.0
 
 
 def _latent_stages(stack: LatentStack) -> Iterator[tuple[list[nn.Parameter], Step, float]]:
     auto = [*stack.encoder.parameters(), *stack.decoder.parameters()]
-    yield auto, lambda window, step: latent_losses.reconstruction(stack, window[:, 0]), 0.4
+    yield auto, lambda window, step, told: latent_losses.reconstruction(stack, window[:, 0]), 0.4
     operator = list(stack.operator.parameters())
-    yield operator, lambda window, step: latent_losses.operator(stack, window[:, 0], window[:, 1]), 0.35
+    yield operator, lambda window, step, told: latent_losses.operator(stack, window[:, 0], window[:, 1]), 0.35
     corrector = list(stack.corrector.parameters())
-    yield corrector, lambda window, step: _bridge(stack, window, step), 0.15
+    yield corrector, lambda window, step, told: _bridge(stack, window, step), 0.15
     teacher = deepcopy(stack.corrector).requires_grad_(False)
     for levels in latent_losses.LEVELS:
         yield corrector, partial(_distil, stack, teacher, levels), 0.1 / 3
@@ -54,7 +54,9 @@ def _bridge(stack: LatentStack, window: Tensor, step: int) -> Tensor:
     return latent_losses.bridge(stack.corrector, prediction, after, before, tau, noise)
 
 
-def _distil(stack: LatentStack, teacher: ResidualCorrector, levels: int, window: Tensor, step: int) -> Tensor:
+def _distil(
+    stack: LatentStack, teacher: ResidualCorrector, levels: int, window: Tensor, step: int, told: Draws | None
+) -> Tensor:
     before, _, prediction = _latents(stack, window)
     return latent_losses.consistency(stack.corrector, teacher, prediction, before, levels)
 

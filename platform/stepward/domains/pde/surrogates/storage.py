@@ -38,13 +38,13 @@ def surrogate_kinds() -> dict[str, type[Config]]:
 
 
 def build_surrogate(settings: Any) -> Surrogate:
-    """A fresh surrogate from its settings. A plain torch module is wrapped; `num_channels`, `multiple` and `periodic`
-    are read from the settings, where they have them.
+    """A fresh surrogate from its settings. A plain torch module is wrapped; `num_channels`, `multiple`, `periodic` and
+    `frames` are read from the settings, where they have them.
     """
     module = settings.build()
     if isinstance(module, Surrogate):
         return module
-    known = {name: getattr(settings, name) for name in ("multiple", "periodic") if hasattr(settings, name)}
+    known = {name: getattr(settings, name) for name in ("multiple", "periodic", "frames") if hasattr(settings, name)}
     return Wrapped(module, getattr(settings, "num_channels", 4), **known)
 
 

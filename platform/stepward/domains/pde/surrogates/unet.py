@@ -1,6 +1,7 @@
 """The default surrogate: a small U-Net on 2 x 2 patches. It conserves nothing by itself.
 
-With `code_dim` > 0 it is conditioned on a random code by FiLM (Perez et al. 2018), to be trained with the CRPS.
+With `code_dim` > 0 it is conditioned on a random code by FiLM (Perez et al. 2018), to be trained with the CRPS; with
+`constants` on a constant of the trajectory, as a soft one-hot over these values.
 Good values: width 32 on 32 x 32 cells (about 280,000 parameters): one-step NRMSE .043 from 160 trajectories.
 """
 
@@ -10,7 +11,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate, pixel_shuffle, pixel_unshuffle
 
@@ -19,6 +20,7 @@ from stepward.domains.pde.surrogates.base import NormalisedSurrogate
 from stepward.domains.pde.surrogates.draws import Draws, RowDropout, channel_noise
 
 Padding = Literal["circular", "replicate"]
+TOLD = 0.3  # σ of the first FiLM weights for constants: from 0 a network learns to do without them
 
 
 class UNetSettings(Config):
@@ -31,6 +33,20 @@ class UNetSettings(Config):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate in every block, for MC dropout")
     padding: Padding = Field("circular", description="circular for periodic data; replicate for walls and outflow")
     code_dim: int = Field(0, ge=0, description="numbers of the random code; 0: a deterministic network")
+    frames: int = Field(1, ge=1, description="last frames that it reads; beyond 1, problems.context must hold them")
+    constants: tuple[float, ...] = Field(
+        (), description="increasing values of a constant (ν, γ) that it is told, or has to guess; none: it is told none"
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> UNetSettings:
+        if self.constants and (len(self.constants) < 2 or list(self.constants) != sorted(set(self.constants))):
+            raise ValueError(f"constants: expected two increasing values or more, got {list(self.constants)}")
+        if self.constants and self.code_dim:
+            raise ValueError(f"code_dim: expected 0 with constants, which take its place, got {self.code_dim}")
+        if self.frames > 1 and self.code_dim:
+            raise ValueError(f"code_dim: expected 0 with frames={self.frames}; the CRPS trains on one frame")
+        return self
 
     def build(self) -> UNet:
         """The network, with weights at random."""
@@ -44,8 +60,9 @@ class UNet(NormalisedSurrogate):
         super().__init__(settings.num_channels, 2 * settings.patch)
         self.settings = settings
         self.periodic = settings.padding == "circular"
+        self.frames, self.constants = settings.frames, settings.constants
         width, inner, pad = settings.width, settings.num_channels * settings.patch**2, settings.padding
-        self.lift = _conv(inner, width, pad)
+        self.lift = _conv(settings.frames * inner, width, pad)
         self.fine_in = _Block(width, settings)
         self.down = _conv(width, 2 * width, pad)
         self.coarse = nn.ModuleList(_Block(2 * width, settings) for _ in range(2))
@@ -55,10 +72,10 @@ class UNet(NormalisedSurrogate):
         nn.init.zeros_(self.project.weight)
         assert self.project.bias is not None, "convolutions have one"
         nn.init.zeros_(self.project.bias)
-        kinds = {"latent"} | ({"dropout"} if settings.dropout else set()) | ({"code"} if settings.code_dim else set())
-        self.stochastic = frozenset(kinds)
+        kinds = {"dropout": settings.dropout, "code": settings.code_dim, "guess": settings.constants}
+        self.stochastic = frozenset({"latent"} | {kind for kind, present in kinds.items() if present})
 
-    def change(self, fields: Float[Tensor, "n c h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
+    def change(self, fields: Float[Tensor, "n fc h w"], draws: Draws | None) -> Float[Tensor, "n c h w"]:
         """Change over one step, in units of `step_scale`."""
         code = self._code(fields, draws)
         fine = self.fine_in(self.lift(pixel_unshuffle(fields, self.settings.patch)), code, draws)
@@ -71,11 +88,25 @@ class UNet(NormalisedSurrogate):
 
     def _code(self, fields: Tensor, draws: Draws | None) -> Tensor | None:
         dim = self.settings.code_dim
+        if self.constants:
+            return self._told(fields, draws)
         if not dim:
             return None
         if draws is not None and draws.code:
             return draws.noise.normal(dim).to(fields)
         return fields.new_zeros(len(fields), dim)
+
+    def _told(self, fields: Tensor, draws: Draws | None) -> Tensor:
+        """A soft one-hot: the two values beside the constant share the weight; the middle where it is told none."""
+        values = torch.tensor(self.constants, dtype=torch.float64, device=fields.device)
+        if draws is None or draws.guess is None:
+            place = fields.new_full((len(fields),), (len(values) - 1) / 2, dtype=torch.float64)
+        else:
+            guess = draws.guess.double().clamp(values[0], values[-1])
+            above = torch.searchsorted(values, guess).clamp(1, len(values) - 1)
+            place = above - (values[above] - guess) / (values[above] - values[above - 1])
+        steps = torch.arange(len(values), device=fields.device)
+        return (1 - (place[:, None] - steps).abs()).clamp(min=0).to(fields)
 
 
 class _Block(nn.Module):
@@ -85,9 +116,10 @@ class _Block(nn.Module):
         super().__init__()
         self.first, self.second = (_conv(width, width, settings.padding) for _ in range(2))
         self.dropout = RowDropout(settings.dropout)
-        self.film = nn.Linear(settings.code_dim, 2 * width) if settings.code_dim else None
-        if self.film is not None:  # codes begin without effect, and get the one that the CRPS pays for
-            nn.init.zeros_(self.film.weight)
+        dim = settings.code_dim or len(settings.constants)
+        self.film = nn.Linear(dim, 2 * width) if dim else None
+        if self.film is not None:  # random codes begin without effect, and get the one that the CRPS pays for
+            (nn.init.normal_(self.film.weight, std=TOLD) if settings.constants else nn.init.zeros_(self.film.weight))
             nn.init.zeros_(self.film.bias)
 
     def forward(self, x: Tensor, code: Tensor | None, draws: Draws | None) -> Tensor:

@@ -170,10 +170,10 @@ def generate(model: PreTrainedModel, prefixes: list[list[int]], times: int, new:
     return model.generate(text, attention_mask=torch.ones_like(text), pad_token_id=0, **lengths, **options)
 
 
-def draw(engine: ContinuationEngine, work: Work, *, new: int | None = None, layer: int | None = None) -> Continuations:
+def draw(engine: ContinuationEngine, work: Work, *, new: int | None = None, layers: tuple[int, ...] = ()) -> Continuations:
     """The engine's continuations."""
     config = SamplingConfig(
-        temperature=TEMPERATURE, max_new_tokens=new or work.new, eos_token_ids=(), state_layer=layer
+        temperature=TEMPERATURE, max_new_tokens=new or work.new, eos_token_ids=(), state_layers=layers
     )
     counts = np.full(work.prefixes, work.times)
     keys = sequence_keys(0, int(counts.sum()))
@@ -235,7 +235,7 @@ def steering(engine: ContinuationEngine, work: Work) -> dict[str, Any]:
     alone, with_states = [], []
     for _ in range(3):
         alone.append(seconds(lambda: draw(engine, work)))
-        with_states.append(seconds(lambda: draw(engine, work, layer=layer).states @ head))
+        with_states.append(seconds(lambda: draw(engine, work, layers=(layer,)).states[:, 0] @ head))
     sampled, prefixes = draw(engine, work), work.tokens(engine.vocab_size)
     scorer = IncrementalScorer(engine.model.model, max_bytes=2**36)
     names = [str(i) for i in range(work.prefixes)]

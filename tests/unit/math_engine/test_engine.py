@@ -105,16 +105,16 @@ def test_states_are_those_that_the_last_tokens_were_drawn_from(model, backend):
     prefixes = [*ragged_prefixes(4), [7] * CONTEXT]
     engine = ContinuationEngine(model, rows=6, backend=backend)
     for longest in (1, 9):
-        result = sample(engine, prefixes, 3, temperature=1.0, max_new_tokens=longest, state_layer=1)
+        result = sample(engine, prefixes, 3, temperature=1.0, max_new_tokens=longest, state_layers=(1,))
         for i, tokens in enumerate(result.token_lists()[:-3]):
             text = torch.tensor([[*prefixes[result.prefix[i]], *tokens[:-1]]])
             with torch.inference_mode():
                 expected = model(input_ids=text, output_hidden_states=True).hidden_states[1][0, -1]
-            np.testing.assert_allclose(result.states[i], expected, atol=1e-4)
+            np.testing.assert_allclose(result.states[i, 0], expected, atol=1e-4)
         assert not result.states[-3:].any()
     assert sample(engine, prefixes, 1).states is None
-    with pytest.raises(ValueError, match=r"state_layer in 1\.\.1, got 2"):
-        sample(engine, prefixes, 1, state_layer=2)
+    with pytest.raises(ValueError, match=r"state_layers in 1\.\.1, got \(2,\)"):
+        sample(engine, prefixes, 1, state_layers=(2,))
 
 
 @pytest.mark.parametrize("vocabulary", [1, 7, 61, 5000])
@@ -158,7 +158,7 @@ def test_what_prefixes_begin_with_is_read_once_and_changes_nothing(model, backen
     engine = ContinuationEngine(model, rows=8, backend=backend)
     common = ragged_prefixes(1, seed=3)[0] + [9] * 10
     prefixes = [common + tail for tail in ragged_prefixes(4, seed=4)] + [common, [7, 8], common[:-1]]
-    counts, options = np.full(len(prefixes), 3), SamplingConfig(temperature=1.0, max_new_tokens=8, state_layer=1)
+    counts, options = np.full(len(prefixes), 3), SamplingConfig(temperature=1.0, max_new_tokens=8, state_layers=(1,))
     keys = sequence_keys(0, int(counts.sum()))
     expected = engine.sample(prefixes, counts, keys=keys, config=options)
     reads = []

@@ -34,8 +34,8 @@ class SamplingConfig:
         stop_token_sequences: end with `STOP` as soon as the new tokens end in one of these.
         stop_at_newline: end with `STOP` after the first token whose text holds a newline: one step of a solution.
         stop_line: called with the text of every line finished by a newline; `True` ends with `STOP`.
-        state_layer: keep a hidden state of each continuation, that after block ℓ (from 1; less than the number of
-            blocks, because transformers' last state is normalised and this is not). `None` keeps none.
+        state_layers: keep hidden states of each continuation, those after these blocks (from 1; less than the number of
+            blocks, because transformers' last state is normalised and this is not). None named: none kept.
     """
 
     temperature: float = 0.8
@@ -45,7 +45,7 @@ class SamplingConfig:
     stop_token_sequences: tuple[tuple[int, ...], ...] = ()
     stop_at_newline: bool = False
     stop_line: Callable[[str], bool] | None = None
-    state_layer: int | None = None
+    state_layers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.temperature) and self.temperature >= 0):
@@ -56,8 +56,8 @@ class SamplingConfig:
             raise ValueError(f"expected max_new_tokens >= 1, got {self.max_new_tokens}")
         if any(not stop for stop in self.stop_token_sequences):
             raise ValueError("expected stop sequences of at least one token, got an empty one; remove it")
-        if self.state_layer is not None and self.state_layer < 1:
-            raise ValueError(f"expected state_layer >= 1, got {self.state_layer}; None keeps no states")
+        if any(layer < 1 for layer in self.state_layers):
+            raise ValueError(f"expected state_layers >= 1, got {self.state_layers}; () keeps no states")
         if self.temperature == 0 and self.top_p < 1:
             raise ValueError("top_p has no effect at temperature 0; set top_p=1")
 
@@ -101,8 +101,9 @@ class Continuations:
         lengths: number of tokens of row i.
         reasons: a `FinishReason` a row.
         stats: the cost of the call.
-        states: hidden state of `SamplingConfig.state_layer` that each last token was drawn from, zeros where there is
-            no token; `None` unless asked for. They come with the sampling: no token is run for them.
+        states: hidden states of `SamplingConfig.state_layers` (ℓ of them) that each last token was drawn from, zeros
+            where there is no token; `None` unless asked for. They come with the sampling: no token is run for them.
+        starts: the same that the first tokens were drawn from, those at the end of each prefix.
     """
 
     prefix: Int64[np.ndarray, " n"]
@@ -111,7 +112,8 @@ class Continuations:
     lengths: Int64[np.ndarray, " n"]
     reasons: Int8[np.ndarray, " n"]
     stats: EngineStats
-    states: Float32[np.ndarray, "n c"] | None = None
+    states: Float32[np.ndarray, "n l c"] | None = None
+    starts: Float32[np.ndarray, "p l c"] | None = None
 
     def __len__(self) -> int:
         return len(self.prefix)

@@ -12,10 +12,10 @@ __all__ = ["Decoded", "Decoder"]
 
 
 class Decoded(NamedTuple):
-    """What follows m texts, and the hidden state of the layer asked for at their ends."""
+    """What follows m texts, and the hidden states of the layers asked for at their ends."""
 
     logits: Float[Tensor, "m v"]
-    states: Float[Tensor, "m c"] | None
+    states: Float[Tensor, "m l c"] | None
 
 
 @runtime_checkable
@@ -31,7 +31,7 @@ class Decoder(Protocol):
         start: int,
         tokens: Int64[Tensor, "b t"],
         ends: tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]],
-        layer: int | None,
+        layers: tuple[int, ...],
     ) -> Decoded:
         """Run right-padded prefixes behind `start` tokens of the trunk.
 
@@ -46,7 +46,7 @@ class Decoder(Protocol):
         plan: StepPlan,
         tokens: Int64[Tensor, " n"],
         positions: Int64[Tensor, " n"],
-        layer: int | None,
+        layers: tuple[int, ...],
     ) -> Decoded:
         """Run one token of rows 0..n-1, store it, and return what follows."""
         ...

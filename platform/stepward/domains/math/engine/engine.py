@@ -167,8 +167,8 @@ class ContinuationEngine:
 
     def _check(self, prefixes: list[list[int]], counts: np.ndarray, keys: np.ndarray, config: SamplingConfig) -> None:
         blocks = self.model.config.get_text_config().num_hidden_layers
-        if config.state_layer is not None and config.state_layer >= blocks:
-            raise ValueError(f"expected state_layer in 1..{blocks - 1}, got {config.state_layer}")
+        if max(config.state_layers, default=0) >= blocks:
+            raise ValueError(f"expected state_layers in 1..{blocks - 1}, got {config.state_layers}")
         if len(counts) != len(prefixes) or (len(counts) and counts.min() < 0):
             raise ValueError(f"expected {len(prefixes)} counts >= 0, one a prefix, got {counts}")
         if len(keys) != counts.sum():

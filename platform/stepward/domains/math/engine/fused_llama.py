@@ -115,10 +115,10 @@ class FusedLlama:
         x: Float[Tensor, "n c"],
         positions: Int64[Tensor, " n"],
         attend: Callable[..., Tensor],
-        kept: int | None,
-    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c"] | None]:
-        """Normalised last states, and those after block `kept`."""
-        states = None
+        kept: tuple[int, ...],
+    ) -> tuple[Float[Tensor, "n c"], list[Float[Tensor, "n c"]]]:
+        """Normalised last states, and those after the blocks `kept`."""
+        states = dict[int, Tensor]()
         angles = self.angles[positions][:, None]
         dim, rotated = self.head_dim, self.query_heads + self.num_heads
         for index, layer in enumerate(self.layers):
@@ -130,8 +130,9 @@ class FusedLlama:
             x = _affine(mixed.reshape(len(x), -1), layer.out, layer.out_bias, onto=x)
             gate, up = _affine(self._norm(x), layer.gate_up, layer.gate_up_bias).chunk(2, dim=-1)
             x = _affine(F.silu(gate).mul_(up), layer.down, layer.down_bias, onto=x)
-            states = x if index + 1 == kept else states
-        return self._norm(x), states
+            if index + 1 in kept:
+                states[index + 1] = x
+        return self._norm(x), [states[layer] for layer in kept]
 
     def prefill(
         self,
@@ -140,7 +141,7 @@ class FusedLlama:
         start: int,
         tokens: Int64[Tensor, "b t"],
         ends: tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]],
-        layer: int | None,
+        layers: tuple[int, ...],
     ) -> Decoded:
         """See `Decoder`."""
         batch, length = tokens.shape
@@ -150,9 +151,9 @@ class FusedLlama:
             return attend_prefixes(store, slots, start, index, q, k, v, self.scale)
 
         positions = torch.arange(start, start + length, device=tokens.device).repeat(batch)
-        hidden, states = self._forward(self.embedding[tokens.reshape(-1)], positions, attend, layer)
+        hidden, states = self._forward(self.embedding[tokens.reshape(-1)], positions, attend, layers)
         place = ends[0] * length + ends[1]
-        return Decoded(hidden[place] @ self.head, None if states is None else states[place])
+        return Decoded(hidden[place] @ self.head, torch.stack([s[place] for s in states], 1) if states else None)
 
     def decode(
         self,
@@ -160,7 +161,7 @@ class FusedLlama:
         plan: StepPlan,
         tokens: Int64[Tensor, " n"],
         positions: Int64[Tensor, " n"],
-        layer: int | None,
+        layers: tuple[int, ...],
     ) -> Decoded:
         """See `Decoder`."""
 
@@ -168,8 +169,8 @@ class FusedLlama:
             store.append(index, plan.place, k, v)
             return attend_rows(store, plan, index, q, self.scale)
 
-        hidden, states = self._forward(self.embedding[tokens], positions, attend, layer)
-        return Decoded(hidden @ self.head, states)
+        hidden, states = self._forward(self.embedding[tokens], positions, attend, layers)
+        return Decoded(hidden @ self.head, torch.stack(states, 1) if states else None)
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor | None, *, onto: Tensor | None = None) -> Tensor:

@@ -59,13 +59,13 @@ def _lockstep(
 ) -> tuple[int, int]:
     """Sample the continuations of one prefix, what the cache holds before it; returns tokens decoded and steps."""
     tokens = torch.tensor([prefix], device=model.device)
-    layer = ledger.config.state_layer
-    options: dict[str, Any] = dict(use_cache=True, output_hidden_states=layer is not None)
+    layers = ledger.config.state_layers
+    options: dict[str, Any] = dict(use_cache=True, output_hidden_states=bool(layers))
     output = model(input_ids=tokens, past_key_values=cache, logits_to_keep=1, **options)
     row_of = np.zeros(len(sequences), dtype=np.int64)
     decoded = steps = 0
     while len(sequences):
-        states = None if layer is None else output.hidden_states[layer][:, -1]
+        states = torch.stack([output.hidden_states[layer][:, -1] for layer in layers], 1) if layers else None
         drawn = ledger.draw(sequences, row_of, output.logits[:, -1], states)
         alive = ledger.reasons[sequences] == FinishReason.RUNNING
         parent, token, row_of = branch(row_of[alive], drawn[alive])

@@ -43,14 +43,15 @@ class Ledger:
         self.lengths = np.zeros(len(prefix), dtype=np.int64)
         self.reasons = np.full(len(prefix), FinishReason.RUNNING, dtype=np.int8)
         self.reasons[prefix_lengths >= stop.max_positions] = FinishReason.CONTEXT
-        self.states: list[tuple[np.ndarray, Tensor]] = []  # sequences that ended, and the states they ended in
+        self.ends: list[tuple[np.ndarray, Tensor]] = []  # sequences that ended, and the states they ended in
+        self.starts: list[tuple[np.ndarray, Tensor]] = []  # prefixes, and the states at their ends
 
     def draw(
         self,
         sequences: Int64[np.ndarray, " s"],
         source: Int64[np.ndarray, " s"],
         logits: Float[Tensor, "n v"],
-        states: Float[Tensor, "n c"] | None,
+        states: Float[Tensor, "n l c"] | None,
     ) -> Int64[np.ndarray, " s"]:
         """Append a token to each of `sequences`, from row `source` of the logits, and note which end with it."""
         at = self.lengths[sequences]
@@ -67,11 +68,17 @@ class Ledger:
         self.reasons[sequences] = self.stop(
             self.prefix_lengths[sequences], self.tokens[sequences], self.lengths[sequences]
         )
-        ended = np.flatnonzero(self.reasons[sequences] != FinishReason.RUNNING)
-        if states is not None and len(ended):
-            rows = torch.from_numpy(source[ended]).to(states.device)
-            self.states.append((sequences[ended], states.index_select(0, rows)))
+        if states is not None:
+            ended = np.flatnonzero(self.reasons[sequences] != FinishReason.RUNNING)
+            begun, first = np.unique(self.prefix[sequences[at == 0]], return_index=True)
+            self._keep(self.ends, sequences[ended], source[ended], states)
+            self._keep(self.starts, begun, source[at == 0][first], states)
         return tokens
+
+    @staticmethod
+    def _keep(kept: list[tuple[np.ndarray, Tensor]], names: np.ndarray, rows: np.ndarray, states: Tensor) -> None:
+        if len(names):
+            kept.append((names, states.index_select(0, torch.from_numpy(rows).to(states.device))))
 
     def close(self, stats: EngineStats) -> Continuations:
         """The result, cut to the longest continuation."""
@@ -83,16 +90,17 @@ class Ledger:
             lengths=self.lengths,
             reasons=self.reasons,
             stats=stats,
-            states=self._states(),
+            states=self._gathered(self.ends, len(self.prefix)),
+            starts=self._gathered(self.starts, int(self.prefix.max(initial=-1)) + 1),
         )
 
-    def _states(self) -> Float32[np.ndarray, "n c"] | None:
-        if self.config.state_layer is None:
+    def _gathered(self, kept: list[tuple[np.ndarray, Tensor]], num: int) -> Float32[np.ndarray, "n l c"] | None:
+        if not self.config.state_layers:
             return None
-        kept = torch.cat([states for _, states in self.states]).float().cpu() if self.states else torch.zeros(0, 0)
-        states = np.zeros((len(self.prefix), kept.shape[1]), dtype=np.float32)
-        if self.states:
-            states[np.concatenate([sequences for sequences, _ in self.states])] = kept.numpy()
+        found = torch.cat([states for _, states in kept]).float().cpu() if kept else torch.zeros(0, 0, 0)
+        states = np.zeros((num, *found.shape[1:]), dtype=np.float32)
+        if kept:
+            states[np.concatenate([names for names, _ in kept])] = found.numpy()
         return states
 
 

@@ -34,7 +34,7 @@ class _Unit:
     slot: int
     cut: int  # tokens of its prefix behind the trunk
     logits: Float[Tensor, " v"]
-    state: Float[Tensor, " c"] | None
+    states: Float[Tensor, "l c"] | None
     sequences: Int64[np.ndarray, " s"]
 
 
@@ -49,7 +49,7 @@ class PackedSampler:
 
     def __init__(self, decoder: Decoder, store: KVStore, ledger: Ledger, *, target_rows: int) -> None:
         self.decoder, self.store, self.ledger, self.target_rows = decoder, store, ledger, target_rows
-        self.layer = ledger.config.state_layer
+        self.layers = ledger.config.state_layers
         self.trunk = 0  # tokens before every prefix in flight, which the store's trunk has
         none = np.zeros(0, dtype=np.int64)
         self.riders, self.row_of = none, none  # sequences in flight, ordered by row, and the row of each
@@ -90,7 +90,7 @@ class PackedSampler:
         device = self.store.device
         self.store.clear_trunk(tokens)
         zero = torch.zeros(1, dtype=torch.int64, device=device)
-        self.decoder.prefill(self.store, None, 0, torch.tensor([tokens], device=device), (zero, zero), None)
+        self.decoder.prefill(self.store, None, 0, torch.tensor([tokens], device=device), (zero, zero), ())
         self.prefilled += len(tokens)
 
     def _has_room(self, sequences: int) -> bool:
@@ -143,23 +143,23 @@ class PackedSampler:
             self.trunk,
             torch.from_numpy(tokens).to(device),
             ends,
-            self.layer,
+            self.layers,
         )
         self.prefilled += sum(len(family.tokens) - self.trunk for family in families)
         for at, (number, cut) in enumerate(zip(which, cuts, strict=True)):
             mine = families[number]
             sequences = mine.sequences[mine.cuts[mine.cut_of] == cut + self.trunk]
-            state = None if states is None else states[at]
+            kept = None if states is None else states[at]
             for first in range(0, len(sequences), size):
                 part = sequences[first : first + size]
-                self.units.append(_Unit(int(slots[number]), int(cut), logits[at], state, part))
+                self.units.append(_Unit(int(slots[number]), int(cut), logits[at], kept, part))
         self.units.reverse()
 
     def _start(self, units: list[_Unit]) -> None:
         """Draw the first token of new sequences; their rows go behind those in use."""
         sequences = np.concatenate([unit.sequences for unit in units])
         source = np.repeat(np.arange(len(units)), [len(unit.sequences) for unit in units])
-        states = [unit.state for unit in units if unit.state is not None]
+        states = [unit.states for unit in units if unit.states is not None]
         parent, token, row_of, riders = self._draw(
             sequences, source, torch.stack([unit.logits for unit in units]), torch.stack(states) if states else None
         )
@@ -194,7 +194,7 @@ class PackedSampler:
             plan,
             torch.from_numpy(self.next_token).to(device),
             torch.from_numpy(self.trunk + self.prefix_length + self.suffix_length).to(device),
-            self.layer,
+            self.layers,
         )
         self.steps += 1
         self.decoded += rows

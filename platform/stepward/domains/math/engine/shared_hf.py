@@ -74,7 +74,7 @@ class SharedDecoder:
             return q.transpose(1, 2)
 
         token = torch.zeros(1, 1, dtype=torch.int64, device=self.model.device)
-        self._run(token, token, attend, None)
+        self._run(token, token, attend, ())
         if len(set(keys.values())) != 1:
             raise CannotShareError(f"attention layers of {type(self.model).__name__} not seen, or of unequal shape")
         return DecoderShape(len(keys), keys[0][1], keys[0][3])
@@ -91,19 +91,19 @@ class SharedDecoder:
             _ATTEND.reset(active)
 
     def _run(
-        self, tokens: Tensor, positions: Tensor, attend: Callable[..., Tensor], layer: int | None, **options: object
-    ) -> tuple[Tensor, Tensor | None]:
-        """Logits, and the hidden states of a layer."""
+        self, tokens: Tensor, positions: Tensor, attend: Callable[..., Tensor], layers: tuple[int, ...], **more: object
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Logits, and the hidden states of some layers."""
         with self._installed(attend):
             output: Any = self.model(
                 input_ids=tokens,
                 position_ids=positions,
                 past_key_values=_PassThrough(),
                 use_cache=True,
-                output_hidden_states=layer is not None,
-                **options,
+                output_hidden_states=bool(layers),
+                **more,
             )
-        return output.logits, None if layer is None else output.hidden_states[layer]
+        return output.logits, [output.hidden_states[layer] for layer in layers]
 
     def prefill(
         self,
@@ -112,7 +112,7 @@ class SharedDecoder:
         start: int,
         tokens: Int64[Tensor, "b t"],
         ends: tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]],
-        layer: int | None,
+        layers: tuple[int, ...],
     ) -> Decoded:
         """See `Decoder`."""
 
@@ -121,8 +121,8 @@ class SharedDecoder:
 
         positions = torch.arange(start, start + tokens.shape[1], device=tokens.device).expand_as(tokens)
         kept, which = ends[1].unique(return_inverse=True)
-        logits, states = self._run(tokens, positions, attend, layer, logits_to_keep=kept)
-        return Decoded(logits[ends[0], which], None if states is None else states[ends])
+        logits, states = self._run(tokens, positions, attend, layers, logits_to_keep=kept)
+        return Decoded(logits[ends[0], which], torch.stack([s[ends] for s in states], 1) if states else None)
 
     def decode(
         self,
@@ -130,7 +130,7 @@ class SharedDecoder:
         plan: StepPlan,
         tokens: Int64[Tensor, " n"],
         positions: Int64[Tensor, " n"],
-        layer: int | None,
+        layers: tuple[int, ...],
     ) -> Decoded:
         """See `Decoder`."""
 
@@ -138,8 +138,8 @@ class SharedDecoder:
             store.append(index, plan.place, k[:, :, 0], v[:, :, 0])
             return attend_rows(store, plan, index, q[:, :, 0], scale)[:, None]
 
-        logits, states = self._run(tokens[:, None], positions[:, None], attend, layer)
-        return Decoded(logits[:, -1], None if states is None else states[:, -1])
+        logits, states = self._run(tokens[:, None], positions[:, None], attend, layers)
+        return Decoded(logits[:, -1], torch.cat(states, 1) if states else None)
 
 
 @torch.inference_mode()
@@ -159,12 +159,12 @@ def supports_shared(model: PreTrainedModel, *, context: int) -> bool:
         decoder = SharedDecoder(model)
         store = KVStore(decoder.shape, families=1, rows=2, device=model.device, dtype=model.dtype)
         zero, two = torch.zeros(1, dtype=torch.int64, device=model.device), torch.full((1,), 2, device=model.device)
-        got = [decoder.prefill(store, zero, 0, tokens[:, :3], (zero, two), None).logits]
+        got = [decoder.prefill(store, zero, 0, tokens[:, :3], (zero, two), ()).logits]
         for done in range(2):
             rows = torch.full((2,), 3 + done, device=model.device)
             length, same = rows.new_zeros(2).cpu().numpy(), rows.cpu().numpy()
             plan = plan_step(store, length, 0 * same + 3, 0 * same + done)
-            got.append(decoder.decode(store, plan, tokens[0, rows], rows, None).logits[1:])
+            got.append(decoder.decode(store, plan, tokens[0, rows], rows, ()).logits[1:])
     except torch.OutOfMemoryError:
         raise
     except (CannotShareError, AttributeError, TypeError, RuntimeError, ValueError) as error:

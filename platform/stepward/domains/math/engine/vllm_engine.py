@@ -78,8 +78,8 @@ class VLLMEngine:
         vLLM finds by itself what is `common`.
         """
         start = time.perf_counter()
-        if config.state_layer is not None:
-            raise ValueError("engine='vllm' gives no hidden states: take engine='own', or leave state_layer out")
+        if config.state_layers:
+            raise ValueError("engine='vllm' gives no hidden states: take engine='own', or leave state_layers out")
         if len(keys) != int(counts.sum()):
             raise ValueError(f"expected {int(counts.sum())} keys, one a continuation, got {len(keys)}")
         lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)

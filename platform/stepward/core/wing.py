@@ -73,6 +73,8 @@ class Trainable(Protocol):
     # optional: bundles(states) -> [n] integers, equal for rows that the module reads cheaper in one call than apart
     # optional: beside(states, shares) -> further inputs in training, for tasks that the module learns jointly; see
     # `stepward.train.ExampleTask`
+    # optional: adapt(module, inputs), which sets what a fresh module takes from its training rows, such as their scale
+    # optional: check_proposer(settings), which raises ValueError for a proposer whose steps it cannot score
 
     def module(self) -> Any:
         """A fresh torch module that maps the tensors of `encode` to one logit a row."""

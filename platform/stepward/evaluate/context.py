@@ -12,7 +12,7 @@ from stepward.core.artifacts import Artifact
 from stepward.core.wing import Wing
 from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import EvaluateSettings
-from stepward.rewards.factory import Guides, Loader
+from stepward.rewards.factory import Guides, Loader, learner_of
 from stepward.rewards.guides import reached
 
 
@@ -39,6 +39,19 @@ class Evaluation:
         proposers = [self.proposers.settings(proposer) for proposer in (None, *arms)]
         others = settings.named_artifacts(list(reached(used, settings.guides).values()), proposers, unfinished=True)
         return {"label": self.labels} | {f"train/{found.name}": found for found in trained.values()} | others
+
+    def check_pairs(self) -> None:
+        """Raise ValueError for an arm whose trained guides cannot score the steps of its proposer."""
+        settings, pairs = self.settings, [(None, guide) for guide in self.settings.guides if self.settings.samples]
+        pairs += [(arm.proposer, arm.guide) for family in settings.families().values() for arm in family.values()]
+        for proposer, guide in pairs:
+            for name, trained in self.guides.artifacts([guide]).items():
+                check = getattr(learner_of(trained.folder, self.wing), "check_proposer", None)
+                if check is not None:
+                    try:
+                        check(self.proposers.settings(proposer))
+                    except ValueError as error:
+                        raise ValueError(f"guide {name!r}: {error}") from None
 
     @cached_property
     def problems(self) -> pa.Table:

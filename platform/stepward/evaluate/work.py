@@ -37,6 +37,7 @@ class EvaluateWork(Evaluation):
                     "evaluate fewer arms."
                 )
             source.open()
+        self.check_pairs()
         for study in self.studies:
             study.prepare()
 

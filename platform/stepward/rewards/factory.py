@@ -157,12 +157,16 @@ def load_trained(
 
 def load_reward(folder: Folder, wing: Wing) -> RewardModel:
     """The reward model of a train artifact, as it was trained."""
+    reward: RewardModel = learner_of(folder, wing).reward(folder.read_weights("weights.safetensors"))
+    return reward
+
+
+def learner_of(folder: Folder, wing: Wing) -> Any:
+    """Settings of the learner that a train artifact was made with."""
     described = folder.read_json("reward.json")
     if described["domain"] != wing.name:
         raise ValueError(f"{folder.url}: expected a reward model of domain {wing.name!r}, got {described['domain']!r}.")
-    learner: Any = validate(lookup(wing.learners, described["kind"], kind="learner"), described["settings"])
-    reward: RewardModel = learner.reward(folder.read_weights("weights.safetensors"))
-    return reward
+    return validate(lookup(wing.learners, described["kind"], kind="learner"), described["settings"])
 
 
 def load_calibrators(folder: Folder) -> dict[str, Calibrator]:

@@ -76,9 +76,12 @@ class CountLearning:
 
     def task(self, settings: Any, labels: LabelledStates, validation: LabelledStates, device: Any) -> ExampleTask:
         """Descent on the settings' objective, judged by the likelihood of validation rollouts."""
+        module, examples = seeded_module(settings.learner.module, settings.seed), examples_of(settings, labels)
+        if hasattr(settings.learner, "adapt"):
+            settings.learner.adapt(module, examples.inputs)
         return ExampleTask(
-            seeded_module(settings.learner.module, settings.seed).to(device),
-            examples_of(settings, labels),
+            module.to(device),
+            examples,
             make_examples(settings.learner.encode(validation.states), *_counts(validation), Binomial(), pool=False),
             settings.objective,
             settings.optimisation,

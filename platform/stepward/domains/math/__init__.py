@@ -12,6 +12,7 @@ from stepward.domains.math.given import GivenLabels
 from stepward.domains.math.mining import MathMining
 from stepward.domains.math.pretraining import LanguagePretraining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution
+from stepward.domains.math.rewards.hidden import HiddenPRM
 from stepward.domains.math.rewards.hmm import MathHMM
 from stepward.domains.math.rewards.outcome import OutcomeModel
 from stepward.domains.math.rewards.published import PublishedPRM
@@ -53,7 +54,13 @@ wing = Wing(
         "random": RandomReward,
         "published": PublishedPRM,
     },
-    learners={"text": TextPRM, "outcome": OutcomeModel, "step_transformer": StepTransformer, "hmm": MathHMM},
+    learners={
+        "text": TextPRM,
+        "hidden": HiddenPRM,
+        "outcome": OutcomeModel,
+        "step_transformer": StepTransformer,
+        "hmm": MathHMM,
+    },
     verifier=AnswerVerifier,
     budgets=Budgets(lambda states: -states.num_steps),  # one limit of lines holds for all
     drawing=Drawing(texts=short_texts),

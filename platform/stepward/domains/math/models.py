@@ -10,9 +10,11 @@ import json
 import logging
 import struct
 import time
+from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from safetensors import SafetensorError
@@ -20,9 +22,19 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
+from stepward.core.weights import weights_digest
 from stepward.domains.math.defaults import EMBEDDED
 
-__all__ = ["UNREADABLE", "choose_dtype", "load_language_model", "load_tokenizer", "read_weights", "refuse_pickles"]
+__all__ = [
+    "UNREADABLE",
+    "choose_dtype",
+    "load_language_model",
+    "load_once",
+    "load_tokenizer",
+    "read_weights",
+    "refuse_pickles",
+    "skeleton",
+]
 
 _LOG = logging.getLogger(__name__)
 # No model, another one's weights, half a file; the readers of GGUF files raise the last ones.
@@ -69,6 +81,36 @@ def load_language_model(
         return model.eval()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).eval()
+
+
+_LOADED: WeakValueDictionary[tuple[Any, ...], PreTrainedModel] = WeakValueDictionary()
+
+
+def load_once(name: str, dtype: str | None, spread: bool, attention: str | None) -> PreTrainedModel:
+    """See `load_language_model`; a model that somebody in this process has is not loaded again."""
+    key = name, weights_digest(name), dtype, spread, attention
+    found = _LOADED.get(key)
+    if found is None:
+        wanted = None if dtype is None else getattr(torch, dtype)
+        _LOADED[key] = found = load_language_model(name, dtype=wanted, spread=spread, attention=attention)
+    return found
+
+
+@lru_cache(maxsize=8)
+def skeleton(name: str) -> PreTrainedModel:
+    """A causal LM without its weights: its configuration, modules and sizes.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    with as_file(files("stepward.domains.math") / "embedded") as embedded:
+        try:
+            folder, place = _place(str(embedded) if name == EMBEDDED else name)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **place)
+            with torch.device("meta"):
+                return AutoModelForCausalLM.from_config(config)
+        except UNREADABLE as error:
+            raise ValueError(_explain(name, error)) from error
 
 
 def choose_dtype(source: str) -> torch.dtype:

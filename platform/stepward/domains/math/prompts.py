@@ -6,9 +6,9 @@ begin with) knows of one form only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -45,6 +45,18 @@ class Prompt:
     def fill(self, question: str) -> str:
         """The text of one problem."""
         return self.template.replace(QUESTION, question)
+
+    def tokens(
+        self, tokenizer: PreTrainedTokenizerBase, questions: Iterable[str], texts: Iterable[str]
+    ) -> list[list[int]]:
+        """Token ids of the prompt of each question with what was written after it."""
+        filled = [self.fill(question) + text for question, text in zip(questions, texts, strict=True)]
+        distinct = list(dict.fromkeys(filled))
+        if not distinct:
+            return []
+        found: Any = tokenizer(distinct, add_special_tokens=self.special_tokens, verbose=False)["input_ids"]
+        ids = dict(zip(distinct, found, strict=True))
+        return [ids[text] for text in filled]
 
 
 def build_prompt(

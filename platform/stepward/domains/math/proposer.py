@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt64
 
 from stepward.domains.math.continuation import extend
-from stepward.domains.math.engine import ContinuationEngine, SamplingConfig, VLLMEngine
+from stepward.domains.math.engine import ContinuationEngine, Continuations, SamplingConfig, VLLMEngine
 from stepward.domains.math.prompts import Prompt
+from stepward.domains.math.settings import Reading
 from stepward.domains.math.states import MathStates
+from stepward.domains.math.step_states import StepStates, ends_at, watchers
 from stepward.domains.math.steps import Limits, is_final_answer
 from stepward.domains.math.writer import Writer
 
@@ -32,6 +33,8 @@ class LanguageModelProposer(Writer):
     Args:
         engine: the model and how its rows are packed; it must have a tokenizer.
         temperatures, top_p, limits, prompt: see `Writer`.
+        reading: name of model and prompt, under which reward models find the hidden states that sampling leaves behind
+            (`step_states`); None: none are kept.
 
     Raises:
         ValueError: an engine without a tokenizer; a prompt that leaves no room for a question in the context.
@@ -45,13 +48,14 @@ class LanguageModelProposer(Writer):
         top_p: float = 1.0,
         limits: Limits | None = None,
         prompt: Prompt | None = None,
+        reading: Reading | None = None,
     ) -> None:
         if engine.tokenizer is None:
             raise ValueError("engine: expected one with a tokenizer, got one without. Pass tokenizer= to it.")
         super().__init__(temperatures, top_p, limits, prompt)
-        self.engine = engine
+        self.engine, self.reading = engine, reading
         self.num_parameters = _parameters_a_token(engine)
-        (alone,) = self._tokens([self.prompt.fill("")])
+        (alone,) = self._tokens([""], [""])
         if len(alone) >= engine.max_positions:
             raise ValueError(
                 f"prompt: expected fewer than {engine.max_positions} tokens, the context of the model, got "
@@ -60,22 +64,16 @@ class LanguageModelProposer(Writer):
 
     def encode(self, states: MathStates) -> list[list[int]]:
         """Token ids of prompt and text of every state."""
-        texts = [self.prompt.fill(q) + t for q, t in zip(states.question, states.text, strict=True)]
-        distinct = list(dict.fromkeys(texts))
-        ids = dict(zip(distinct, self._tokens(distinct), strict=True)) if distinct else {}
-        return [ids[text] for text in texts]
+        return self._tokens(states.question, states.text)
 
-    def _tokens(self, texts: list[str]) -> list[list[int]]:
-        tokenizer: Any = self.engine.tokenizer
-        ids: list[list[int]] = tokenizer(texts, add_special_tokens=self.prompt.special_tokens, verbose=False)[
-            "input_ids"
-        ]
-        return ids
+    def _tokens(self, questions: Iterable[str], texts: Iterable[str]) -> list[list[int]]:
+        assert self.engine.tokenizer is not None, "checked when it was made"
+        return self.prompt.tokens(self.engine.tokenizer, questions, texts)
 
     @cached_property
     def _common(self) -> list[int]:
         """Tokens that all prompts begin with: those of prompts with questions of several kinds."""
-        places = zip(*self._tokens([self.prompt.fill(question) for question in PROBES]), strict=False)
+        places = zip(*self._tokens(PROBES, [""] * len(PROBES)), strict=False)
         common = [tokens[0] for tokens in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, places)]
         return common if len(common) >= WORTH_SHARING else []
 
@@ -86,6 +84,7 @@ class LanguageModelProposer(Writer):
         prefixes, which = _distinct(self.encode(states))
         order = np.argsort(which, kind="stable")
         limits, back = self.limits, np.argsort(order)
+        watching = watchers(self.reading)
         sampled = self.engine.sample(
             prefixes,
             np.bincount(which, minlength=len(prefixes)),
@@ -97,11 +96,43 @@ class LanguageModelProposer(Writer):
                 max_new_tokens=limits.max_step_tokens * (limits.max_steps if whole else 1),
                 stop_at_newline=not whole,
                 stop_line=is_final_answer if whole else None,
+                state_layers=tuple(sorted({layer for one in watching for layer in one.layers})),
             ),
         )
         assert self.engine.newlines is not None, "an engine with a tokenizer knows which tokens break lines"
         extended = extend(states.take(order), sampled, self.engine.newlines, limits, self.engine.tokenizer)
+        if watching:
+            self._leave_states(watching, prefixes, sampled, states.take(order), extended)
         return extended.take(back)
+
+    def _leave_states(
+        self,
+        watching: list[StepStates],
+        prefixes: list[list[int]],
+        sampled: Continuations,
+        before: MathStates,
+        after: MathStates,
+    ) -> None:
+        """Give away the states that last tokens were drawn from, and those of bare questions.
+
+        A text that the tokenizer would write in other tokens than were sampled has another state when it is read again,
+        so that of the sampling is not kept.
+        """
+        assert sampled.states is not None and sampled.starts is not None, "they were asked for"
+        read = [
+            row[: ends_at(row, text)] == [*prefixes[prefix], *tokens[:-1]]
+            for row, text, prefix, tokens in zip(
+                self.encode(after), after.text, sampled.prefix, sampled.token_lists(), strict=True
+            )
+        ]
+        rows, bare = np.flatnonzero(read), np.flatnonzero(before.text == "")
+        bare = bare[np.unique(sampled.prefix[bare], return_index=True)[1]]
+        layers = sorted({layer for one in watching for layer in one.layers})
+        for one in watching:
+            mine = [layers.index(layer) for layer in one.layers]
+            starts, ends = sampled.starts[sampled.prefix[bare]][:, mine], sampled.states[rows][:, mine]
+            one.note(before.question[bare], before.text[bare], starts.reshape(-1, one.width))
+            one.note(after.question[rows], after.text[rows], ends.reshape(-1, one.width))
 
 
 def _parameters_a_token(engine: ContinuationEngine | VLLMEngine) -> int:

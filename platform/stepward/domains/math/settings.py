@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
 from stepward.core.config import Config
+from stepward.core.weights import weights_digest
 from stepward.domains.math.defaults import EMBEDDED
 from stepward.domains.math.prompts import Prompt, Shot, build_prompt
 from stepward.domains.math.steps import Limits
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from stepward.domains.math.proposer import LanguageModelProposer
 
-__all__ = ["LanguageModelSettings", "WriterSettings"]
+__all__ = ["LanguageModelSettings", "Reading", "ReadingSettings", "WriterSettings"]
 
 
-class WriterSettings(Config):
-    """How solutions are sampled and what is continued: the settings that models here and behind servers share."""
+class Reading(NamedTuple):
+    """A model, told by its content where that is here, and what it reads before a solution."""
 
-    temperatures: tuple[float, ...] = Field(
-        (0.8,), min_length=1, description="drawn from for every line, e.g. [.3, .7]"
-    )
-    top_p: float = Field(1.0, gt=0, le=1, description="share of probability that is sampled from; 1: all of it")
-    max_steps: int = Field(16, ge=1, description="lines after which a solution without an answer is dead")
-    max_step_tokens: int = Field(64, ge=1, description="tokens after which a line that does not end is dead")
+    model: str
+    prompt: str
+    shots: tuple[Shot, ...]
+    chat: bool
+    system: str | None
+
+
+class PromptSettings(Config):
+    """What stands before a solution."""
+
     prompt: str = Field("{question}\n", description="what the model continues; {question} stands for the question")
     shots: tuple[Shot, ...] = Field((), description="examples before the question, [{question: …, solution: …}, …]")
     chat: bool = Field(False, description="put shots and prompt into the turns of the tokenizer's chat template")
@@ -40,6 +45,27 @@ class WriterSettings(Config):
             raise ValueError(f"expected a text with {{question}} in it, got {prompt!r}")
         return prompt
 
+    @model_validator(mode="after")
+    def _system_needs_chat(self) -> PromptSettings:
+        if self.system is not None and not self.chat:
+            raise ValueError("system: would have no effect without chat=true; leave it out, or put it into prompt")
+        return self
+
+    def full_prompt(self, tokenizer: PreTrainedTokenizerBase | None) -> Prompt:
+        """Shots, system text and question as one; `tokenizer` is that of a chat."""
+        return build_prompt(self.prompt, shots=self.shots, system=self.system, chat=self.chat, tokenizer=tokenizer)
+
+
+class WriterSettings(PromptSettings):
+    """How solutions are sampled and what is continued: the settings that models here and behind servers share."""
+
+    temperatures: tuple[float, ...] = Field(
+        (0.8,), min_length=1, description="drawn from for every line, e.g. [.3, .7]"
+    )
+    top_p: float = Field(1.0, gt=0, le=1, description="share of probability that is sampled from; 1: all of it")
+    max_steps: int = Field(16, ge=1, description="lines after which a solution without an answer is dead")
+    max_step_tokens: int = Field(64, ge=1, description="tokens after which a line that does not end is dead")
+
     @field_validator("temperatures")
     @classmethod
     def _not_negative(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
@@ -47,26 +73,15 @@ class WriterSettings(Config):
             raise ValueError(f"expected temperatures of 0 (greedy) or above, got {temperatures}")
         return temperatures
 
-    @model_validator(mode="after")
-    def _system_needs_chat(self) -> WriterSettings:
-        if self.system is not None and not self.chat:
-            raise ValueError("system: would have no effect without chat=true; leave it out, or put it into prompt")
-        return self
-
     @property
     def limits(self) -> Limits:
         """Of lines and their tokens."""
         return Limits(max_steps=self.max_steps, max_step_tokens=self.max_step_tokens)
 
-    def full_prompt(self, tokenizer: PreTrainedTokenizerBase | None) -> Prompt:
-        """Shots, system text and question as one; `tokenizer` is that of a chat."""
-        return build_prompt(self.prompt, shots=self.shots, system=self.system, chat=self.chat, tokenizer=tokenizer)
 
+class ReadingSettings(PromptSettings):
+    """A causal language model here, and what it reads before a solution."""
 
-class LanguageModelSettings(WriterSettings):
-    """A causal language model: the embedded one, a folder, or an id of the Hugging Face hub."""
-
-    kind: Literal["lm"] = "lm"
     model: str = Field(EMBEDDED, description="embedded, a folder with safetensors weights, a GGUF file, or a hub id")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
@@ -76,6 +91,23 @@ class LanguageModelSettings(WriterSettings):
     attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(
         None, description="attention of transformers, where the engine cannot use its own; none: its choice"
     )
+
+    @property
+    def reading(self) -> Reading:
+        """Which model reads what: all that a hidden state depends on but its precision."""
+        return Reading(weights_digest(self.model) or self.model, self.prompt, self.shots, self.chat, self.system)
+
+    def load(self) -> PreTrainedModel:
+        """The model, on a GPU where there is one; the one that a proposer here has, where there is one."""
+        from stepward.domains.math.models import load_once
+
+        return load_once(self.model, None if self.dtype == "auto" else self.dtype, self.spread, self.attention)
+
+
+class LanguageModelSettings(ReadingSettings, WriterSettings):
+    """A causal language model: the embedded one, a folder, or an id of the Hugging Face hub."""
+
+    kind: Literal["lm"] = "lm"
     engine: Literal["own", "vllm"] = Field(
         "own", description="what samples: the engine here, on CPU or GPU; or vLLM, on GPU, where it is installed"
     )
@@ -95,10 +127,8 @@ class LanguageModelSettings(WriterSettings):
 
     def build(self) -> LanguageModelProposer:
         """Load the model, on a GPU where there is one."""
-        import torch
-
         from stepward.domains.math.engine import ContinuationEngine, VLLMEngine
-        from stepward.domains.math.models import load_language_model, load_tokenizer, refuse_pickles
+        from stepward.domains.math.models import load_tokenizer, refuse_pickles
         from stepward.domains.math.proposer import LanguageModelProposer
 
         engine: ContinuationEngine | VLLMEngine
@@ -107,9 +137,7 @@ class LanguageModelSettings(WriterSettings):
             tokenizer = load_tokenizer(self.model)
             engine = VLLMEngine(self.model, tokenizer=tokenizer, dtype=self.dtype, memory=self.memory or 0.9)
         else:
-            dtype = None if self.dtype == "auto" else getattr(torch, self.dtype)
-            model = load_language_model(self.model, dtype=dtype, spread=self.spread, attention=self.attention)
-            tokenizer = load_tokenizer(self.model)
+            model, tokenizer = self.load(), load_tokenizer(self.model)
             rows = 128 if model.device.type == "cpu" else 512
             engine = ContinuationEngine(
                 model, tokenizer=tokenizer, rows=rows, backend="generic" if self.spread else "auto"
@@ -125,4 +153,5 @@ class LanguageModelSettings(WriterSettings):
             top_p=self.top_p,
             limits=self.limits,
             prompt=self.full_prompt(tokenizer),
+            reading=None if self.engine == "vllm" else self.reading,
         )

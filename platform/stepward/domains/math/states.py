@@ -29,6 +29,7 @@ __all__ = [
     "roots",
     "short_texts",
     "state_columns",
+    "text_keys",
 ]
 
 
@@ -180,7 +181,12 @@ def short_texts(states: MathStates) -> list[str]:
 
 def prefix_keys(states: MathStates) -> UInt64[np.ndarray, " n"]:
     """Identity of question and text together, for caches that many problems share."""
-    return _hashes(f"{q}\x1f{text}" for q, text in zip(states.question, states.text, strict=True))
+    return text_keys(states.question, states.text)
+
+
+def text_keys(questions: Iterable[str], texts: Iterable[str]) -> UInt64[np.ndarray, " n"]:
+    """Identity of each question with its text."""
+    return _hashes(f"{q}\x1f{text}" for q, text in zip(questions, texts, strict=True))
 
 
 def _hashes(texts: Iterable[str]) -> UInt64[np.ndarray, " n"]:

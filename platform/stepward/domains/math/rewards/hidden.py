@@ -1,0 +1,191 @@
+"""The reward model that costs next to nothing: a head on what the proposer itself knew at the end of every step.
+
+A language model that writes a step has computed hidden states, and these tell right steps from wrong ones better than
+the probabilities that are made of them (Azaria and Mitchell 2023, "The internal state of an LLM knows when it's
+lying"). Sampling leaves them behind, so steering a search by them takes no second pass over the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field, field_validator, model_validator
+
+from stepward.core.config import Config
+from stepward.domains.math.settings import LanguageModelSettings, ReadingSettings
+from stepward.domains.math.states import MathStates
+from stepward.domains.math.steps import split_steps
+
+if TYPE_CHECKING:
+    from stepward.domains.math.rewards.hidden_network import HiddenReward
+    from stepward.domains.math.step_states import StepStates
+
+__all__ = ["HiddenPRM", "LinearHead", "MLPHead", "TransformerHead"]
+
+DEPTH = 0.6  # of all blocks: states of the middle see more than those next to the words
+
+
+class LinearHead(Config):
+    """A logistic regression."""
+
+    kind: Literal["linear"] = "linear"
+    history: bool = Field(True, description="read the state before and the mean of all, too, and not the last one only")
+
+
+class MLPHead(Config):
+    """One hidden layer."""
+
+    kind: Literal["mlp"] = "mlp"
+    history: bool = Field(True, description="read the state before and the mean of all, too, and not the last one only")
+    width: int = Field(256, ge=1, description="hidden units")
+    dropout: float = Field(0.1, ge=0, lt=1, description="of inputs and hidden units, in training")
+
+
+class TransformerHead(Config):
+    """Attention over the states of all steps so far, the question's first."""
+
+    kind: Literal["transformer"] = "transformer"
+    width: int = Field(256, ge=1, description="width of the transformer")
+    num_layers: int = Field(2, ge=1, description="layers")
+    num_heads: int = Field(4, ge=1, description="attention heads; they divide the width")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in training")
+    max_steps: int = Field(64, ge=2, description="states read, the question's and those of the last steps")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> TransformerHead:
+        if self.width % self.num_heads:
+            raise ValueError(f"num_heads: expected a divisor of width {self.width}, got {self.num_heads}")
+        return self
+
+
+Head = Annotated[LinearHead | MLPHead | TransformerHead, Field(discriminator="kind")]
+
+
+class HiddenPRM(Config):
+    """The probability of success after each step, from the hidden states of a language model at the ends of steps.
+
+    The states of what the model samples come with the sampling; other texts, such as those of a training, are read. A
+    state is the one that the last token of a step was drawn from: see `step_states`.
+
+    **Good values.** One layer of the middle; the MLP; learning rate 1e-3 with weight decay, and the best epoch kept.
+    """
+
+    kind: Literal["hidden"] = "hidden"
+    model: ReadingSettings = Field(
+        ReadingSettings(), description="whose states: model and prompt of the proposer, which must be the same in both"
+    )
+    layers: tuple[int, ...] = Field((), description="blocks, from 1, after which states are taken; none: one at .6")
+    head: Head = Field(MLPHead(), description="what reads the states")
+    second_pass: bool = Field(
+        False, description="read all texts with a model of its own, whoever writes them, and be charged for it"
+    )
+
+    @field_validator("layers")
+    @classmethod
+    def _in_order(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        if list(layers) != sorted(set(layers)) or min(layers, default=1) < 1:
+            raise ValueError(f"expected numbers of blocks from 1, each once and in order, got {layers}")
+        return layers
+
+    def states(self) -> StepStates:
+        """Where the states come from."""
+        from stepward.domains.math.step_states import StepStates, states_of
+
+        layers = self._layers()
+        return StepStates(self.model, layers) if self.second_pass else states_of(self.model, layers)
+
+    def _layers(self) -> tuple[int, ...]:
+        from stepward.domains.math.models import skeleton
+
+        num = skeleton(self.model.model).config.get_text_config().num_hidden_layers
+        if max(self.layers, default=0) >= num:
+            raise ValueError(
+                f"layers: expected blocks from 1 to {num - 1} of the {num} of {self.model.model!r}, got {self.layers}; "
+                "the state after the last is normalised, and nearest to the words"
+            )
+        return self.layers or (max(int(DEPTH * num), 1),)
+
+    def module(self) -> Any:
+        """A fresh torch module: ``states`` [n, t, w], ``lengths`` [n] -> logits [n]."""
+        from stepward.domains.math.rewards.hidden_network import HiddenNetwork
+
+        return HiddenNetwork(self.states().width, self.head)
+
+    def encode(self, states: MathStates) -> dict[str, np.ndarray]:
+        """States of question and steps that the head reads, padded on the right with zeros, and how many there are."""
+        return self.encode_from(self.states(), states)
+
+    def encode_from(self, source: StepStates, states: MathStates) -> dict[str, np.ndarray]:
+        """`encode` with the states of a source."""
+        rows = self.texts(states)
+        lengths = np.array([len(row) for row in rows], np.int64)
+        questions = np.repeat(states.question, lengths)
+        vectors = source(questions, np.array([text for row in rows for text in row], object))
+        parts = [self._read(part) for part in np.split(vectors, np.cumsum(lengths)[:-1])] if len(rows) else []
+        found = np.zeros((len(rows), max(map(len, parts), default=1), source.width), np.float32)
+        for row, part in zip(found, parts, strict=True):
+            row[: len(part)] = part
+        return {"states": found, "lengths": np.array([len(part) for part in parts], np.int64)}
+
+    def texts(self, states: MathStates) -> list[list[str]]:
+        """The texts whose states are read, of every state: all its beginnings, or itself alone."""
+        if isinstance(self.head, TransformerHead) or self.head.history:
+            return beginnings(states)
+        return [[text] for text in states.text]
+
+    def _read(self, vectors: Float[np.ndarray, "t w"]) -> Float[np.ndarray, "r w"]:
+        """What the head reads of question and steps: all; or the last, the one before, and the mean over steps."""
+        if isinstance(self.head, TransformerHead):
+            most = self.head.max_steps
+            return vectors if len(vectors) <= most else np.concatenate([vectors[:1], vectors[1 - most :]])
+        if not self.head.history:
+            return vectors[-1:]
+        return np.stack(
+            [vectors[-1], vectors[max(len(vectors) - 2, 0)], vectors[1:].mean(0) if len(vectors) > 1 else vectors[0]]
+        )
+
+    def adapt(self, module: Any, inputs: Mapping[str, Any]) -> None:
+        """Take the scale of every number from the training rows."""
+        module.scale_to(inputs["states"], inputs["lengths"])
+
+    def check_proposer(self, proposer: Config) -> None:
+        """Raise ValueError for settings of a proposer that leaves no states behind, or those of another model."""
+        reason = "" if self.second_pass else _misfit(self.model, proposer)
+        if reason:
+            raise ValueError(
+                f"This reward model reads the hidden states of {self.model.model!r} while it samples, but {reason}. "
+                "Train it with the proposer's model and prompt (learner.model.…), or with learner.second_pass=true, "
+                "which reads all texts again and is charged for it."
+            )
+
+    def reward(self, weights: Mapping[str, np.ndarray]) -> HiddenReward:
+        """The reward model with these weights."""
+        from stepward.domains.math.rewards.hidden_network import HiddenReward
+
+        return HiddenReward(self, weights)
+
+
+def beginnings(states: MathStates) -> list[list[str]]:
+    """The text of every state after each of its steps, that of the bare question first."""
+    return [list(_grown(split_steps(text, mode="lines"))) for text in states.text]
+
+
+def _grown(steps: Sequence[str]) -> list[str]:
+    texts = [""]
+    for step in steps:
+        texts.append(texts[-1] + step)
+    return texts
+
+
+def _misfit(mine: ReadingSettings, proposer: Config) -> str:
+    if not isinstance(proposer, LanguageModelSettings) or proposer.engine == "vllm":
+        kind = "vllm" if isinstance(proposer, LanguageModelSettings) else getattr(proposer, "kind", "another")
+        return f"a proposer of kind {kind!r} gives no states away"
+    theirs = proposer.reading
+    different = [name for name, a, b in zip(theirs._fields, mine.reading, theirs, strict=True) if a != b]
+    if "model" in different:
+        return f"the proposer is {proposer.model!r}"
+    return f"the proposer has another {' and '.join(different)}" if different else ""

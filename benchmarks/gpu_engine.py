@@ -170,7 +170,9 @@ def generate(model: PreTrainedModel, prefixes: list[list[int]], times: int, new:
     return model.generate(text, attention_mask=torch.ones_like(text), pad_token_id=0, **lengths, **options)
 
 
-def draw(engine: ContinuationEngine, work: Work, *, new: int | None = None, layers: tuple[int, ...] = ()) -> Continuations:
+def draw(
+    engine: ContinuationEngine, work: Work, *, new: int | None = None, layers: tuple[int, ...] = ()
+) -> Continuations:
     """The engine's continuations."""
     config = SamplingConfig(
         temperature=TEMPERATURE, max_new_tokens=new or work.new, eos_token_ids=(), state_layers=layers

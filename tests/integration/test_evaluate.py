@@ -72,7 +72,11 @@ def test_the_artifact_holds_every_table_and_one_run_a_guide(store, evaluated):
         metrics["distance/solve_rate_at_50"] - metrics["exact/solve_rate_at_50"]
     )
     own = artifact.folder.read_json("runs/exact/metrics.json")
-    assert own["solve_rate_at_50"] == metrics["exact/solve_rate_at_50"]
+    assert own["answer/solve_rate_at_50"] == metrics["exact/solve_rate_at_50"]
+    assert len(own) <= 12 and next(iter(own)).startswith("answer/") and "answer/solve_rate_at_50_low" in own
+    ranks = [artifact.folder.read_json(f"runs/{arm}/tags.json")["stepward.rank"] for arm in ("exact", "distance")]
+    assert ranks == ["001", "002"]
+    assert set(artifact.folder.read_json("headlines.json")) == {"answer/exact", "answer/distance", "num_problems"}
     assert json.dumps(metrics)  # plain numbers throughout
     assert "2 arms on 40 test problems" in str(evaluated)
 

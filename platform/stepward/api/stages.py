@@ -15,12 +15,12 @@ from stepward.api.html import boxed, frame_html, picture_html
 from stepward.api.scoring import PRM
 from stepward.console.progress import progress, training_progress
 from stepward.core.artifacts import Artifact
-from stepward.core.config import override
+from stepward.core.config import Config, override
 from stepward.core.learning import Trained
 from stepward.core.stage import StageSettings
 from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
-from stepward.evaluate.settings import evaluate_settings
+from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
 from stepward.evaluate.stage import finish as finish_evaluation
 from stepward.evaluate.summary import line
 from stepward.evaluate.work import EvaluateWork
@@ -40,6 +40,7 @@ from stepward.label import (
 )
 from stepward.label.continuations import IN_FLIGHT
 from stepward.report import Page, build_page
+from stepward.rewards.guides import TrainedGuide, reached
 from stepward.train import state_arrays, train_settings, training
 from stepward.train.artifact import finish as finish_training
 from stepward.train.workers import Workers
@@ -196,9 +197,8 @@ def evaluate(
     kind = evaluate_settings(wing)
     blocks = {key: value for key, value in named.items() if key in kind.model_fields and key != "guides"}
     chosen = {**(guides or {}), **{key: value for key, value in named.items() if key not in blocks}}
-    untrained = {name: {"kind": name} for name in wing.rewards}
     given = {"store": source.root, "labels": source.name} | blocks
-    given["guides"] = {name: _guide(value) for name, value in (untrained | chosen).items()}
+    given["guides"] = {name: _guide(value) for name, value in (_untrained(kind) | chosen).items()}
     job = _settings(kind, settings, given)
     artifact, started = job.artifact("evaluate"), time.monotonic()
     with artifact.claim(job.identity(), overwrite=job.overwrite) as finished:
@@ -236,10 +236,20 @@ def _settings(kind: type[S], dotted: Mapping[str, Any] | None, blocks: Mapping[s
     return override(kind, dict(blocks), dict(dotted or {}))
 
 
+def _untrained(kind: type[EvaluateSettings]) -> dict[str, Any]:
+    """Guides of the domain's own evaluation that need no training, nor any that does."""
+    usual = kind.model_fields["guides"].default
+    return {
+        name: guide
+        for name, guide in usual.items()
+        if not any(isinstance(part, TrainedGuide) for part in reached([name], usual).values())
+    }
+
+
 def _guide(value: Any) -> Any:
     if isinstance(value, PRM):
         return value.as_guide()
-    return {"kind": value} if isinstance(value, str) else value
+    return {"kind": value} if isinstance(value, str) else value.model_dump() if isinstance(value, Config) else value
 
 
 def _mine(job: LabelSettings, work: LabelWork) -> None:

@@ -21,6 +21,7 @@ from stepward.core.storage import Folder
 
 MAX_TABLE_ROWS = 2_000  # shown as a table in the tracking UI; larger ones are kept as Parquet files only
 MAX_FILE_BYTES = 20 * 2**20  # larger files stay in the artifact, whose URL is a tag of the run
+HEADLINES = "headlines.json"  # figures that a run shows in place of all of `metrics.json`
 MAX_TEXT = 6_000  # characters of a parameter
 BULK = re.compile(r"^(labels|shards|checkpoints|runs)/")  # data rather than results: never copied to the tracking store
 
@@ -50,18 +51,26 @@ class RunContent:
     children: list[RunContent] = field(default_factory=list)
 
 
-def run_content(artifact: Artifact, manifest: Manifest) -> RunContent:
-    """Everything of a finished artifact that is worth tracking."""
+def run_content(artifact: Artifact, manifest: Manifest, usual: Mapping[str, Any] | None = None) -> RunContent:
+    """Everything of a finished artifact that is worth tracking.
+
+    Args:
+        usual: settings of the stage's job without arguments: parameters are those that differ from it, and the seed.
+    """
     folder, names = artifact.folder, list(manifest.files)
     small = [name for name in names if manifest.files[name]["bytes"] <= MAX_FILE_BYTES and not BULK.match(name)]
     counts = {f"rows/{table}": float(rows) for table, rows in manifest.rows.items()}
     spent = {f"cost/{kind}": amount for kind, amount in manifest.cost.items()}
+    figures, tables = _json_numbers(folder, "metrics.json", names), _tables(folder, "tables/", names)
+    shown = _json_numbers(folder, HEADLINES, names)
+    if shown:  # a few beside one another; all of them as a table
+        tables["metrics"] = pa.table({"name": list(figures), "value": [float(v) for v in figures.values()]})
     return RunContent(
         name=f"{artifact.stage}/{artifact.name}",
-        params=flatten(manifest.identity | {"seed": manifest.seed}),
-        metrics=finite(counts | spent | _json_numbers(folder, "metrics.json", names)),
+        params=_differing(manifest, usual or {}),
+        metrics=finite(shown or counts | spent | figures),
         history=read_history(folder, "history.parquet", names),
-        tables=_tables(folder, "tables/", names),
+        tables=tables,
         files=[*small, MANIFEST],
         tags=_tags(artifact, manifest),
         children=[*_nested(folder, names, artifact.stage), *_trials(folder, names)],
@@ -78,6 +87,13 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[name] = (value if isinstance(value, str) else json.dumps(value, default=str))[:MAX_TEXT]
     return flat
+
+
+def _differing(manifest: Manifest, usual: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters that a person set, or that are not what the stage has by default."""
+    ordinary = flatten(usual)
+    own = {name: value for name, value in flatten(manifest.identity).items() if ordinary.get(name) != value}
+    return own | {"seed": str(manifest.seed)}
 
 
 def metric_name(name: str) -> str:
@@ -118,7 +134,7 @@ def _nested_run(folder: Folder, run: str, names: list[str], stage: str) -> RunCo
         metrics=finite(_json_numbers(folder, f"{here}metrics.json", names)),
         history=read_history(folder, f"{here}history.parquet", names),
         tables=_tables(folder, f"{here}tables/", names),
-        tags={"stepward.stage": stage, "stepward.run": run},
+        tags={"stepward.stage": stage, "stepward.run": run} | _texts(folder, f"{here}tags.json", names),
     )
 
 
@@ -143,6 +159,10 @@ def _tables(folder: Folder, prefix: str, names: list[str]) -> dict[str, pa.Table
     wanted = [name for name in names if name.startswith(prefix) and name.endswith(".parquet")]
     tables = {PurePosixPath(name).stem: folder.read_table(name) for name in wanted}
     return {name: table for name, table in tables.items() if 0 < len(table) <= MAX_TABLE_ROWS}
+
+
+def _texts(folder: Folder, name: str, names: Iterable[str]) -> dict[str, str]:
+    return {key: str(value) for key, value in _json_numbers(folder, name, names).items()}
 
 
 def _json_numbers(folder: Folder, name: str, names: Iterable[str]) -> dict[str, Any]:

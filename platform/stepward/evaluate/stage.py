@@ -14,6 +14,7 @@ from stepward.core.artifacts import Manifest, content_digest
 from stepward.core.config import Config
 from stepward.core.cost import KINDS
 from stepward.core.measures import measures_of
+from stepward.evaluate.headlines import headlines, overview
 from stepward.evaluate.samples.settings import SAMPLES
 from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.solving import solve_curve
@@ -23,7 +24,6 @@ from stepward.evaluate.work import EvaluateWork
 from stepward.statistics.power import MinimumDetectableEffect, detectable_mean_difference, detectable_rate_difference
 
 FEW = 8  # trials below which a paired test of many arms of a real measure finds nothing that is of use
-NOT_OF_EVERY_ARM = ("ranking_", "gain_over_")  # figures of guides, and of all arms but a reference
 NOT_DIGESTED = ("costs", "pictures", "steps", "candidate_states", "pairs", "errors")  # made of others, or of no weight
 
 
@@ -70,9 +70,10 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
         metrics |= {"minimum_detectable_effect": effect} if np.isfinite(effect) else {}
     metrics["num_problems"] = float(len(work.problems))
     folder.write_json("metrics.json", metrics)
-    runs = list(_runs(tables, settings, metrics))
+    runs, figures = list(_runs(tables, settings)), headlines(tables, settings)
+    folder.write_json("headlines.json", overview(figures, metrics["num_problems"]))
     for arm, files in runs:
-        _write_run(work, arm, metrics, *files)
+        _write_run(work, arm, figures, *files)
     searched = tables["trials"].filter(pc.not_equal(tables["trials"]["search"], SAMPLES))
     totals = {kind: float(searched[kind].to_numpy().sum()) for kind in KINDS if kind not in MEASURED}
     return settings.artifact("evaluate").finish(
@@ -105,7 +106,7 @@ def _arms(settings: EvaluateSettings) -> list[str]:
 
 
 def _runs(
-    tables: Mapping[str, pa.Table], settings: EvaluateSettings, metrics: Mapping[str, float]
+    tables: Mapping[str, pa.Table], settings: EvaluateSettings
 ) -> Iterator[tuple[str, tuple[dict[str, Any], pa.Table]]]:
     """Arm -> parameters and curve of the run that stands for it: the arms of the first family, then those that choose
     among samples.
@@ -123,7 +124,7 @@ def _runs(
         rows = chosen.filter(pc.equal(chosen["arm"], name))
         guide = settings.guides[name].model_dump(mode="json") if name in settings.guides else None
         params = {"rule": rows["rule"][0].as_py(), "aggregation": rows["aggregation"][0].as_py(), "guide": guide}
-        curve = pa.table({"step": rows["size"], "solve_rate": rows["solve_rate"], "flops": rows["flops"]})
+        curve = pa.table({"step": rows["size"], "answer/solve_rate_over_samples": rows["solve_rate"]})
         yield name, (params, curve)
 
 
@@ -133,24 +134,29 @@ def _curve(cell: pa.Table, tables: Mapping[str, pa.Table], settings: EvaluateSet
         costs = cell["expansions_at_solve"].to_numpy()
         plan = settings.searches.get(settings.main)
         most = plan.budget if plan else max(1.0, float(pc.max(cell["expansions"]).as_py()))
-        return solve_curve(costs, most)
+        curve = solve_curve(costs, most)
+        return curve.rename_columns([f"answer/{c}_over_expansions" if c != "step" else c for c in curve.column_names])
     if "errors" not in tables:
         return pa.table({"step": pa.array([], pa.int64())})
     mine = tables["errors"]
     mine = mine.filter(pc.and_(pc.equal(mine["search"], settings.main), pc.equal(mine["arm"], arm)))
     parts = {name: mine.filter(pc.equal(mine["measure"], name)) for name in pc.unique(mine["measure"]).to_pylist()}
     # other names than the figures of the whole trial: a tracker shows the latest value of a name
-    history = {f"{name}_of_step": part["value"] for name, part in parts.items()}
+    history = {f"answer/{name}_over_steps": part["value"] for name, part in parts.items()}
     return pa.table({"step": next(iter(parts.values()))["step"]} | history)
 
 
 def _write_run(
-    work: EvaluateWork, arm: str, metrics: Mapping[str, float], params: Mapping[str, Any], curve: pa.Table
+    work: EvaluateWork,
+    arm: str,
+    figures: Mapping[str, Mapping[str, float]],
+    params: Mapping[str, Any],
+    curve: pa.Table,
 ) -> None:
     """A folder `runs/<arm>/`: tracked as a run whose metrics have the same names as those of the other arms."""
-    own = {name.removeprefix(f"{arm}/"): value for name, value in metrics.items() if name.startswith(f"{arm}/")}
-    own = {name: value for name, value in own.items() if not name.startswith(NOT_OF_EVERY_ARM)}
     plain = {name: v.model_dump(mode="json") if isinstance(v, Config) else v for name, v in params.items()}
+    rank = list(figures).index(arm) + 1 if arm in figures else len(figures) + 1
     work.folder.write_json(f"runs/{arm}/params.json", plain | {"split": work.settings.split})
-    work.folder.write_json(f"runs/{arm}/metrics.json", own)
+    work.folder.write_json(f"runs/{arm}/metrics.json", dict(figures.get(arm, {})))
+    work.folder.write_json(f"runs/{arm}/tags.json", {"stepward.rank": f"{rank:03d}"})
     work.folder.write_table(f"runs/{arm}/history.parquet", curve)

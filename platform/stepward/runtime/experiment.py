@@ -22,6 +22,7 @@ from stepward.runtime.experiment_settings import ExperimentJob, settings_of
 from stepward.runtime.labelling import run_label
 from stepward.runtime.pretraining import run_pretrain
 from stepward.runtime.reporting import Reported, run_report
+from stepward.runtime.tracking import comparison_url
 from stepward.runtime.training import run_train
 from stepward.runtime.tuning import run_tune
 from stepward.tune.settings import make_plan
@@ -45,6 +46,7 @@ class Experimented:
     report: Reported
     uri: str
     seconds: float
+    comparison: str
 
     def __str__(self) -> str:
         lines = [
@@ -54,7 +56,7 @@ class Experimented:
         ]
         lines.append(f"MLflow store: {self.report.store}")
         if self._tracked:
-            lines.append(f"Compare runs: mlflow ui --backend-store-uri {self.uri}, then the links above the runs")
+            lines.append(f"Compare runs: mlflow ui --backend-store-uri {self.uri}, then {self.comparison}")
         return "\n".join(lines)
 
     @property
@@ -84,7 +86,10 @@ def run_experiment(settings: ExperimentJob) -> Experimented:
             )
             made[stage.artifact.stage] = result = stage.run(stage.settings)
             console.print(f"    {str(result).splitlines()[0]}", highlight=False, markup=False, soft_wrap=True)
-    return Experimented(made["evaluate"], made["report"], settings.tracking.place, time.monotonic() - started)
+    tracking, seconds = settings.tracking, time.monotonic() - started
+    return Experimented(
+        made["evaluate"], made["report"], tracking.place, seconds, comparison_url(settings.domain, tracking)
+    )
 
 
 def stages(settings: ExperimentJob) -> Iterator[Stage]:

@@ -22,12 +22,9 @@ from stepward.core.wing import Wing
 from stepward.evaluate.context import Evaluation
 from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
 from stepward.evaluate.trials import run_arm, select
-from stepward.label import label_settings
 from stepward.report import MAX_NODES, Page, Sources, build_page, read_sources, render, tree_table
-from stepward.runtime.pretraining import pretrain_job
 from stepward.runtime.tracking import Tracking, track
-from stepward.train import train_settings
-from stepward.tune import tune_settings
+from stepward.runtime.usual_settings import usual_settings
 
 TRAINED = ("prm", "hmm")
 DRAWN = (3, 8)  # expansions of the search that is drawn: enough to show a choice, few enough to read
@@ -118,7 +115,7 @@ def find_sources(settings: ReportJob) -> Sources:
         trains=[settings.artifact("train", name) for name in dict.fromkeys(trained)],
         pretrains=[settings.artifact("pretrain", name) for name in _pretrained(evaluate)],
         headline=settings.headline_budget,
-        defaults=default_identities(settings.wing),
+        defaults=usual_settings(settings.wing),
     )
 
 
@@ -126,16 +123,6 @@ def _pretrained(evaluate: Artifact) -> list[str]:
     """Names of the pretrain artifacts that an evaluation read."""
     inputs = evaluate.manifest().inputs if evaluate.finished else {}
     return [role.partition("/")[2] for role in inputs if role.startswith("pretrain/")]
-
-
-def default_identities(wing: Wing) -> dict[str, dict[str, Any]]:
-    """Stage -> settings of its job without arguments, so that commands name only what differs."""
-    jobs: dict[str, Any] = {"label": label_settings(wing), "evaluate": evaluate_settings(wing)}
-    jobs |= {"train": train_settings(wing), "tune": tune_settings(wing)} if wing.learners else {}
-    jobs |= {"pretrain": pretrain_job(wing)} if wing.pretraining else {}
-    found = {stage: StageSettings.identity(job()) for stage, job in jobs.items()}
-    found.get("tune", {}).pop("space", None)  # a path here and its content in the artifact
-    return found
 
 
 def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:

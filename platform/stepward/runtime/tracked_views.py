@@ -9,6 +9,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 VIEWS = {"guides": "evaluate", "trials": "tune"}  # what stands side by side -> stage of the runs
+ORDER = {"evaluate": "tags.`stepward.rank`"}  # the page shows the first ten: the best arms
 
 
 def description_tags(experiment: str) -> dict[str, str]:
@@ -22,7 +23,7 @@ def comparison(experiment: str, stage: str) -> str:
     query = {
         "workflowType": "machine_learning",
         "searchFilter": f"tags.`stepward.stage` = '{stage}' and tags.`stepward.run` != ''",
-        "orderByKey": "tags.`mlflow.runName`",
+        "orderByKey": ORDER.get(stage, "tags.`mlflow.runName`"),
         "orderByAsc": "true",
         "compareRunsMode": "CHART",
     }

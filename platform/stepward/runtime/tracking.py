@@ -22,7 +22,8 @@ from pydantic import Field
 from stepward.core.artifacts import Artifact, Manifest
 from stepward.core.config import Config
 from stepward.core.tracked_run import RunContent, run_content
-from stepward.runtime.tracked_views import description_tags
+from stepward.core.wing import find_wing
+from stepward.runtime.tracked_views import comparison, description_tags
 from stepward.runtime.tracking_store import (
     TrackingStoreError,
     database_of,
@@ -110,11 +111,21 @@ def log_artifact(artifact: Artifact, tracking: Tracking) -> str:
         parent = _parent_run(client, experiment, tracking.experiment)
         found = _finished_run(client, experiment, parent, manifest.fingerprint)
         if found is None:
-            content = run_content(artifact, manifest)
+            content = run_content(artifact, manifest, _usual(artifact))
             content.tags.update({EXPERIMENT: tracking.experiment, PARENT: parent})
             found = _log_run(client, experiment, content, artifact, manifest, tracking)
             client.set_terminated(parent, "FINISHED")
         return found
+
+
+def _usual(artifact: Artifact) -> dict[str, Any]:
+    """Settings of the job of an artifact's stage without arguments; nothing where the domain is not installed here."""
+    from stepward.runtime.usual_settings import usual_settings
+
+    try:
+        return usual_settings(find_wing(artifact.domain)).get(artifact.stage, {})
+    except ValueError:
+        return {}
 
 
 def _noted(artifact: Artifact, tracking: Tracking) -> str | None:
@@ -133,6 +144,23 @@ def _note(artifact: Artifact, tracking: Tracking, run: str) -> None:
 def _note_key(artifact: Artifact, tracking: Tracking) -> str:
     place = database_of(tracking.uri) or tracking.place
     return f"{artifact.manifest().fingerprint} {tracking.experiment} {place}"
+
+
+def comparison_url(domain: str, tracking: Tracking) -> str:
+    """Where `mlflow ui` shows the guides of a domain side by side; "the links above the runs" where that is not known.
+
+    Of a database the page is that of ``mlflow ui`` without arguments.
+    """
+    elsewhere = "the links above the runs"
+    if not tracking.enabled:
+        return elsewhere
+    try:
+        with _mlflow_environment(tracking):
+            found = _client(tracking.uri).get_experiment_by_name(domain)
+    except tracking_errors():
+        return elsewhere
+    server = tracking.place.rstrip("/") if tracking.uri.startswith("http") else "http://127.0.0.1:5000"
+    return elsewhere if found is None else f"{server}/{comparison(found.experiment_id, 'evaluate')}"
 
 
 def tracking_errors() -> tuple[type[Exception], ...]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import expit
+from transformers import BertConfig, BertModel
 
 from stepward.core.wing import Trainable
 from stepward.domains.math.rewards.step_embeddings import StepEmbedder, embedder_of
@@ -133,6 +134,24 @@ def test_cache_is_bounded_and_changes_nothing():
     assert tight.texts_run == 5
     tight(["a"])
     assert tight.texts_run == 6
+
+
+def test_a_sentence_encoder_embeds_lines_once_for_all_trainings(tmp_path, monkeypatch):
+    """A BERT, as sentence encoders are; its means over tokens are found in files by the next process."""
+    monkeypatch.setenv("STEPWARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("stepward.domains.math.vector_files.SAVED", 4)
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
+    BertModel(BertConfig(vocab_size=9, max_position_embeddings=CONTEXT, **sizes)).save_pretrained(tmp_path / "bert")
+    small_tokenizer().save_pretrained(tmp_path / "bert")
+    settings = StepTransformer(base=str(tmp_path / "bert"), **SMALL)
+    inputs = settings.encode(STATES)
+    assert embedder_of(settings.base).texts_run == 9
+    embedder_of.cache_clear()
+    again = settings.encode(STATES)
+    assert embedder_of(settings.base).texts_run == 0
+    np.testing.assert_array_equal(again["embeddings"], inputs["embeddings"])
+    check_reward(settings.reward(trained(settings)), MathDomain(), STATES, STATES, tolerance=1e-6)
 
 
 def test_it_learns_what_the_first_line_was(base):

@@ -29,6 +29,7 @@ __all__ = [
     "roots",
     "short_texts",
     "state_columns",
+    "text_hashes",
     "text_keys",
 ]
 
@@ -126,7 +127,7 @@ class MathDomain:
 
     def keys(self, states: MathStates) -> UInt64[np.ndarray, " n"]:
         """Of the text, and of whether and why it ended: equal texts of one problem have the same future."""
-        return _hashes(f"{ending}\x1f{text}" for ending, text in zip(states.ending, states.text, strict=True))
+        return text_hashes(f"{ending}\x1f{text}" for ending, text in zip(states.ending, states.text, strict=True))
 
     def step_tokens(self, states: MathStates) -> Int[np.ndarray, " n"]:
         """Tokens of the last line of every solution."""
@@ -186,10 +187,11 @@ def prefix_keys(states: MathStates) -> UInt64[np.ndarray, " n"]:
 
 def text_keys(questions: Iterable[str], texts: Iterable[str]) -> UInt64[np.ndarray, " n"]:
     """Identity of each question with its text."""
-    return _hashes(f"{q}\x1f{text}" for q, text in zip(questions, texts, strict=True))
+    return text_hashes(f"{q}\x1f{text}" for q, text in zip(questions, texts, strict=True))
 
 
-def _hashes(texts: Iterable[str]) -> UInt64[np.ndarray, " n"]:
+def text_hashes(texts: Iterable[str]) -> UInt64[np.ndarray, " n"]:
+    """The first 64 bits of BLAKE2b of every text."""
     digests = (hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 

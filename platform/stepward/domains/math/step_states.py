@@ -29,7 +29,6 @@ __all__ = ["StepStates", "blocks_of", "ends_at", "read_states", "states_of", "wa
 
 MAX_BYTES = 2**30  # of states kept in memory; those that were used longest ago go first
 PADDED = 8192  # tokens of a pass, padding included
-SAVED = 256  # texts to read from which on files are looked into, and written: fewer are read sooner
 
 _WATCHING: WeakSet[StepStates] = WeakSet()
 _SHARED: WeakValueDictionary[tuple[Reading, tuple[int, ...]], StepStates] = WeakValueDictionary()
@@ -49,19 +48,12 @@ class StepStates:
         settings: model and prompt.
         layers: blocks, from 1, whose states are kept, one after another.
         max_bytes: of what is kept.
-        files: where states that were read are kept, too; None: nowhere.
     """
 
-    def __init__(
-        self,
-        settings: ReadingSettings,
-        layers: tuple[int, ...],
-        *,
-        max_bytes: int = MAX_BYTES,
-        files: VectorFiles | None = None,
-    ) -> None:
+    def __init__(self, settings: ReadingSettings, layers: tuple[int, ...], *, max_bytes: int = MAX_BYTES) -> None:
         model = skeleton(settings.model)
-        self.settings, self.layers, self.files = settings, layers, files
+        self.settings, self.layers = settings, layers
+        self.files = VectorFiles("states", settings.reading, layers, settings.dtype)
         self.width = len(layers) * int(model.config.get_text_config().hidden_size)
         self.parameters_a_token = sum(
             w.numel() for block in blocks_of(model)[: max(layers)] for w in block.parameters()
@@ -78,8 +70,8 @@ class StepStates:
     def __call__(self, questions: Texts, texts: Texts) -> Float[np.ndarray, "n w"]:
         """The state of every text; those that are not there are read."""
         keys = text_keys(questions, texts).tolist()
-        new = {key: row for row, key in enumerate(keys) if key not in self._kept}
-        found = self._made(list(new), [str(questions[r]) for r in new.values()], [str(texts[r]) for r in new.values()])
+        new = {k: (q, t) for k, q, t in zip(keys, questions, texts, strict=True) if k not in self._kept}
+        found = self.files.completed(new, self._read) if new else {}
         states = np.zeros((len(keys), self.width), np.float32)
         for row, key in enumerate(keys):
             if key in self._kept:
@@ -114,19 +106,11 @@ class StepStates:
         while len(self._kept) > self.max_states:
             self._sampled.discard(self._kept.popitem(last=False)[0])
 
-    def _made(self, keys: list[int], questions: list[str], texts: list[str]) -> Mapping[int, np.ndarray]:
-        """States of texts that are not in memory, out of files where there are enough of them to look there."""
-        files = self.files if len(keys) >= SAVED else None
-        found = {} if files is None else files.read(keys)
-        rest = [i for i, key in enumerate(keys) if key not in found]
-        if not rest:
-            return found
-        self.texts_read += len(rest)
-        rows = self._rows([questions[i] for i in rest], [texts[i] for i in rest])
-        read = dict(zip([keys[i] for i in rest], read_states(self.settings.load(), rows, self.layers), strict=True))
-        if files is not None:
-            files.write(read)
-        return found | read
+    def _read(self, texts: list[tuple[str, str]]) -> Float[np.ndarray, "n w"]:
+        """States of (question, text), by running the model."""
+        self.texts_read += len(texts)
+        rows = self._rows([question for question, _ in texts], [text for _, text in texts])
+        return read_states(self.settings.load(), rows, self.layers)
 
     def _rows(self, questions: Iterable[str], texts: Iterable[str]) -> list[list[int]]:
         """Tokens read for each text, the beginning of what is longer than the context."""
@@ -139,8 +123,7 @@ def states_of(settings: ReadingSettings, layers: tuple[int, ...]) -> StepStates:
     """The states that all in this process share, for as long as anybody has them; proposers add what they sample."""
     name = settings.reading, layers
     if name not in _SHARED:
-        files = VectorFiles("states", settings.reading, layers, settings.dtype)
-        _SHARED[name] = found = StepStates(settings, layers, files=files)
+        _SHARED[name] = found = StepStates(settings, layers)
         _WATCHING.add(found)
         return found
     return _SHARED[name]

@@ -5,7 +5,6 @@ A line is embedded by itself, whatever solution it stands in, so equal lines are
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,8 +15,11 @@ import torch
 from jaxtyping import Float
 from transformers import PreTrainedModel
 
+from stepward.core.weights import weights_digest
 from stepward.domains.math.rewards.body import ROWS, build_body, context_of, tokenizer_of
 from stepward.domains.math.rewards.weights import device_of_choice
+from stepward.domains.math.states import text_hashes
+from stepward.domains.math.vector_files import VectorFiles
 
 __all__ = ["StepEmbedder", "embedder_of"]
 
@@ -30,9 +32,18 @@ class StepEmbedder:
         tokenizer: of the same model.
         context: longest input in tokens; of longer texts the end is read.
         max_entries: vectors kept; 50,000 of 768 numbers are 154 MB.
+        source: name of the model, under which vectors are kept in files, too; None: they are not.
     """
 
-    def __init__(self, body: PreTrainedModel, tokenizer: Any, *, context: int, max_entries: int = 50_000) -> None:
+    def __init__(
+        self,
+        body: PreTrainedModel,
+        tokenizer: Any,
+        *,
+        context: int,
+        max_entries: int = 50_000,
+        source: str | None = None,
+    ) -> None:
         if max_entries < 1:
             raise ValueError(f"max_entries: expected at least 1, got {max_entries}")
         self.body, self.tokenizer, self.context = body.eval().requires_grad_(False), tokenizer, context
@@ -41,13 +52,17 @@ class StepEmbedder:
         total = sum(weight.numel() for weight in body.parameters())
         self.num_parameters = total - body.get_input_embeddings().weight.numel()
         self.texts_run = 0
-        self._kept: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._files = None if source is None else VectorFiles("lines", source, context)
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def __call__(self, texts: Sequence[str]) -> Float[np.ndarray, "n c"]:
         """One vector a text; a text without tokens is the zero vector."""
-        keys = [hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest() for text in texts]
+        keys = text_hashes(texts).tolist()
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._kept}
-        self._kept.update(zip(new, self._embed(list(new.values())), strict=True))
+        if self._files is None:
+            self._kept.update(zip(new, self._embed(list(new.values())), strict=True))
+        else:
+            self._kept.update(self._files.completed(new, self._embed))
         rows = np.zeros((len(texts), self.width), np.float32)
         for i, key in enumerate(keys):
             rows[i] = self._kept[key]
@@ -91,4 +106,5 @@ class StepEmbedder:
 def embedder_of(base: str) -> StepEmbedder:
     """The embedder of a base, with its own weights and one cache a process."""
     body = build_body(base, pretrained=True).to(device_of_choice())
-    return StepEmbedder(body, tokenizer_of(base), context=context_of(base))
+    source = weights_digest(base) or base
+    return StepEmbedder(body, tokenizer_of(base), context=context_of(base), source=source)

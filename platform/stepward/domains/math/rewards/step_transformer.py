@@ -25,8 +25,8 @@ class StepTransformer(Config):
     Much cheaper to train than a text model, because lines are embedded once; but it sees a line as a bag of hidden
     states, so an error in one digit may be lost.
 
-    **Good values.** A sentence encoder such as ``sentence-transformers/all-mpnet-base-v2`` (768 numbers) as base;
-    learning rate 3e-4.
+    **Good values.** A sentence encoder such as ``sentence-transformers/all-MiniLM-L6-v2`` (384 numbers) as base;
+    learning rate 3e-4. Vectors of lines are kept in files (`vector_files`), so that a second training reads none.
     """
 
     kind: Literal["step_transformer"] = "step_transformer"

@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from stepward.core.locks import alone, writable
-from stepward.core.storage import Folder
+from stepward.core.locks import alone
+from stepward.core.storage import Folder, writable
 
 MANIFEST = "manifest.json"
 STARTED = "started.json"

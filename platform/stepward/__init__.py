@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "label", "load", "report", "search", "train"]
+__all__ = ["evaluate", "experiment", "label", "load", "pretrain", "report", "search", "train"]
 
 if TYPE_CHECKING:
-    from stepward.api import evaluate, label, load, report, search, train
+    from stepward.api import evaluate, experiment, label, load, pretrain, report, search, train
 
 
 class _Stage(ModuleType):

@@ -4,6 +4,7 @@ Stages leave the artifacts that the jobs leave, with the same fingerprints: what
 ``jobs/train.py``, and the other way round. Work that takes long belongs to the jobs, which use every core and GPU.
 """
 
+from stepward.api.experiments import experiment, pretrain
 from stepward.api.scoring import PRM, load
 from stepward.api.searching import Found, search
 from stepward.api.stages import Evaluation, Labels, Report, evaluate, label, report, train
@@ -15,8 +16,10 @@ __all__ = [
     "Labels",
     "Report",
     "evaluate",
+    "experiment",
     "label",
     "load",
+    "pretrain",
     "report",
     "search",
     "train",

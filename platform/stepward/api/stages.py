@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeVar
@@ -41,7 +42,7 @@ from stepward.label import (
 from stepward.label.continuations import IN_FLIGHT
 from stepward.report import Page, build_page
 from stepward.rewards.guides import TrainedGuide, reached
-from stepward.train import state_arrays, train_settings, training
+from stepward.train import TrainSettings, state_arrays, train_settings, training
 from stepward.train.artifact import finish as finish_training
 from stepward.train.workers import Workers
 
@@ -142,7 +143,11 @@ def label(domain: str = "math", settings: Mapping[str, Any] | None = None, **blo
     Raises:
         ValueError: a setting is wrong, or no problem or row could be used.
     """
-    job = _settings(label_settings(find_wing(domain)), settings, blocks)
+    return label_here(_settings(label_settings(find_wing(domain)), settings, blocks))
+
+
+def label_here(job: LabelSettings) -> Labels:
+    """Labels by settings of the label stage, in this process."""
     artifact, identity, started = job.artifact("label"), job.identity(), time.monotonic()
     work = LabelWork(artifact, identity)
     with artifact.claim(identity, overwrite=job.overwrite) as finished:
@@ -169,7 +174,12 @@ def train(labels: Labels, settings: Mapping[str, Any] | None = None, **blocks: A
     source = labels.artifact
     wing = find_wing(source.domain)
     given = {"store": source.root, "label": source.name} | blocks
-    job = _settings(train_settings(wing), settings, given)
+    return train_here(_settings(train_settings(wing), settings, given))
+
+
+def train_here(job: TrainSettings) -> PRM:
+    """A reward model by settings of the train stage, in this process."""
+    source, wing = job.artifact("label", job.label), job.wing
     artifact, identity, started = job.artifact("train"), job.identity(), time.monotonic()
     with artifact.claim(identity, overwrite=job.overwrite) as finished:
         if not finished:
@@ -199,7 +209,11 @@ def evaluate(
     chosen = {**(guides or {}), **{key: value for key, value in named.items() if key not in blocks}}
     given = {"store": source.root, "labels": source.name} | blocks
     given["guides"] = {name: _guide(value) for name, value in (_untrained(kind) | chosen).items()}
-    job = _settings(kind, settings, given)
+    return evaluate_here(_settings(kind, settings, given))
+
+
+def evaluate_here(job: EvaluateSettings) -> Evaluation:
+    """An evaluation by settings of the evaluate stage, in this process."""
     artifact, started = job.artifact("evaluate"), time.monotonic()
     with artifact.claim(job.identity(), overwrite=job.overwrite) as finished:
         if not finished:
@@ -283,14 +297,21 @@ def _descended(job: Any) -> Trained:
     workers = Workers.here()
     labels, validation = (job.learning.read(job, split) for split in ("train", "validation"))
     task = job.learning.task(job, labels, validation, workers.device)
-    with training_progress(f"Training {job.name}") as show:
+    with watching(f"Training {job.name}") as watch:
+        *_, last = training(task, workers=workers, watch=watch)
+    return Trained(state_arrays(last.best), last.progress.history, last.progress.best_epoch)
+
+
+@contextmanager
+def watching(title: str) -> Iterator[Callable[[Any], None]]:
+    """A line that shows how far a training is, to be told by its loop."""
+    with training_progress(title) as show:
 
         def watch(tick: Any) -> None:
             done = tick.epoch - 1 + tick.step / max(tick.num_steps, 1)
             show(done, tick.num_epochs, f"epoch {tick.epoch} of {tick.num_epochs}, loss {tick.loss:.3f}")
 
-        *_, last = training(task, workers=workers, watch=watch)
-    return Trained(state_arrays(last.best), last.progress.history, last.progress.best_epoch)
+        yield watch
 
 
 def _evaluate_all(work: EvaluateWork) -> None:

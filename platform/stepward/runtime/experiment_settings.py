@@ -74,7 +74,7 @@ class ExperimentJob(Config):
     @model_validator(mode="after")
     def _blocks_exist(self) -> ExperimentJob:
         stages = [name for name in type(self).model_fields if isinstance(getattr(self, name), StageSettings)]
-        optional = [name for name in stages if name not in ("label", "evaluate", "report")]
+        optional = [name for name in stages if name not in ("label", "evaluate", "report", "tune")] + ["tune"]
         for name in self.leave_out:
             if name not in optional:
                 raise ValueError(f"leave_out: expected blocks among {optional}, got {name!r}")
@@ -156,7 +156,7 @@ def _filled(settings: ExperimentJob, name: str, block: StageSettings) -> dict[st
         inputs["tune"] = artifact_name(settings, "tune")
     own = type(block).model_fields.keys() - block.model_fields_set
     update |= {key: value for key, value in inputs.items() if key in own and _names_an_input(block, key)}
-    if "guides" in own:
+    if "guides" in type(block).model_fields:  # a block's name means what it makes here
         update["guides"] = {guide: _renamed(value, trained) for guide, value in block.guides.items()}  # type: ignore[attr-defined]
     return update
 

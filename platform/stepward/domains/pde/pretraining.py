@@ -15,12 +15,13 @@ from stepward.core.config import one_of
 from stepward.core.learning import Judged
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
-from stepward.domains.pde.data import fields_of, pde_states
+from stepward.domains.pde.data import pde_states
 from stepward.domains.pde.flops import Positions
 from stepward.domains.pde.generators.base import NOT_PERIODIC
 from stepward.domains.pde.grids import require_periodic
 from stepward.domains.pde.metrics import per_frame
 from stepward.domains.pde.references import constant_of, trajectories
+from stepward.domains.pde.states import seen
 from stepward.domains.pde.surrogates import (
     Corrected,
     CorrectedSettings,
@@ -73,7 +74,7 @@ class SurrogatePretraining:
         """Raise ValueError for a surrogate that cannot be built, or cannot take the data: channels, grid or ends."""
         surrogate = build(settings)[0]
         table, _ = settings.here(settings.problems).problems("train", settings.seed)
-        surrogate.check(torch.from_numpy(fields_of(table)[:1].copy()))
+        surrogate.check(torch.from_numpy(seen(pde_states(table.slice(0, 1)), surrogate.frames)).flatten(1, 2))
         if surrogate.periodic:
             require_periodic(table["reference"].to_pylist(), f"Surrogate {settings.surrogate.kind}", NOT_PERIODIC)
 

@@ -49,7 +49,9 @@ class SurrogatePretraining:
         """Trajectories, the network, what it corrects, and gradient descent."""
         kinds = surrogate_kinds()
         first = next(iter(kinds.values()))
-        base = "surrogate to correct, for kind corrected, such as artifacts/pde/pretrain/default"
+        base = (
+            "surrogate to go on from, of the same settings: fine-tuning; for kind corrected the one that is corrected"
+        )
         return {
             "problems": (
                 wing.problems,
@@ -61,9 +63,9 @@ class SurrogatePretraining:
         }
 
     def agree(self, settings: Any) -> None:
-        """A surrogate that corrects, and only that, has a base."""
-        if isinstance(settings.surrogate, CorrectedSettings) != (settings.base is not None):
-            raise ValueError("base: expected with surrogate.kind=corrected, and only there: it names what is corrected")
+        """A surrogate that corrects has a base."""
+        if isinstance(settings.surrogate, CorrectedSettings) and settings.base is None:
+            raise ValueError("base: expected with surrogate.kind=corrected: it names what is corrected")
 
     def inputs(self, settings: Any) -> Mapping[str, Artifact]:
         """The surrogate to correct, and the data."""
@@ -74,7 +76,7 @@ class SurrogatePretraining:
         """Raise ValueError for a surrogate that cannot be built, or cannot take the data: channels, grid or ends."""
         surrogate = build(settings)[0]
         table, _ = settings.here(settings.problems).problems("train", settings.seed)
-        surrogate.check(torch.from_numpy(seen(pde_states(table.slice(0, 1)), surrogate.frames)).flatten(1, 2))
+        surrogate.check(torch.from_numpy(seen(pde_states(table.slice(0, 1)), surrogate.frames).copy()).flatten(1, 2))
         if surrogate.periodic:
             require_periodic(table["reference"].to_pylist(), f"Surrogate {settings.surrogate.kind}", NOT_PERIODIC)
 
@@ -88,6 +90,7 @@ class SurrogatePretraining:
             seed=settings.seed,
             judge=lambda network: one_step_error(network, held_out, told),
             constants=constants(settings, "train"),
+            is_new=settings.base is None or isinstance(settings.surrogate, CorrectedSettings),
             **options,
         )
 
@@ -125,12 +128,17 @@ class SurrogatePretraining:
 def build(settings: Any) -> tuple[Surrogate, Any]:
     """A fresh surrogate, its initial weights a function of the seed, and the settings that make it again.
 
-    One that corrects another gets the settings and weights of that one.
+    One that corrects another gets the settings and weights of that one; one that goes on from another its weights.
     """
     described = settings.surrogate
+    fresh: Any = lambda: seeded_module(lambda: build_surrogate(described), settings.seed)  # noqa: E731
     if settings.base is None:
-        return seeded_module(lambda: build_surrogate(described), settings.seed), described  # type: ignore[return-value]
+        return fresh(), described
     folder = Folder(settings.here(settings.base))
+    if not isinstance(described, CorrectedSettings):
+        surrogate = fresh()
+        fill(surrogate, folder.read_weights(WEIGHTS), folder.url)
+        return surrogate, described
     base = load_surrogate(folder.url, "cpu")
     described = described.model_copy(update={"base": base.settings})
     surrogate = seeded_module(lambda: build_surrogate(described), settings.seed)

@@ -72,16 +72,16 @@ class Surrogate(nn.Module, ABC):
                 f"one with surrogate.num_channels={channels}, or convert the data with other channels."
             )
 
-    def fit_scales(self, trajectories: Float[np.ndarray, "n frames c h w"]) -> None:
-        """Set mean, scale and step_scale to those of the data, a channel.
-
-        Raises:
-            ValueError: another number of channels, or numbers that are not finite, in which trajectory.
-        """
+    def check_data(self, trajectories: Float[np.ndarray, "n frames c h w"]) -> None:
+        """Raise ValueError for another number of channels, or numbers that are not finite, in which trajectory."""
         self._check_channels(trajectories.shape[2])
         bad = np.flatnonzero(~np.isfinite(trajectories).reshape(len(trajectories), -1).all(axis=1))
         if len(bad):
             raise ValueError(f"Trajectories: expected finite numbers, got others in {bad[:5].tolist()}. Drop them.")
+
+    def fit_scales(self, trajectories: Float[np.ndarray, "n frames c h w"]) -> None:
+        """Set mean, scale and step_scale to those of the data, a channel. Raises what `check_data` raises."""
+        self.check_data(trajectories)
         over = (0, 1, 3, 4)
         steps = np.diff(trajectories, axis=1)
         for buffer, values in (

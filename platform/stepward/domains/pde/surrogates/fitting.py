@@ -121,6 +121,7 @@ def surrogate_epochs(
     seed: int,
     judge: Callable[[Surrogate], float],
     constants: Float[np.ndarray, " n"] | None = None,
+    is_new: bool = True,
     start: Checkpoint | None = None,
     **options: Any,
 ) -> Iterator[Checkpoint]:
@@ -130,6 +131,7 @@ def surrogate_epochs(
         surrogate: trained in place.
         judge: error on held-out trajectories, noted as the validation loss.
         constants: of each trajectory, for a surrogate that is told one.
+        is_new: it has no scales yet; one that goes on from earlier training keeps its own.
         start: checkpoint to go on from.
         options: further ones of the training loop.
 
@@ -141,7 +143,7 @@ def surrogate_epochs(
         raise ValueError(f"Surrogate: expected {needed} frames or more a trajectory, got {trajectories.shape[1]}.")
     if bool(surrogate.constants) != (constants is not None):
         raise ValueError("Surrogate: expected a constant a trajectory for one that is told constants, and only then.")
-    surrogate.fit_scales(trajectories)
+    (surrogate.fit_scales if is_new else surrogate.check_data)(trajectories)
     data = torch.from_numpy(np.ascontiguousarray(trajectories, np.float32)).to(surrogate.device)
     told = None if constants is None else torch.from_numpy(constants).to(surrogate.device)
     progress = Progress() if start is None else start.progress

@@ -74,6 +74,7 @@ class Trainable(Protocol):
     # optional: beside(states, shares) -> further inputs in training, for tasks that the module learns jointly; see
     # `stepward.train.ExampleTask`
     # optional: adapt(module, inputs), which sets what a fresh module takes from its training rows, such as their scale
+    # optional: exports(weights, folder), which writes what was trained as other libraries read it
     # optional: check_proposer(settings), which raises ValueError for a proposer whose steps it cannot score
 
     def module(self) -> Any:

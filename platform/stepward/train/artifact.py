@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 
 from stepward.core.artifacts import Manifest
 from stepward.core.learning import Trained
+from stepward.core.storage import Folder
 from stepward.train.settings import TrainSettings
 
 __all__ = ["finish", "history_table"]
@@ -27,6 +30,8 @@ def finish(settings: TrainSettings, trained: Trained, started: float) -> Manifes
     for name, content in judged.documents.items():
         folder.write_json(name, content)
     folder.write_json("reward.json", described)
+    if hasattr(learner, "exports"):
+        _export(folder, lambda local: learner.exports(trained.weights, local))
     folder.write_json("metrics.json", _of_the_best(trained) | judged.metrics)
     folder.write_table("history.parquet", history_table(trained.history))
     for name, table in judged.tables.items():
@@ -45,6 +50,15 @@ def finish(settings: TrainSettings, trained: Trained, started: float) -> Manifes
         },
         scratch=("run-*",),  # checkpoints
     )
+
+
+def _export(folder: Folder, write: Callable[[Path], None]) -> None:
+    """What a learner writes in formats of others, as ``exported/…``, wherever the artifact is."""
+    with TemporaryDirectory() as place:
+        write(Path(place))
+        for file in sorted(Path(place).rglob("*")):
+            if file.is_file():
+                folder.write_bytes(f"exported/{file.relative_to(place).as_posix()}", file.read_bytes())
 
 
 def history_table(history: Sequence[dict[str, float]]) -> pa.Table:

@@ -30,12 +30,13 @@ LONGEST = 2**20  # tokens, where neither a configuration nor a tokenizer sets a 
 Pool = Literal["last", "first"]
 
 
-def build_body(base: str, *, pretrained: bool) -> PreTrainedModel:
+def build_body(base: str, *, pretrained: bool, dtype: str = "float32") -> PreTrainedModel:
     """A model without head, with its own weights or with fresh random ones.
 
     Args:
         base: "embedded", a folder as `save_pretrained` writes it, or a hub id; safetensors weights only.
         pretrained: whether to read the weights; the configuration is read in any case.
+        dtype: precision of all weights.
 
     Raises:
         ValueError: there is no such model, its weights are pickled, or it is an encoder with a decoder.
@@ -44,7 +45,7 @@ def build_body(base: str, *, pretrained: bool) -> PreTrainedModel:
     with _folder(base) as source:
         try:
             if pretrained:
-                body = read_weights(AutoModel, source, torch.float32, new=("pooler.",))
+                body = read_weights(AutoModel, source, getattr(torch, dtype), new=("pooler.",))
             else:
                 body = AutoModel.from_config(_config(base))
         except UNREADABLE as error:
@@ -58,7 +59,7 @@ def build_body(base: str, *, pretrained: bool) -> PreTrainedModel:
         )
     if getattr(body, "pooler", None) is not None:
         body.pooler = None  # weights that no score would depend on
-    return body.float()
+    return body.to(getattr(torch, dtype))
 
 
 @lru_cache(maxsize=4)
@@ -124,6 +125,9 @@ class StepScorer(nn.Module):
         self.head = head or nn.Sequential(
             nn.Linear(size, head_width or size), nn.SiLU(), nn.Linear(head_width or size, 1)
         )  # indices name the weights: head.0, head.2
+        self.frozen = {f"body.{name}" for name, weight in body.named_parameters() if not weight.requires_grad}
+        self.register_state_dict_post_hook(_without_frozen)
+        self.register_load_state_dict_post_hook(_frozen_are_there)
 
     @property
     def num_parameters(self) -> int:
@@ -149,7 +153,7 @@ class StepScorer(nn.Module):
 
     def logits_of(self, hidden: Float[Tensor, "n c"]) -> Float[Tensor, " n"]:
         """Logits from hidden states at step ends, however they were computed."""
-        return self.head(hidden)[:, 0]
+        return self.head(hidden.float())[:, 0]
 
     def read(self, rows: Rows) -> tuple[Float[Tensor, "d c"], list[tuple[Tensor, Tensor]]]:
         """Hidden states that the head reads, from passes over the hosts, which are sorted by length.
@@ -180,6 +184,16 @@ class StepScorer(nn.Module):
         extra = {"use_cache": False} if self.causal else {}
         states: Tensor = self.body(input_ids=rows.clamp(min=0).long(), attention_mask=mask, **extra).last_hidden_state
         return states
+
+
+def _without_frozen(module: Any, weights: Any, prefix: str, metadata: Any) -> None:
+    """What is not trained is the base's, and no part of what is kept."""
+    for name in module.frozen:
+        weights.pop(prefix + name)
+
+
+def _frozen_are_there(module: Any, keys: Any) -> None:
+    keys.missing_keys[:] = [name for name in keys.missing_keys if name not in module.frozen]
 
 
 @torch.no_grad()

@@ -75,7 +75,7 @@ class JointScorer(StepScorer):
         beside = tokens.new_zeros(len(tokens), dtype=torch.float32)
         if self.outcome is not None:
             assert outcome is not None, "see TextPRM.beside"
-            logits = self.outcome(hidden)[:, 0][rows.which].float()
+            logits = self.outcome(hidden.float())[:, 0][rows.which].float()
             losses = binary_cross_entropy_with_logits(logits, outcome.clamp(min=0), reduction="none")
             beside = beside + self.outcome_weight * torch.where(outcome == UNKNOWN, torch.zeros_like(losses), losses)
         if self.next_step_weight:

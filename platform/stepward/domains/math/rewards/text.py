@@ -7,11 +7,12 @@ continuations as targets, Wang et al. 2024, "Math-Shepherd", section 3.3.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stepward.core.config import Config
 from stepward.core.interfaces import Status
@@ -22,14 +23,28 @@ from stepward.domains.math.states import MathDomain, MathStates
 if TYPE_CHECKING:
     from stepward.domains.math.rewards.text_scoring import TextReward
 
-__all__ = ["TextPRM", "TextSettings", "solutions_of"]
+__all__ = ["LowRank", "TextPRM", "TextSettings", "solutions_of"]
+
+
+class LowRank(Config):
+    """Low-rank adapters beside the linear layers of a body that stays as it is (Hu et al. 2022, "LoRA").
+
+    **Good values.** Rank 8 to 32, α twice the rank, learning rate 1e-4 to 3e-4.
+    """
+
+    rank: int = Field(16, ge=1, description="rank r of every adapter")
+    alpha: float = Field(32.0, gt=0, description="α: adapters count α / r")
+    dropout: float = Field(0.05, ge=0, lt=1, description="of their inputs, in training")
+    layers: tuple[str, ...] = Field(
+        (), description="ends of the names of adapted layers, e.g. [q_proj]; none: all linear"
+    )
 
 
 class TextSettings(Config):
     """A language model or an encoder with a head.
 
-    Trained weights hold body and head; the configuration and the tokenizer are the base's, which must be there whenever
-    the model is used.
+    Trained weights hold body and head, or adapters and head; the configuration and the tokenizer are the base's, which
+    must be there whenever the model is used.
     """
 
     base: str = Field(
@@ -41,6 +56,31 @@ class TextSettings(Config):
     )
     head_width: int | None = Field(None, ge=1, description="units inside the head; none: the width of the body")
     prompt: str = Field("{question}\n", description="what the model reads before the solution")
+    lora: LowRank | None = Field(
+        None, description="train adapters (package peft) and leave the body; none: train all of it"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="precision of a body that is left as it is; what is trained is float32 always"
+    )
+    checkpointing: bool = Field(
+        False, description="compute hidden states again in the backward pass, where memory is short"
+    )
+    export: bool = Field(
+        False, description="write the trained body as transformers reads it, too; adapters are always written for peft"
+    )
+
+    @model_validator(mode="after")
+    def _adapters_need_a_body(self) -> TextSettings:
+        if self.lora is None and self.dtype != "float32":
+            raise ValueError(
+                f"dtype={self.dtype!r}: expected lora, too, got a body that is trained, whose weights are float32. On "
+                "GPUs optimisation.mixed_precision computes in bfloat16; or train adapters: learner.lora.rank=16."
+            )
+        if self.lora is not None and (self.init == "scratch" or self.export):
+            raise ValueError(
+                "lora: init='scratch' and export would have no effect on a body that stays; leave them out"
+            )
+        return self
 
     @field_validator("prompt")
     @classmethod
@@ -67,10 +107,29 @@ class TextSettings(Config):
 
     def network(self, *, pretrained: bool) -> Any:
         """Body and head, the body with the weights of the base or with random ones."""
-        from stepward.domains.math.rewards.body import StepScorer, build_body
+        from stepward.domains.math.rewards.body import StepScorer
 
-        body = build_body(self.base, pretrained=pretrained)
-        return StepScorer(body, head_width=self.head_width, pool=self.pool)
+        return StepScorer(self.body(pretrained=pretrained), head_width=self.head_width, pool=self.pool)
+
+    def body(self, *, pretrained: bool) -> Any:
+        """The body with what of it is trained: all, or adapters, which need the base's own weights beside them."""
+        from stepward.domains.math.rewards.body import build_body
+
+        body = build_body(self.base, pretrained=pretrained or self.lora is not None, dtype=self.dtype)
+        if self.checkpointing:
+            body.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if self.lora is not None:
+            from stepward.domains.math.rewards.adapters import add_adapters
+
+            add_adapters(body, self.lora, base=self.base)
+        return body
+
+    def exports(self, weights: Mapping[str, np.ndarray], folder: Path) -> None:
+        """Write what was trained as plain transformers and peft read it, and the head beside it; nothing by default."""
+        if self.export or self.lora is not None:
+            from stepward.domains.math.rewards.adapters import write_trained
+
+            write_trained(self, weights, folder)
 
 
 class TextPRM(TextSettings):
@@ -88,11 +147,10 @@ class TextPRM(TextSettings):
         """Body and head; another head for outcomes, if these are learned too."""
         if not self.outcome_weight and not self.next_step_weight:
             return super().network(pretrained=pretrained)
-        from stepward.domains.math.rewards.body import build_body
         from stepward.domains.math.rewards.joint import JointScorer
 
         return JointScorer(
-            build_body(self.base, pretrained=pretrained),
+            self.body(pretrained=pretrained),
             head_width=self.head_width,
             pool=self.pool,
             outcome_weight=self.outcome_weight,

@@ -196,7 +196,14 @@ def find_wing(name: str) -> Wing:
     A package adds kinds to a domain it does not own through the entry-point groups ``stepward.proposers.<domain>``,
     ``stepward.rewards.<domain>`` and ``stepward.learners.<domain>`` (kinds of label: ``stepward.labels.<domain>``).
     """
-    wing = lookup(plugin_points("domains"), name, kind="domain").load()
+    point = lookup(plugin_points("domains"), name, kind="domain")
+    try:
+        wing = point.load()
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"domain {name!r}: expected the package {error.name}, which is not installed. "
+            f"Install what this domain needs, such as: pip install 'stepward[{name}]'"
+        ) from error
     return replace(
         wing,
         proposers={**wing.proposers, **plugins(f"proposers.{name}")},

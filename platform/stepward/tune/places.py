@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 from stepward.core.config import read_yaml
 from stepward.core.wing import Wing
 
-PROJECT = Path(__file__).parents[3]  # a checkout has tune_spaces/ there; an installed package has nothing
+# Where the folder with the spaces of this project is: in a checkout, or where an installed package has its data.
+HOMES = (Path(__file__).parents[3], Path(sysconfig.get_path("data"), "share", "stepward"))
 FOLDER = "tune_spaces"
 
 
@@ -16,19 +18,18 @@ def space_values(name: str, wing: Wing) -> dict[str, Any]:
     """The content of a space: dotted name of a setting -> plain value or dimension.
 
     Args:
-        name: path of a YAML file, relative to the current folder or to the project, or name of a space of the wing.
+        name: path of a YAML file, relative to the current folder or to this project's, or name of a space of the wing.
 
     Raises:
         ValueError: there is no such space; it lists those there are.
     """
-    for place in (Path(name), PROJECT / name):
+    for place in (Path(name), *(home / name for home in HOMES)):
         if place.is_file():
             return read_yaml(place)
     if name in wing.spaces:
         return dict(wing.spaces[name])
-    known = sorted(
-        [*wing.spaces, *(f"{FOLDER}/{file.name}" for file in (PROJECT / FOLDER).glob(f"{wing.name}_*.yaml"))]
-    )
+    files = {file.name for home in HOMES for file in (home / FOLDER).glob(f"{wing.name}_*.yaml")}
+    known = sorted([*wing.spaces, *(f"{FOLDER}/{file}" for file in files)])
     there = f"The domain {wing.name!r} has {', '.join(known)}." if known else f"The domain {wing.name!r} brings none."
     raise ValueError(f"space={name}: expected a YAML file or a space of the domain, but there is neither. {there}")
 
@@ -38,4 +39,4 @@ def default_space(wing: Wing) -> str | None:
     if wing.spaces:
         return next(iter(wing.spaces))
     own = f"{FOLDER}/{wing.name}_prm.yaml"
-    return own if (PROJECT / own).is_file() or Path(own).is_file() else None
+    return own if any((home / own).is_file() for home in (Path(), *HOMES)) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ from stepward.core.config import Config
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Prompt", "Shot", "build_prompt"]
+__all__ = ["Prompt", "Reading", "Shot", "build_prompt"]
 
 QUESTION = "{question}"
 BETWEEN = "\n\n"  # shots
@@ -28,6 +28,16 @@ class Shot(Config):
 
     question: str = Field(description="of the example")
     solution: str = Field(description="lines as the model is to write them, the answer as it is to state it last")
+
+
+class Reading(NamedTuple):
+    """A model, told by its content where that is here, and what it reads before a solution."""
+
+    model: str
+    prompt: str
+    shots: tuple[Shot, ...]
+    chat: bool
+    system: str | None
 
 
 @dataclass(frozen=True)

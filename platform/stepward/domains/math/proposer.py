@@ -11,8 +11,7 @@ from jaxtyping import Int, UInt64
 
 from stepward.domains.math.continuation import extend
 from stepward.domains.math.engine import ContinuationEngine, Continuations, SamplingConfig, VLLMEngine
-from stepward.domains.math.prompts import Prompt
-from stepward.domains.math.settings import Reading
+from stepward.domains.math.prompts import Prompt, Reading
 from stepward.domains.math.states import MathStates
 from stepward.domains.math.step_states import StepStates, ends_at, watchers
 from stepward.domains.math.steps import Limits, is_final_answer

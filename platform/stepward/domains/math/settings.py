@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from stepward.core.config import Config
 from stepward.core.weights import weights_digest
 from stepward.domains.math.defaults import EMBEDDED
-from stepward.domains.math.prompts import Prompt, Shot, build_prompt
+from stepward.domains.math.prompts import Prompt, Reading, Shot, build_prompt
 from stepward.domains.math.steps import Limits
 
 if TYPE_CHECKING:
@@ -17,17 +17,7 @@ if TYPE_CHECKING:
 
     from stepward.domains.math.proposer import LanguageModelProposer
 
-__all__ = ["LanguageModelSettings", "Reading", "ReadingSettings", "WriterSettings"]
-
-
-class Reading(NamedTuple):
-    """A model, told by its content where that is here, and what it reads before a solution."""
-
-    model: str
-    prompt: str
-    shots: tuple[Shot, ...]
-    chat: bool
-    system: str | None
+__all__ = ["LanguageModelSettings", "ReadingSettings", "WriterSettings"]
 
 
 class PromptSettings(Config):

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from stepward.domains.math.models import load_tokenizer, skeleton
-from stepward.domains.math.settings import Reading, ReadingSettings
+from stepward.domains.math.prompts import Reading
+from stepward.domains.math.settings import ReadingSettings
 from stepward.domains.math.states import text_keys
 from stepward.domains.math.vector_files import VectorFiles
 

@@ -94,6 +94,7 @@ def rollout_settings_of(root: Path, **changes: Any) -> EvaluateSettings:
 def do_all(settings: EvaluateSettings, shard_size: int = 2) -> EvaluateWork:
     work = EvaluateWork(settings, shard_size)
     settings.artifact("evaluate").begin(settings.identity())
-    for item in work.left():
-        work.do(item)
+    while left := work.left():
+        for item in left:
+            work.do(item)
     return work

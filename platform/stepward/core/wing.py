@@ -150,6 +150,8 @@ class Wing:
         pretraining: what the domain trains before it can label, if anything.
         learning: how reward models learn from its labels; None: from counts, as `stepward.train.CountLearning` says.
         steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.
+        rivals: name -> settings class of a trivial rival (`stepward.core.rivals`), which every evaluation of a trained
+            guide has beside it, unasked.
         defaults: settings of the stages that suit it.
         spaces: name -> search space of a sweep (dotted name -> value or dimension), for packages that bring their own;
             the first is the default of jobs/tune.py.
@@ -174,6 +176,7 @@ class Wing:
     pretraining: Pretraining | None = field(default=None)
     learning: Learning | None = field(default=None)
     steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)
+    rivals: Mapping[str, type[Config]] = field(default_factory=dict)
     defaults: Defaults = field(default_factory=Defaults)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -194,7 +197,8 @@ def find_wing(name: str) -> Wing:
     Only that wing is imported: the walk does not wait for the libraries of the others.
 
     A package adds kinds to a domain it does not own through the entry-point groups ``stepward.proposers.<domain>``,
-    ``stepward.rewards.<domain>`` and ``stepward.learners.<domain>`` (kinds of label: ``stepward.labels.<domain>``).
+    ``stepward.rewards.<domain>``, ``stepward.learners.<domain>`` and ``stepward.rivals.<domain>`` (kinds of label:
+    ``stepward.labels.<domain>``).
     """
     point = lookup(plugin_points("domains"), name, kind="domain")
     try:
@@ -209,6 +213,7 @@ def find_wing(name: str) -> Wing:
         proposers={**wing.proposers, **plugins(f"proposers.{name}")},
         rewards={**wing.rewards, **plugins(f"rewards.{name}")},
         learners={**wing.learners, **plugins(f"learners.{name}")},
+        rivals={**wing.rivals, **plugins(f"rivals.{name}")},
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stepward.core.artifacts import Artifact
+from stepward.core.rivals import Material
 from stepward.core.wing import Wing
 from stepward.evaluate.proposers import Proposers
+from stepward.evaluate.rivals import Rivals
 from stepward.evaluate.settings import EvaluateSettings
 from stepward.rewards.factory import Guides, Loader, learner_of
 from stepward.rewards.guides import reached
@@ -72,13 +74,32 @@ class Evaluation:
             wing=self.wing,
             proposers=lambda kind: self.proposers(kind),
             load=self._load,
+            rivals=self.rivals.reward,
         )
+
+    @cached_property
+    def rivals(self) -> Rivals:
+        """The trivial rivals of the domain."""
+
+        def material() -> Material:
+            settings = self.settings
+            policy = partial(getattr, self.proposers, "policy")
+            return Material(self.labels.folder, self.wing, policy, settings.measure, settings.seed)
+
+        return Rivals(self.wing, self.folder, material)
 
     @cached_property
     def proposers(self) -> Proposers:
         """The proposers of the arms, and the policy that was labelled."""
         settings, policy = self.settings, self.labels.manifest().identity["proposer"]
-        return Proposers(self.wing, policy, settings.proposers, default=settings.proposer, store=settings.store)
+        return Proposers(
+            self.wing,
+            policy,
+            settings.proposers,
+            default=settings.proposer,
+            store=settings.store,
+            rivals=self.rivals.proposer,
+        )
 
     def rows(self, piece: str) -> pa.Table:
         """The problems of a piece."""

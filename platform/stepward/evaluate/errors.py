@@ -128,14 +128,14 @@ def comparison_rows(found: Mapping[str, ArmValues], settings: EvaluateSettings) 
     for reference in (name for name in settings.references if name in found):
         pairs = [(name, arm) for name, arm in found.items() if name != reference]
         pairs = [(name, arm) for name, arm in pairs if (arm.whole & found[reference].whole).any()]
-        compared = [_compared(name, arm, reference, found[reference], settings) for name, arm in pairs]
-        for row, (_, arm) in zip(holm_adjusted(compared), pairs, strict=True):
+        tested = [compared(name, arm, reference, found[reference], settings) for name, arm in pairs]
+        for row, (_, arm) in zip(holm_adjusted(tested), pairs, strict=True):
             lost = int((~(arm.whole & found[reference].whole)).sum())
             rows.append(asdict(row) | {"measure": settings.measure, "num_lost": lost})
     return rows
 
 
-def _compared(name: str, arm: ArmValues, reference: str, base: ArmValues, settings: EvaluateSettings) -> ArmComparison:
+def compared(name: str, arm: ArmValues, reference: str, base: ArmValues, settings: EvaluateSettings) -> ArmComparison:
     """The means, the test of their paired difference, and the gain as a share of the reference's mean."""
     values, others = _both(arm, base, settings.measure)
     sign = 1.0 if settings.headline.higher_is_better else -1.0

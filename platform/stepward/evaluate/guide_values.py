@@ -33,6 +33,7 @@ def study_guide(
     settings: EvaluateSettings,
     *,
     proposers: Proposers,
+    guides: Guides | None = None,
     children: Float[np.ndarray, " c"] | None = None,
 ) -> Tables:
     """Rows of the tables ranking, calibration, reliability, robustness and dividend that are about one guide.
@@ -44,11 +45,13 @@ def study_guide(
         held: what it is judged on.
         settings: of the evaluation.
         proposers: of the evaluation.
+        guides: of the evaluation; None: they are built here, without rivals.
         children: Monte-Carlo values of the children of the first states (`sibling_labels`); None: not judged, unless
             the domain knows true values.
     """
     wing = proposers.wing
-    guide = Guides(settings.guides, store=settings.store, wing=wing, proposers=proposers)[arm]
+    guides = guides or Guides(settings.guides, store=settings.store, wing=wing, proposers=proposers)
+    guide = guides[arm]
     rng = np.random.default_rng(stable_hash(settings.seed, "values", arm))
     tables: Tables = {"ranking": _ranking(guide, held, settings, rng, proposers, children)}
     if scale_of(arm, settings.guides, wing) == "probability":

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.statistics.rivals import by_guide, closest
 
 MOST = 12
 BUDGETS = 3  # of an arm's solve rates, with an interval each
@@ -24,10 +25,16 @@ def headlines(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dic
     """Arm -> its figures: of the first family, and of choices among samples, best first.
 
     "answer/…" is the solve rate at some budgets or the headline measure, each with its interval; "versus/…" the
-    difference to the strongest reference; "cost/…" what a problem took; "calibration/ece".
+    difference to the best trivial rival, or else to the strongest reference; "cost/…" what a problem took;
+    "calibration/ece".
     """
     found = _measured(tables, settings) if "ablation" in tables else _solved(tables, settings)
     found |= _sampled(tables)
+    for arm, rows in by_guide([*_rows(tables.get("rivals"))]).items():
+        if arm in found:
+            other = {name for name in found[arm] if name.startswith("versus/") and "ablation" not in tables}
+            own = {name: value for name, value in found[arm].items() if name not in other}
+            found[arm] = own | {"versus/best_rival": closest(rows)["difference"]}
     for row in _rows(tables.get("calibration"), states="all", calibration="none"):
         if row["arm"] in found:
             found[row["arm"]]["calibration/ece"] = row.get("ece", row.get("ece_monte_carlo"))

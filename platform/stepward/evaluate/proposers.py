@@ -7,14 +7,23 @@ its settings, be it an embedded model or a folder that a user named. Another kin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from pydantic import Field
 
 from stepward.core.config import Config, validate
 from stepward.core.interfaces import Proposer
 from stepward.core.registry import lookup
 from stepward.core.stage import in_store
 from stepward.core.wing import Wing
+
+
+class RivalProposer(Config):
+    """A trivial rival that proposes one answer, fitted by the evaluation."""
+
+    kind: Literal["rival"] = "rival"
+    rival: str = Field(description="name of the rival")
 
 
 class Proposers:
@@ -26,6 +35,7 @@ class Proposers:
         changes: kind -> settings that differ.
         default: of an evaluation whose arms name none: a kind, or settings; None: the labels' policy.
         store: where artifacts are that settings name.
+        rivals: name of a rival -> its proposer; None: there are none.
     """
 
     def __init__(
@@ -36,9 +46,10 @@ class Proposers:
         *,
         default: str | Config | None = None,
         store: str = "artifacts",
+        rivals: Callable[[str], Proposer] | None = None,
     ) -> None:
         self.wing, self._policy, self._changes = wing, dict(policy), dict(changes or {})
-        self._default, self._store = default, store
+        self._default, self._store, self._rivals = default, store, rivals
         self._built: dict[str, Proposer] = {}
 
     def __call__(self, proposer: str | Config | None = None) -> Proposer:
@@ -59,6 +70,8 @@ class Proposers:
 
     def _get(self, settings: Any) -> Proposer:
         name = settings.model_dump_json()
+        if isinstance(settings, RivalProposer) and self._rivals is not None:
+            self._built.setdefault(name, self._rivals(settings.rival))
         if name not in self._built:
             self._built[name] = in_store(settings, self._store, self.wing.name).build()
         return self._built[name]

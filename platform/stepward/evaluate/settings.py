@@ -15,7 +15,8 @@ from stepward.core.seeding import stable_hash
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import WRITTEN_OUT, Arm, SearchPlan
-from stepward.evaluate.proposers import settings_of
+from stepward.evaluate.proposers import RivalProposer, settings_of
+from stepward.evaluate.rivals import with_rivals
 from stepward.evaluate.samples.settings import SAMPLES, SampleStudy
 from stepward.evaluate.study_settings import DividendStudy, PictureStudy, RankingStudy, ValueStudy
 from stepward.rewards.guides import (
@@ -27,6 +28,7 @@ from stepward.rewards.guides import (
     guide_kinds,
     guide_of,
     guide_type,
+    is_trained,
 )
 
 STUDIES: dict[str, type[Config]] = {
@@ -58,6 +60,11 @@ class EvaluateSettings(StageSettings):
         {}, description="searches in which guides are compared; the first gives the frontier of the report"
     )
     arms: dict[str, Any] = Field({}, description="further arms, written out: name -> proposer, guide, search, limits")
+    rivals: tuple[str, ...] = Field(
+        (),
+        description="trivial rivals beside trained guides: those of the domain, and names of guides or arms that "
+        "count as such; []: none, and the report says so",
+    )
     references: tuple[str, ...] = Field(
         (), description="guides of searches, or arms, that all others are compared with; gains are over the first"
     )
@@ -100,6 +107,21 @@ class EvaluateSettings(StageSettings):
         if not all(isinstance(value, dict) for value in chosen.values()):
             return settings
         return _fitting(cls, settings, *chosen.values()) | settings
+
+    @model_validator(mode="after")
+    def _have_rivals(self) -> EvaluateSettings:
+        """Rivals stand beside trained guides unasked; what was set by a person stays what it was."""
+        whole = with_rivals(
+            self.rivals,
+            self.wing,
+            guides=self.guides,
+            searches=self.searches,
+            arms=self.arms,
+            sampled=self.samples is not None,
+        )
+        for name, value in whole.items():
+            object.__setattr__(self, name, value)
+        return self
 
     @model_validator(mode="after")
     def _makes_sense(self) -> EvaluateSettings:
@@ -172,6 +194,14 @@ class EvaluateSettings(StageSettings):
         """The first family: the one that the report is about."""
         return next(iter(self.families()))
 
+    @property
+    def primary(self) -> str:
+        """The trained guide, or arm with one, that the evaluation is about: the first; "" where there is none."""
+        champions = self.samples.champions if self.samples else ()
+        arms = {name: arm.guide for family in self.families().values() for name, arm in family.items()}
+        ours = [*champions, *(name for name, guide in arms.items() if is_trained(guide, self.guides))]
+        return next((name for name in ours if is_trained(arms.get(name, name), self.guides)), "")
+
     def used_guides(self) -> list[str]:
         """Guides of all arms and studies, in the order of the settings."""
         if self.values or self.samples:
@@ -202,9 +232,10 @@ def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSetting
     """`base` with the proposers, guides and measures of a domain, and its own evaluation as the default."""
     own, guide = wing.defaults.evaluation, guide_type(wing)
     proposer: Any = str | one_of(wing.proposers) | None
+    arm_proposer: Any = str | one_of({**wing.proposers, "rival": RivalProposer}) | None
     known, first = ", ".join(guide_kinds(wing)), measures_of(wing.verifier())[0]
     guides = {name: guide_of(values, wing) for name, values in own.get("guides", {}).items()} or default_guides(wing)
-    arm = create_model("Arm", __base__=Arm, __module__=__name__, proposer=(proposer, Arm.model_fields["proposer"]))
+    arm = create_model("Arm", __base__=Arm, __module__=__name__, proposer=(arm_proposer, Arm.model_fields["proposer"]))
     written = "searches" in own or "arms" in own
     searches = own.get("searches", {} if written or not first.binary else default_searches(wing))
     arms = own.get("arms", {} if written or first.binary else default_arms(guides))
@@ -223,6 +254,7 @@ def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSetting
         values |= {name: own[name]} if name in own else {}
     for name, study in _studies(wing, own, first).items():
         values[name], types[name] = study() if name in _default_studies(wing, own, first) else None, study | None
+    values["rivals"] = tuple(wing.rivals)
     fields: dict[str, Any] = {
         "domain": (str, Field(wing.name, description="which domain: the name of an installed wing"))
     }

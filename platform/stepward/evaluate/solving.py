@@ -53,7 +53,7 @@ def frontier_table(trials: pa.Table, settings: EvaluateSettings) -> pa.Table:
             solvable = pc.sum(cell["solvable"]).as_py()
             facts: Row = {"search": search, "arm": name, "branching": _branching(settings, search)}
             facts["step_factor"] = arm.step_factor
-            budgets = np.array(_budgets(settings, search, [cell]))
+            budgets = np.array(budgets_of(settings, search, [cell]))
             for point in solve_frontier(costs, budgets, confidence=settings.confidence):
                 known = {"num_solvable": solvable}
                 known["solve_rate_of_solvable"] = point.num_solved / solvable if solvable else None
@@ -71,7 +71,7 @@ def cost_table(trials: pa.Table, settings: EvaluateSettings) -> pa.Table:
             cell = select(trials, search, name)
             means = {kind: float(cell[kind].to_numpy().mean()) for kind in KINDS}
             rate = float(np.mean(_solved(cell, settings)))
-            budget = _budgets(settings, search, [cell])[-1]
+            budget = budgets_of(settings, search, [cell])[-1]
             rows.append({"search": search, "arm": name, "budget": budget, "solve_rate": rate} | means)
     return table_of(rows)
 
@@ -85,7 +85,7 @@ def comparison_table(trials: pa.Table, settings: EvaluateSettings, rng: np.rando
     for search, arms in settings.families().items():
         cells = {name: select(trials, search, name) for name in arms}
         costs = {name: cell["expansions_at_solve"].to_numpy() for name, cell in cells.items()}
-        budgets = _budgets(settings, search, cells.values())
+        budgets = budgets_of(settings, search, cells.values())
         for reference in (name for name in settings.references if name in arms and len(arms) > 1):
             rows += _compare(costs, reference, budgets, settings, rng, {"search": search})
     return table_of(rows)
@@ -141,7 +141,7 @@ def _branching(settings: EvaluateSettings, search: str) -> int | None:
     return settings.searches[search].branching if search in settings.searches else None
 
 
-def _budgets(settings: EvaluateSettings, search: str, cells: Iterable[pa.Table]) -> list[float]:
+def budgets_of(settings: EvaluateSettings, search: str, cells: Iterable[pa.Table]) -> list[float]:
     """Budgets at which trials of a search can be read off, the whole one last; of arms that were written out, where
     each may have its own, the most that any of these trials spent.
     """

@@ -22,6 +22,7 @@ from stepward.evaluate.summary import summary
 from stepward.evaluate.trials import MEASURED, select
 from stepward.evaluate.work import EvaluateWork
 from stepward.statistics.power import MinimumDetectableEffect, detectable_mean_difference, detectable_rate_difference
+from stepward.statistics.rivals import answer
 
 FEW = 8  # trials below which a paired test of many arms of a real measure finds nothing that is of use
 NOT_DIGESTED = ("costs", "pictures", "steps", "candidate_states", "pairs", "errors")  # made of others, or of no weight
@@ -87,12 +88,23 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
             "minimum_detectable_effect": foresight(work),
             "arms": list(dict.fromkeys([*_arms(settings), *(arm for arm, _ in runs)])),
             "split": settings.split,
+            "rivals": rival_facts(settings, tables["rivals"].to_pylist() if "rivals" in tables else []),
             "main": settings.main,
             "measure": settings.measure,
             "measures": [asdict(measure) for measure in measures_of(work.wing.verifier())],
         },
         scratch=("shards",),
     )
+
+
+def rival_facts(settings: EvaluateSettings, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a report needs to say how the guide stands to its trivial rivals, beside the table; and the sentence."""
+    asked: dict[str, Any] = {
+        "declared": list(settings.wing.rivals),
+        "asked": list(settings.rivals),
+        "guide": settings.primary,
+    }
+    return asked | {"answer": answer(rows, domain=settings.domain, **asked)}
 
 
 def _digested(name: str, table: pa.Table) -> pa.Table:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.statistics.rivals import closest
 
 NAMES = ("search", "arm", "guide", "num_pairs")  # of a row, and what is no figure of it
 RANKING = ("spearman", "sibling_spearman", "sibling_accuracy", "top1_accuracy", "top1_regret")
@@ -30,7 +31,7 @@ def summary(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[
     found: dict[str, Any] = {}
     for part in (_searches, _ablation):
         found |= part(tables, settings)
-    for figures in (_values, _labels, _samples, _candidates):
+    for figures in (_rivals, _values, _labels, _samples, _candidates):
         found |= figures(tables)
     return {name: float(value) for name, value in found.items() if value is not None and not np.isnan(value)}
 
@@ -64,6 +65,17 @@ def _ablation(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Ite
     for row in _rows(tables, "comparisons", search=settings.main) if "ablation" in tables else []:
         name = f"{row['arm']}/gain_over_{row['reference']}"
         yield from ((name, row["difference"]), (f"{name}_low", row["low"]), (f"{name}_high", row["high"]))
+
+
+def _rivals(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
+    """How every trained guide stands to the best of its rivals, budget by budget."""
+    found: dict[tuple[str, Any], list[dict[str, Any]]] = {}
+    for row in _rows(tables, "rivals"):
+        found.setdefault((row["arm"], row["budget"]), []).append(row)
+    for (arm, budget), rows in found.items():
+        worst, at = closest(rows), "" if budget is None else f"_at_{budget:g}"
+        name = f"{arm}/over_best_rival{at}"
+        yield from ((name, worst["difference"]), (f"{name}_low", worst["low"]), (f"{name}_high", worst["high"]))
 
 
 def _candidates(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:

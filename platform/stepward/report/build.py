@@ -14,6 +14,7 @@ import pyarrow as pa
 from stepward.report import sections
 from stepward.report.page import Gap, Page, Section
 from stepward.report.sections import errors, ranking_making
+from stepward.report.sections.rivals import rival_sentences, rivals_section
 from stepward.report.sources import MissingError, Sources
 
 Builder = Callable[[Sources], Section]
@@ -44,6 +45,7 @@ class Part:
 
 
 PARTS = (
+    Part("Trivial rivals", rivals_section, "rivals"),
     Part("Ablation", errors.ablation_section, "ablation"),
     Part("Paired comparisons", errors.gain_section, "ablation"),
     Part("Error against time", errors.time_section, "errors"),
@@ -82,7 +84,7 @@ def build_page(sources: Sources, tree: pa.Table | None = None) -> Page:
     return Page(
         title=question,
         kicker=f"Stepward report · domain {domain} · evaluation {sources.evaluate.artifact.name}",
-        answer=sentences,
+        answer=[*rival_sentences(sources), *sentences],
         sections=[_attempt(title, build, sources) for title, build in builders(sources, tree)],
     )
 

@@ -57,8 +57,3 @@ def sample_sentence(row: Row) -> str:
     if found == "no difference shown":
         return f"{place}: no difference to {rival} is shown, {rates} solved ({statistics})."
     return f"{place} solves {found} problems than {rival}: {rates} ({statistics})."
-
-
-def nearest_budget(budgets: Sequence[float], wanted: float) -> float:
-    """The budget of a table that is nearest to the wanted one, by ratio."""
-    return min(budgets, key=lambda budget: max(budget / wanted, wanted / budget))

@@ -27,6 +27,7 @@ from stepward.rewards.guides import (
     EnsembleGuide,
     LookaheadGuide,
     OracleGuide,
+    RivalGuide,
     TrainedGuide,
     parts_of,
     reached,
@@ -46,6 +47,7 @@ class Guides:
         wing: the domain.
         proposers: for guides that look ahead; None: of the default settings of their kind.
         load: reads trained ones; None: `load_reward`.
+        rivals: name of a rival -> the reward model that was fitted; None: there are none.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class Guides:
         wing: Wing,
         proposers: Proposers | None = None,
         load: Loader | None = None,
+        rivals: Callable[[str], RewardModel] | None = None,
     ) -> None:
         self.settings, self._store, self._wing, self._load = settings, store, wing, load
+        self._rivals = rivals
         self._proposers = proposers or self._default_proposer
         self._built: dict[str, RewardModel] = {}
 
@@ -98,6 +102,12 @@ class Guides:
             return load_trained(folder, self._wing, guide.calibration, self._load)
         if isinstance(guide, OracleGuide):
             return Oracle(self._wing.verifier())
+        if isinstance(guide, RivalGuide):
+            if self._rivals is None:
+                raise ValueError(
+                    f"guide {within[-1]!r}: expected one that no evaluation fits, got a rival; leave it out"
+                )
+            return self._rivals(guide.rival)
         parts = {name: self._guide(name, within) for name in parts_of(guide)}
         if isinstance(guide, LookaheadGuide):
             policy = rollout_policy(self._proposers(guide.proposer))
@@ -130,7 +140,8 @@ def scale_of(name: str, guides: Mapping[str, Any], wing: Wing) -> Scale:
         others = {other: settings for other, settings in guides.items() if other != name}
         scales = {scale_of(member, others, wing) for member in guide.members if member in others}
         return "probability" if scales <= {"probability"} and guide.reduction != "lower_bound" else "rank"
-    scale: Scale = getattr(guide, "SCALE", "rank")
+    kind = lookup(wing.rivals, guide.rival, kind="rival") if isinstance(guide, RivalGuide) else guide
+    scale: Scale = getattr(kind, "SCALE", "rank")
     return scale
 
 

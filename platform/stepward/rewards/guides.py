@@ -1,6 +1,6 @@
 """Guides as settings: what scores the steps of a search, each a reward model built by `stepward.rewards.factory`.
 
-A guide needs no training (a kind of the wing), is trained, or is made of other guides, which it names:
+A guide needs no training (a kind of the wing), is trained, is a rival, or is made of other guides, which it names:
 
     guides:
       prm: {kind: trained, artifact: prm, calibration: temperature}
@@ -9,6 +9,7 @@ A guide needs no training (a kind of the wing), is trained, or is made of other 
       three: {kind: ensemble, members: [prm, prm_1, prm_2]}
       distance: {kind: distance}
       truth: {kind: oracle}
+      word_pairs: {kind: rival, rival: word_pairs}
 
 Parts are names and not settings within settings, so that a model that two guides share is said and loaded once.
 """
@@ -110,8 +111,15 @@ class OracleGuide(Config):
     kind: Literal["oracle"] = "oracle"
 
 
+class RivalGuide(Config):
+    """A trivial rival that the domain declares, fitted by the evaluation where it learns anything."""
+
+    kind: Literal["rival"] = "rival"
+    rival: str = Field(description="name of the rival")
+
+
 COMBINED = (LookaheadGuide, CompositeGuide, EnsembleGuide)
-GENERAL = (TrainedGuide, *COMBINED, OracleGuide)
+GENERAL = (TrainedGuide, *COMBINED, OracleGuide, RivalGuide)
 
 
 def guide_kinds(wing: Wing) -> dict[str, type[Config]]:
@@ -137,6 +145,11 @@ def guide_of(values: Mapping[str, Any], wing: Wing) -> Config:
 def parts_of(guide: Any) -> list[str]:
     """Names of the guides that a guide is made of; none where it is made of no others."""
     return guide.parts_named() if isinstance(guide, COMBINED) else []
+
+
+def is_trained(name: str, guides: Mapping[str, Any]) -> bool:
+    """Whether a guide is trained, or made of one that is."""
+    return any(isinstance(guide, TrainedGuide) for guide in reached([name], guides).values())
 
 
 def reached(names: Iterable[str], guides: Mapping[str, Any]) -> dict[str, Any]:

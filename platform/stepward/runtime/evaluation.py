@@ -65,7 +65,8 @@ class Evaluated:
         made = "Already finished" if self.was_finished else f"Evaluated in {self.seconds:.1f} s"
         arms, problems = self.manifest.facts["arms"], self.metrics["num_problems"]
         head = f"{made}: {len(arms)} arms on {problems:,.0f} {self.manifest.facts['split']} problems"
-        return "\n".join([head, *self.lines, self.url])
+        said = self.manifest.facts.get("rivals", {}).get("answer", "")
+        return "\n".join([head, *([f"  {said}"] if said else []), *self.lines, self.url])
 
     @property
     def lines(self) -> list[str]:

@@ -229,6 +229,7 @@ wing = Wing(
     labels={"outcomes": OutcomeLabels},
     learning=TargetLearning(),
     steps=steps,
+    rivals={"look_back": LookBack},
     defaults=Defaults(evaluation=EVALUATION),
     spaces={"widths": {"learner.width": {"grid": [4, 16]}, "optimisation.num_epochs": 3}},
 )

@@ -8,7 +8,8 @@ import pytest
 
 from stepward.report.page import Gap, Grid, Page, Picture, Prose, Section, Verbatim, render
 from stepward.report.text import count, difference, duration, interval, p_value, rate, signed, with_interval
-from stepward.report.wording import comparison_sentence, nearest_budget, question, verdict
+from stepward.report.wording import comparison_sentence, question, verdict
+from stepward.statistics.rivals import nearest_budget
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -16,6 +16,7 @@ from stepward.domains.math.rewards.hidden import HiddenPRM
 from stepward.domains.math.rewards.hmm import MathHMM
 from stepward.domains.math.rewards.outcome import OutcomeModel
 from stepward.domains.math.rewards.published import PublishedPRM
+from stepward.domains.math.rewards.rivals import LengthAndLikelihood, WordPairs
 from stepward.domains.math.rewards.simple import LengthReward, LikelihoodReward, RandomReward
 from stepward.domains.math.rewards.step_transformer import StepTransformer
 from stepward.domains.math.rewards.text import TextPRM
@@ -68,6 +69,7 @@ wing = Wing(
     written=Written(written_states, steps_of, FunctionProposer),
     labels={"continuations": with_defaults(ContinuationLabels, ROLLOUTS), "given": GivenLabels},
     pretraining=LanguagePretraining(),
+    rivals={"word_pairs": WordPairs, "length_and_p": LengthAndLikelihood, "likelihood": LikelihoodReward},
     defaults=Defaults(
         objective="hard_bce",
         optimisation=OPTIMISATION,

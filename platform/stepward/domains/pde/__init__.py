@@ -7,12 +7,13 @@ from stepward.domains.pde.ablation import EVALUATION, PRETRAINED
 from stepward.domains.pde.data import PDEMining, PDEProblems, pde_states
 from stepward.domains.pde.defaults import BASELINES, LABELS, MINING, OPTIMISATION
 from stepward.domains.pde.generators import GENERATORS
+from stepward.domains.pde.generators.steady import BestConstant, ReadOffState
 from stepward.domains.pde.learning import RankingLearning
 from stepward.domains.pde.pictures import pictures
 from stepward.domains.pde.pretraining import SurrogatePretraining
 from stepward.domains.pde.proposer import POLICIES
 from stepward.domains.pde.ranking_labels import RankingLabels
-from stepward.domains.pde.rewards import LEARNERS, REWARDS, TrainedSettings
+from stepward.domains.pde.rewards import LEARNERS, REWARDS, NearDeterministicSettings, TrainedSettings
 from stepward.domains.pde.sources import SOURCES
 from stepward.domains.pde.states import PDE, PDEStates
 from stepward.domains.pde.steps import pde_steps
@@ -36,6 +37,11 @@ wing = Wing(
     pretraining=SurrogatePretraining(),
     learning=RankingLearning(),
     steps=pde_steps,
+    rivals={
+        "constant": BestConstant,
+        "read_off_state": ReadOffState,
+        "near_deterministic": NearDeterministicSettings,
+    },
     defaults=Defaults(
         optimisation=OPTIMISATION,
         trained={"critic": "feature_critic"},

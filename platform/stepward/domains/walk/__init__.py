@@ -15,7 +15,13 @@ from stepward.domains.walk.metrics import rebudget, situations
 from stepward.domains.walk.proposer import ActionEnumerator, SoftmaxWalker
 from stepward.domains.walk.rewards.hmm import WalkHMM
 from stepward.domains.walk.rewards.mlp import WalkMLP
-from stepward.domains.walk.rewards.simple import DistanceReward, ExactReward, RandomReward, exact_value
+from stepward.domains.walk.rewards.simple import (
+    DistanceReward,
+    ExactReward,
+    GreedyPathReward,
+    RandomReward,
+    exact_value,
+)
 from stepward.domains.walk.states import Walk
 from stepward.domains.walk.verifier import TargetVerifier
 from stepward.label import ContinuationLabels
@@ -51,12 +57,18 @@ wing = Wing(
     problems=WalkProblems,
     mining=WalkMining,
     proposers={"softmax": SoftmaxSettings, "enumerate": EnumerateSettings},
-    rewards={"exact": ExactReward, "distance": DistanceReward, "random": RandomReward},
+    rewards={
+        "exact": ExactReward,
+        "distance": DistanceReward,
+        "greedy_path": GreedyPathReward,
+        "random": RandomReward,
+    },
     learners={"mlp": WalkMLP, "hmm": WalkHMM},
     verifier=TargetVerifier,
     labels={"continuations": ContinuationLabels},
     known=KnownValues(exact_value, situations, rebudget),
     budgets=Budgets(lambda states: states.steps_left),
     drawing=Drawing(texts=lambda states: [str(number) for number in states.current.tolist()]),
+    rivals={"greedy_path": GreedyPathReward, "distance": DistanceReward},
     defaults=Defaults(trained={"hmm": "hmm"}, evaluation=EVALUATION),
 )

@@ -153,6 +153,10 @@ class SampleOutcomes:
                 found |= {(arm, size, kind): rows[kind].to_numpy().astype(np.float64) for kind in SPENT}
         return found
 
+    def flops_of(self, budget: int) -> float:
+        """Mean operations of a budget in samples: those of so many of them, without a guide."""
+        return float(self.cost(MAJORITY, _at_least(self.study, budget)).mean())
+
     def affordable(self, arm: str, flops: float) -> int | None:
         """The largest number of samples whose mean cost is at most `flops`; None where not even the least is."""
         fitting = [size for size in self.study.sizes if self.cost(arm, size).mean() <= flops * (1 + 1e-9)]
@@ -180,7 +184,7 @@ def comparison_rows(outcomes: SampleOutcomes, rng: np.random.Generator, **statis
     """
     study = outcomes.study
     for budget in study.budgets:
-        flops = float(outcomes.cost(MAJORITY, _at_least(study, budget)).mean())
+        flops = outcomes.flops_of(budget)
         sizes = {arm: outcomes.affordable(arm, flops) for arm in outcomes.arms if arm != ORACLE}
         solved = {a: outcomes.solved(outcomes.choice(a), size) for a, size in sizes.items() if size is not None}
         for champion in (name for name in study.champions if name in solved):

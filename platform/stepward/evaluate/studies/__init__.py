@@ -16,6 +16,7 @@ from stepward.evaluate.studies.arms import ArmStudy
 from stepward.evaluate.studies.candidates import CandidateStudy
 from stepward.evaluate.studies.guides import GuideStudy
 from stepward.evaluate.studies.pictures import LogStudy, PicturesOfArm
+from stepward.evaluate.studies.rivals import RivalStudy
 from stepward.evaluate.studies.shared import SharedSamples
 
 __all__ = ["Study", "studies_of"]
@@ -66,5 +67,6 @@ def studies_of(evaluation: Evaluation) -> list[Study]:
         CandidateStudy: bool(settings.ranking_guides()),
         PicturesOfArm: settings.pictures is not None,
         LogStudy: settings.num_logged > 0,
+        RivalStudy: True,
     }
     return [study(evaluation) for study, wanted in asked.items() if wanted]

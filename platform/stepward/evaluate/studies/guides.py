@@ -63,7 +63,8 @@ class GuideStudy(Base):
             self.evaluation.folder.write_table(f"shards/{item}.parquet", self._label_siblings(name))
         else:
             children = self._sibling_values() if self.first() else None
-            made = study_guide(name, self._held, self.settings, proposers=self.evaluation.proposers, children=children)
+            parts: dict[str, Any] = {"proposers": self.evaluation.proposers, "guides": self.evaluation.guides}
+            made = study_guide(name, self._held, self.settings, children=children, **parts)
             rows = {table: [_plain(row) for row in rows] for table, rows in made.items()}
             self.evaluation.folder.write_json(f"shards/{item}.json", rows)
 

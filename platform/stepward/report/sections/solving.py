@@ -10,7 +10,8 @@ from stepward.report.sections.setting import evaluate_table, setting
 from stepward.report.sources import Sources
 from stepward.report.tables import by, by_arm, distinct, where
 from stepward.report.text import count, difference, p_value, rate, signed, with_interval
-from stepward.report.wording import comparison_sentence, nearest_budget, question, verdict
+from stepward.report.wording import comparison_sentence, question, verdict
+from stepward.statistics.rivals import nearest_budget
 
 
 def answer(sources: Sources) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Reward models that need no training: exact values, distance, and random numbers."""
+"""Reward models that need no training: exact values, distance, the greedy path, and random numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stepward.core.interfaces import Domain
 from stepward.core.seeding import mix_keys
 from stepward.core.wing import Scale
 from stepward.domains.walk.exact import ExactValues
-from stepward.domains.walk.states import WalkStates
+from stepward.domains.walk.states import WalkStates, successors
 
 
 class ExactReward(Config):
@@ -38,6 +38,18 @@ class DistanceReward(Config):
     def build(self, domain: Domain) -> _Distance:
         """The reward model; it has no settings."""
         return _Distance()
+
+
+class GreedyPathReward(Config):
+    """Minus the steps until the path arrives that always moves as close to the target as it can: arithmetic that the
+    trained model sees as features.
+    """
+
+    kind: Literal["greedy_path"] = "greedy_path"
+
+    def build(self, domain: Domain) -> _GreedyPath:
+        """The rule."""
+        return _GreedyPath()
 
 
 class RandomReward(Config):
@@ -70,6 +82,24 @@ class _Distance:
 
     def score(self, parents: WalkStates, children: WalkStates) -> Float[np.ndarray, " n"]:
         return -np.abs(children.current - children.target).astype(np.float64)
+
+
+class _GreedyPath:
+    num_parameters = 0
+    LOST = 1000.0  # beyond any number of steps: paths that do not arrive come last, the nearest first
+
+    def score(self, parents: WalkStates, children: WalkStates) -> Float[np.ndarray, " n"]:
+        current, target = children.current, children.target
+        steps = np.zeros(len(children))
+        for left in range(int(children.steps_left.max(initial=0))):
+            moving = (current != target) & (children.steps_left > left)
+            if not moving.any():
+                break
+            after = successors(current)
+            nearest = after[np.arange(len(after)), np.abs(after - target[:, None]).argmin(axis=1)]
+            current, steps = np.where(moving, nearest, current), steps + moving
+        gap = np.abs(current - target)
+        return -np.where(gap == 0, steps, self.LOST + gap)
 
 
 class _Random:

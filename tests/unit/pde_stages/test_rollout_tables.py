@@ -136,23 +136,12 @@ def test_the_artifact_holds_one_run_an_arm_with_the_same_metrics(store: Path) ->
     manifest = finish(work, 1.0)
     folder = settings.artifact("evaluate").folder
     names = [set(folder.read_json(f"runs/{name}/metrics.json")) for name in ARMS]
-    shared = {
-        "value",
-        "nrmse",
-        "pdebench_nrmse",
-        "well_vrmse",
-        "poseidon_l1",
-        "gain",
-        "gain_low",
-        "mean_nfe",
-        "mean_flops",
-    }
-    assert (
-        all(shared <= found for found in names)
-        and len({frozenset(n for n in found if "rival" not in n) for found in names}) == 1
-    )
+    shared = {"answer/nrmse", "answer/nrmse_low", "versus/deterministic", "versus/deterministic_low", "cost/nfe"}
+    assert all(shared <= found for found in names)
+    assert len({frozenset(found - {"versus/best_rival"}) for found in names}) == 1
+    assert "versus/best_rival" in names[list(ARMS).index("prm")]
     history = folder.read_table("runs/prm/history.parquet")
-    assert history["step"].to_pylist() == [1, 2, 3, 4] and "nrmse_of_step" in history.column_names
+    assert history["step"].to_pylist() == [1, 2, 3, 4] and "answer/nrmse_over_steps" in history.column_names
     assert not set(history.column_names) & names[0], "a tracker would show the last step for the whole rollout"
     metrics = folder.read_json("metrics.json")
     assert metrics["prm/nrmse"] == pytest.approx(metrics["prm/value"])

@@ -9,6 +9,7 @@ from stepward.domains.math.answers import stated_answers
 from stepward.domains.math.data import MathProblems
 from stepward.domains.math.defaults import BASELINES, EVALUATION, OPTIMISATION, ROLLOUTS
 from stepward.domains.math.given import GivenLabels
+from stepward.domains.math.judged import ConsensusLabels, JudgedLabels
 from stepward.domains.math.mining import MathMining
 from stepward.domains.math.pretraining import LanguagePretraining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution
@@ -67,7 +68,12 @@ wing = Wing(
     drawing=Drawing(texts=short_texts),
     answers=Answers(stated_answers),
     written=Written(written_states, steps_of, FunctionProposer),
-    labels={"continuations": with_defaults(ContinuationLabels, ROLLOUTS), "given": GivenLabels},
+    labels={
+        "continuations": with_defaults(ContinuationLabels, ROLLOUTS),
+        "given": GivenLabels,
+        "judged": JudgedLabels,
+        "consensus": ConsensusLabels,
+    },
     pretraining=LanguagePretraining(),
     rivals={"word_pairs": WordPairs, "length_and_p": LengthAndLikelihood, "likelihood": LikelihoodReward},
     defaults=Defaults(

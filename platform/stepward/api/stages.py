@@ -152,6 +152,7 @@ def label_here(job: LabelSettings) -> Labels:
     work = LabelWork(artifact, identity)
     with artifact.claim(identity, overwrite=job.overwrite) as finished:
         if not finished:
+            job.check_inputs()
             if not work.planned:
                 _mine(job, work)
             _do(job.labels.task(job, IN_FLIGHT), work, "Labelling")

@@ -75,6 +75,15 @@ class StageSettings(Config):
                     found[f"{parts[2]}/{parts[3]}"] = artifact
         return found
 
+    def require_artifacts(self, *settings: Any) -> None:
+        """Raise ValueError where settings name an artifact that is not finished; it says how to make it."""
+        for artifact in self.named_artifacts(*settings, unfinished=True).values():
+            if not artifact.finished:
+                raise ValueError(
+                    f"{artifact.url}: expected a finished {artifact.stage} artifact, because the settings name it. "
+                    f"Make it first: jobs/{artifact.stage}.py domain={artifact.domain} name={artifact.name}"
+                )
+
 
 def in_store(settings: T, store: str, domain: str) -> T:
     """Settings of a domain with the artifacts they name, as texts ``artifacts/<domain>/…``, in the store in use."""

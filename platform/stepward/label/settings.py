@@ -60,6 +60,10 @@ class LabelSettings(StageSettings):
         """Artifacts that the labels are made from, such as a pretrained surrogate, by role."""
         return self.named_artifacts(self.problems, self.mining, self.proposer)
 
+    def check_inputs(self) -> None:
+        """Raise ValueError where a pretrained model that is named does not exist, before any worker starts."""
+        self.require_artifacts(self.problems, self.mining, self.proposer)
+
     @property
     def default_proposer(self) -> bool:
         """Whether rollouts follow the domain's own default policy, which is the one a wing's exact values are about."""

@@ -119,6 +119,7 @@ def run_label(settings: LabelJob) -> Labelled:
         if was_finished:
             manifest = artifact.open()
         else:
+            settings.check_inputs()
             with explain_stop(artifact.url):
                 manifest = _make(settings, work, started)
     track(artifact, settings.tracking)

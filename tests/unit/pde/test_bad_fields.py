@@ -20,9 +20,11 @@ from stepward.domains.pde.generators import (
 )
 from stepward.domains.pde.rewards import CNNSettings, FeatureCriticSettings
 from stepward.domains.pde.states import advance
+from stepward.domains.pde.states import roots as begin
 from stepward.domains.pde.surrogates import SurrogateFit, UNetSettings, ViTSettings, build_surrogate, fit_surrogate
 from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.evaluate.settings import evaluate_settings
+from stepward.runtime.labelling import label_job, run_label
 
 MORE = "expected fields of 4 channels, got 5. Train one with {}.num_channels=5"
 
@@ -76,3 +78,24 @@ def test_an_ensemble_of_one_is_none():
     one = {"guides": {"a": {"kind": "ensemble", "members": ["b"]}}}
     with pytest.raises(ValueError, match=r"guides\.members: .* at least 2 items"):
         override(evaluate_settings(find_wing("walk")), one, {})
+
+
+def test_labels_without_their_surrogate_say_so_before_anything_starts(tmp_path):
+    said = r"pretrain/default: expected a finished .* jobs/pretrain\.py domain=pde name=default"
+    with pytest.raises(ValueError, match=said):
+        run_label(label_job(find_wing("pde"))(store=str(tmp_path), tracking={"enabled": False}))
+
+
+def test_a_grid_that_is_no_multiple_of_the_patches_is_named():
+    with pytest.raises(ValueError, match=r"multiples of 4, got \(1, 4, 18, 18\)"):
+        surrogate()(torch.zeros(1, 4, 18, 18))
+    settings = CNNSettings(width=4, depth=1)
+    with pytest.raises(ValueError, match=r"multiples of 2 \(patch x scales\), got \(17, 17\)"):
+        settings.module()(*torch.zeros(3, 1, 4, 17, 17))
+
+
+def test_fields_that_are_no_numbers_do_not_begin_a_rollout():
+    fields = roots().fields.copy()
+    fields[1, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"expected finite numbers, got others in rows \[1\]"):
+        begin(fields, ["x"] * len(fields), np.zeros(len(fields), np.int64), np.ones(len(fields), np.int64))

@@ -39,7 +39,8 @@ def make_labels(
         artifact.folder.write_table(f"labels/{split}-000000.parquet", partial)
         labels.append(partial)
     artifact.folder.write_table("problems.parquet", pa.concat_tables(problems))
-    artifact.finish(identity=identity, seed=seed, digest=content_digest(labels), rows={"labels": sum(map(len, labels))})
+    rows = {"labels": sum(map(len, labels))} | {part["split"][0].as_py(): len(part) for part in labels}
+    artifact.finish(identity=identity, seed=seed, digest=content_digest(labels), rows=rows)
     return artifact
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -138,6 +139,11 @@ class Artifact:
         if not overwrite and self.finished:
             yield self.begin(identity)
             return
+        if os.path.islink(self.url):
+            raise ArtifactError(
+                f"{self.url}: expected a folder of the store, got a link to {os.path.realpath(self.url)}. What a link "
+                "leads to can be read, but not made: remove the link, or choose another name."
+            )
         with alone(self.folder):
             with writable(self.folder):
                 finished = self.begin(identity, overwrite=overwrite)

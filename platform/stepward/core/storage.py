@@ -201,7 +201,12 @@ class Folder:
     def _join(self, name: str) -> str:
         if ".." in name.split("/"):  # names may come from settings or from others: no file is read or written elsewhere
             raise ValueError(f"{self.url}: expected a name inside this folder, got {name!r}. Choose another name.")
-        return f"{self.path}/{name}" if name else self.path
+        path = f"{self.path}/{name}" if name else self.path
+        if name and self.filesystem.type_name == "local" and not os.path.realpath(path).startswith(f"{self.path}/"):
+            raise ValueError(
+                f"{self.url}: {name} is a link that leads to {os.path.realpath(path)}, out of this folder. Remove it."
+            )
+        return path
 
 
 @contextmanager

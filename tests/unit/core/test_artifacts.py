@@ -219,6 +219,32 @@ def test_a_store_that_cannot_be_written_is_said() -> None:
             pass
 
 
+def test_links_out_of_an_artifact_are_not_followed_and_what_a_link_leads_to_is_not_replaced(tmp_path: Path) -> None:
+    """A store that others write to must not make a job read, write or delete what lies elsewhere."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "secret").write_text("s")
+    artifact = make(tmp_path / "store")
+    Path(artifact.folder.path, "file").symlink_to(mine / "secret")
+    Path(artifact.folder.path, "folder").symlink_to(mine)
+    Path(artifact.folder.path, "within").symlink_to("labels")
+    for use in (
+        lambda: artifact.folder.read_bytes("file"),
+        lambda: artifact.folder.write_bytes("folder/new", b""),
+        lambda: artifact.folder.delete("folder"),
+    ):
+        with pytest.raises(ValueError, match="out of this folder"):
+            use()
+    assert artifact.folder.read_bytes("within/0.parquet") == b"rows"
+    other = Artifact(str(tmp_path / "store"), "walk", "label", "b")
+    Path(other.folder.path).symlink_to(mine)
+    linked = Artifact(str(tmp_path / "store"), "walk", "label", "b")
+    for overwrite in (False, True):
+        with pytest.raises(ArtifactError, match="a link to"), linked.claim({}, overwrite=overwrite):
+            pass
+    assert [path.name for path in mine.iterdir()] == ["secret"]
+
+
 def test_stages_leave_the_removal_of_their_checkpoints_to_the_manifest() -> None:
     """What is removed before the manifest is written is lost with a kill in between. Labels plan over leftovers."""
     package = Path(stepward.__file__).parent

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -5,6 +6,7 @@ from pydantic import Field
 
 from stepward.core.command_line import describe, load_config
 from stepward.core.config import Config, parse_config, peek
+from stepward.core.stage import StageSettings
 
 
 class Small(Config):
@@ -175,3 +177,12 @@ def test_texts_as_typed_change_no_other_setting():
         parse_config(Named, ["name=5", "net.width=x"])
     with pytest.raises(ValueError, match=r"name.*string"):
         parse_config(Named, ["name=[1]"])
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['touch made']", "!!python/name:os.system"])
+def test_tags_in_a_file_of_settings_run_nothing(tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text(f"name: {tag}\n")
+    with pytest.raises(ValueError, match=r"a\.yaml: not valid YAML"):
+        parse_config(StageSettings, ["a.yaml"])
+    assert not (tmp_path / "made").exists()

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from pde_world import mined, roots, surrogate
 from stepward.core.cost import Ledger, metered_proposer
@@ -11,6 +12,8 @@ from stepward.domains.pde.generators import (
     DropoutGenerator,
     LatentGenerator,
     LatentSettings,
+    MembersGenerator,
+    MembersSettings,
     NoHeadroomError,
     NoiseGenerator,
     NoiseSettings,
@@ -22,8 +25,10 @@ from stepward.domains.pde.generators import (
     TauSettings,
     measure_headroom,
 )
+from stepward.domains.pde.generators.direct import blur
 from stepward.domains.pde.solver import EulerSolver
 from stepward.domains.pde.states import PDE
+from stepward.domains.pde.surrogates import UNetSettings, build_surrogate
 from stepward.domains.pde.verifier import ReferenceVerifier
 
 
@@ -218,3 +223,38 @@ def test_candidates_on_tensors_stay_tensors():
 
 def _structured(states):
     return generators()["structured"].propose(states, num_candidates=2, rng=streams(4))
+
+
+def test_candidates_may_lie_around_a_constant_that_is_then_the_deterministic_output():
+    """Around (.5, 0) the mean of many candidates is d + .5 (d − blur d), and so is the deterministic output."""
+    states = roots()
+    plain = DeterministicGenerator(surrogate()).propose(states, num_candidates=1, rng=streams(4))
+    centred = StructuredGenerator(surrogate(), StructuredSettings(centre=(0.5, 0.0)))
+    made = centred.propose(states, num_candidates=64, rng=streams(4))
+    d = torch.from_numpy(plain.fields)
+    expected = (d + 0.5 * (d - blur(d))).numpy()
+    assert np.allclose(made.deterministic[::64], expected, atol=1e-6)
+    around = made.fields.reshape(4, 64, *expected.shape[1:]).mean(axis=1) - expected
+    spread = made.fields.reshape(4, 64, *expected.shape[1:]).std(axis=1)
+    assert (np.abs(around) < 5 * spread / 8 + 1e-6).all()
+    onward = centred.rollout_policy().propose(states, num_candidates=1, rng=streams(4))
+    assert np.allclose(onward.fields, expected, atol=1e-6)
+
+
+def test_candidates_are_the_answers_of_several_surrogates_each_charged_for_its_size():
+    torch.manual_seed(1)
+    states, small = roots(), build_surrogate(UNetSettings(width=4)).eval()
+    proposer = MembersGenerator([surrogate(), small])
+    made = proposer.propose(states, num_candidates=2, rng=streams(4))
+    each = [DeterministicGenerator(one) for one in (surrogate(), small)]
+    alone = [one.propose(states, num_candidates=1, rng=streams(4)) for one in each]
+    assert np.allclose(made.fields[0::2], alone[0].fields) and np.allclose(made.fields[1::2], alone[1].fields)
+    assert np.array_equal(made.deterministic[1::2], made.fields[0::2])
+    flops = [g.num_parameters * g.charged_tokens(made)[0] for g in proposer.members]
+    assert proposer.num_parameters * proposer.charged_tokens(made)[0] == pytest.approx(sum(flops) / 2)
+    with pytest.raises(ValueError, match="expected 2, one of each surrogate"):
+        proposer.propose(states, num_candidates=3, rng=streams(4))
+    with pytest.raises(ValueError, match="two or more"):
+        MembersGenerator([small])
+    with pytest.raises(ValueError, match="at least 2 items"):
+        MembersSettings(surrogates=("one",))

@@ -17,6 +17,7 @@ from stepward.domains.pde.generators.direct import (
 )
 from stepward.domains.pde.generators.guessing import GuessGenerator, GuessSettings
 from stepward.domains.pde.generators.headroom import Headroom, NoHeadroomError, measure_headroom
+from stepward.domains.pde.generators.members import MembersGenerator, MembersSettings
 from stepward.domains.pde.generators.sampled import (
     CodeGenerator,
     CodeSettings,
@@ -38,6 +39,7 @@ GENERATORS: dict[str, type[Config]] = {
     "latent": LatentSettings,
     "code": CodeSettings,
     "guess": GuessSettings,
+    "members": MembersSettings,
     "solver": SolverSettings,
 }
 
@@ -56,6 +58,8 @@ __all__ = [
     "Headroom",
     "LatentGenerator",
     "LatentSettings",
+    "MembersGenerator",
+    "MembersSettings",
     "NoHeadroomError",
     "NoiseGenerator",
     "NoiseSettings",

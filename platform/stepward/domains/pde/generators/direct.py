@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -69,6 +69,11 @@ class StructuredSettings(GeneratorSettings):
     kind: Literal["structured"] = "structured"
     sharpness: float = Field(0.4, ge=0, description="standard deviation of a: sharper (a > 0) or smoother")
     progress: float = Field(0.1, ge=0, description="standard deviation of b: further (b > 0) or less far")
+    centre: tuple[float, float] = Field(
+        (0.0, 0.0),
+        description="(a, b) that candidates lie around, and that is the deterministic output: the best constant of an "
+        "evaluation (rivals/constant), so that no constant is left to be gained",
+    )
     per_channel: bool = Field(False, description="draw a and b for every channel instead of once")
 
     def build(self) -> StructuredGenerator:
@@ -80,7 +85,8 @@ class StructuredGenerator(Generator):
     """c = d + a (d − blur d) + b (d − u), a ~ N(0, σ_a), b ~ N(0, σ_b); d: deterministic output, u: fields before.
 
     Noise of many dimensions gives candidates of nearly one error (its spread goes with √(2 / dimensions)); two or eight
-    numbers do not, so a choice is worth something. Sharpening (b = 0) keeps all sums of d.
+    numbers do not, so a choice is worth something. Sharpening (b = 0) keeps all sums of d. With a `centre`, d is the
+    surrogate's answer moved by it.
 
     Good values: the defaults, chosen by the oracle's gain over ten steps on validation. Wider ones (.8, .25) have a
     larger gain to offer and worse candidates to fall for.
@@ -89,6 +95,22 @@ class StructuredGenerator(Generator):
     def __init__(self, surrogate: Surrogate, settings: StructuredSettings) -> None:
         super().__init__(surrogate, include_deterministic=settings.include_deterministic)
         self._sizes, self._per_channel = (settings.sharpness, settings.progress), settings.per_channel
+        self._centre, self._settings = settings.centre, settings
+
+    def rollout_policy(self) -> Generator:
+        """The deterministic output, the centre of the candidates."""
+        still = {"sharpness": 0.0, "progress": 0.0, "include_deterministic": True}
+        moved = self._centre != (0.0, 0.0)
+        return (
+            StructuredGenerator(self.surrogate, self._settings.model_copy(update=still))
+            if moved
+            else super().rollout_policy()
+        )
+
+    def deterministic(self, fields: Float[Tensor, "n fc h w"]) -> Float[Tensor, "n c h w"]:
+        """The surrogate's answer, moved to the centre of the candidates."""
+        plain = super().deterministic(fields)
+        return plain if self._centre == (0.0, 0.0) else self._moved(fields, plain, *self._centre)[:, 0]
 
     def candidates(
         self,
@@ -102,9 +124,12 @@ class StructuredGenerator(Generator):
         n, channels = plain.shape[:2]
         drawn = noise.normal(2, channels if self._per_channel else 1).reshape(n, k, 2, -1)
         a, b = (size * drawn[:, :, i, :, None, None] for i, size in enumerate(self._sizes))
-        smooth = blur(plain, periodic=self.surrogate.periodic)
-        sharper, further = (plain - smooth)[:, None], (plain - fields[:, -channels:])[:, None]
-        return (plain[:, None] + a * sharper + b * further).flatten(0, 1)
+        return self._moved(fields, plain, a, b).flatten(0, 1)
+
+    def _moved(self, fields: Tensor, plain: Tensor, a: Any, b: Any) -> Float[Tensor, "n k c h w"]:
+        sharper = (plain - blur(plain, periodic=self.surrogate.periodic))[:, None]
+        further = (plain - fields[:, -plain.shape[1] :])[:, None]
+        return plain[:, None] + a * sharper + b * further
 
 
 def blur(fields: Float[Tensor, "n c h w"], *, periodic: bool = True) -> Float[Tensor, "n c h w"]:

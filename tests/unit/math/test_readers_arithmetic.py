@@ -3,10 +3,12 @@
 import json
 from collections import defaultdict
 
+import numpy as np
 import pytest
 
 from stepward.domains.math.data import SPLITS, MathProblems
 from stepward.domains.math.readers import read_mawps, read_svamp
+from stepward.domains.math.variants import variants
 
 STORY = {
     "Body": "Dan had $ 3 left",
@@ -36,29 +38,38 @@ def test_mawps_rows(tmp_path) -> None:
     (tmp_path / "m.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     problems, rejected = read_mawps(tmp_path / "m.jsonl")
     assert [p.answer for p in problems] == ["1203.5", "6"]
-    assert {p.group for p in problems} == {"# and #?"}
     assert [(row.id, row.error) for row in rejected] == [("m.jsonl:3", "no answer")]
 
 
-@pytest.mark.parametrize(
-    ("source", "file", "read", "rows", "groups"),
-    [("svamp", "SVAMP.json", read_svamp, 1000, 652), ("mawps", "mawps.jsonl", read_mawps, 1743, 1500)],
-)
-def test_real_files_keep_variants_of_a_problem_in_one_split(shared_data, source, file, read, rows, groups) -> None:
-    path = shared_data / source / file
-    problems, rejected = read(path)
-    assert (len(problems), rejected) == (rows, [])
-    assert len({p.group for p in problems}) == groups
-    group = {p.id: p.group for p in problems}
-    splits, found = defaultdict(set), 0
-    settings = MathProblems(source=source, path=str(path), num_train=rows, num_validation=rows, num_test=rows)
-    for split in SPLITS:
-        table, _ = settings.problems(split, seed=0)
-        found += len(table)
-        for row in table["id"].to_pylist():
-            splits[group[row]].add(split)
-    assert found == rows
-    assert all(len(of) == 1 for of in splits.values())
+def test_variants_share_their_words_and_groups_are_what_pairs_of_them_connect() -> None:
+    story = "Paco had {} salty cookies and {} sweet cookies. He ate {} {} cookies."
+    questions = [
+        story.format(26, 17, 14, "sweet") + " How many salty cookies did Paco have left?",
+        "Paco ate 3 salty cookies. He had 40 sweet cookies left. How many cookies did he have?",
+        "There are 12 birds on a fence. 3 storks came. How many birds are there?",
+        story.format(5, 6, 1, "salty"),
+        "1 + 1",
+        "2 + 2",
+    ]
+    assert variants(questions).tolist() == [0, 0, 1, 0, 2, 3]
+    assert variants(["1", "1"]).tolist() == [0, 1]
+
+
+def test_no_variant_of_a_held_out_problem_is_trained_on(shared_data) -> None:
+    """Published files: SVAMP's hundred stories are each in one split, and MAWPS beside them leaves theirs out."""
+    mawps = shared_data / "mawps" / "mawps.jsonl"
+    sizes = {"num_train": 3000, "num_validation": 1000, "num_test": 1000}
+    settings = MathProblems(source="svamp", path=str(shared_data / "svamp"), more_train=str(mawps), **sizes)
+    found = {split: settings.problems(split, seed=0)[0] for split in SPLITS}
+    assert {split: len(table) for split, table in found.items()} == {"train": 2125, "validation": 109, "test": 471}
+    assert set(found["train"]["source"][:100].to_pylist()) == {"svamp", "file"}
+    questions = [question for table in found.values() for question in table["question"].to_pylist()]
+    splits = np.repeat(SPLITS, [len(table) for table in found.values()])
+    of_group = defaultdict(set)
+    for group, split in zip(variants(questions), splits, strict=True):
+        of_group[group].add(split)
+    assert [splits for splits in of_group.values() if len(splits) > 1] == []
+    assert len(read_mawps(mawps)[0]) - (len(questions) - 1000) == 38  # left out of MAWPS
 
 
 @pytest.mark.parametrize("source", ["svamp", "mawps"])

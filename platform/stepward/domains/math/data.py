@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice, zip_longest
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
@@ -17,6 +18,7 @@ from stepward.domains.math.problems import Problem
 from stepward.domains.math.readers import read_gsm8k, read_math, read_mawps, read_svamp
 from stepward.domains.math.readers.rows import Row, RowError, collect, is_files, optional_text, required_text
 from stepward.domains.math.synthetic import LARGER_NUMBERS, MORE_STEPS, Split, WordProblemFamily
+from stepward.domains.math.variants import variants
 
 __all__ = ["SPLITS", "MathProblems", "problem_table", "split_by_text"]
 
@@ -40,7 +42,13 @@ class MathProblems(Config):
     )
     file_split: Literal["hash", "train", "validation", "test"] = Field(
         "hash",
-        description="split of a file's rows; hash: 70, 10 and 20 % by the text of the question, variants together",
+        description="split of a file's rows; hash: 70, 10 and 20 % by the text of the question (svamp: 50, 10 and 40); "
+        "variants of a problem of svamp or mawps are in one split",
+    )
+    more_train: str | None = Field(
+        None,
+        description="file of further training problems (question, answer), such as MAWPS beside SVAMP; variants of "
+        "validation and test problems are left out",
     )
     family: Literal["default", "more_steps", "larger_numbers"] = Field(
         "default", description="generated problems: as the embedded proposer learned them, longer, or of larger numbers"
@@ -52,7 +60,7 @@ class MathProblems(Config):
     @model_validator(mode="after")
     def _no_setting_without_effect(self) -> MathProblems:
         generated = self.source == "words"
-        useless = {"path", "file_split"} if generated else {"family"}
+        useless = {"path", "file_split", "more_train"} if generated else {"family"}
         given = sorted(name for name in useless if getattr(self, name) != type(self).model_fields[name].default)
         if given:
             raise ValueError(f"source={self.source!r}: {given} would have no effect; leave it out, or change source")
@@ -73,26 +81,44 @@ class MathProblems(Config):
             family = FAMILIES[self.family]
             return problem_table(family.problems(seed, split, wanted)), []
         rows, rejected = self._read(split)
+        if self.more_train is not None and split == "train":
+            held_out = [problem for other in ("validation", "test") for problem in self._read(other)[0]]
+            more, bad = further(self.more_train, held_out)
+            turns = chain.from_iterable(zip_longest(rows, more))  # so that the first ones hold some of both
+            rows, rejected = (problem for problem in turns if problem is not None), rejected + bad
         return problem_table(islice(rows, wanted)), rejected
 
     def _read(self, split: Split) -> tuple[Iterator[Problem], list[Rejected]]:
         if self.source == "file":
             own, rejected = read_own(str(self.path))
-            return (p for p, named in own if (named or self._split_of(p)) == split), rejected
+            return (p for p, named in own if (named or self._split_of(p.question)) == split), rejected
         read = READERS[self.source]
         if self.path is not None and (self.source in ("svamp", "mawps") or is_files(self.path)):
             found, rejected = read(self.path)
-            return (p for p in found if self._split_of(p) == split), rejected
+            names = [p.question for p in found]
+            if self.source in ("svamp", "mawps"):
+                groups = variants(names)
+                names = [names[first] for first in np.unique(groups, return_index=True)[1][groups]]
+            return (p for p, name in zip(found, names, strict=True) if self._split_of(name) == split), rejected
         source = {} if self.path is None else {"source": self.path}
         found, rejected = read(split="test" if split == "test" else "train", **source)
         if split != "test":
             found = [p for p in found if split_by_text(p.question, (90, 10)) == SPLITS.index(split)]
         return iter(found), rejected
 
-    def _split_of(self, problem: Problem) -> Split:
+    def _split_of(self, text: str) -> Split:
         if self.file_split != "hash":
             return self.file_split
-        return SPLITS[split_by_text(problem.group or problem.question, (70, 10, 20))]
+        return SPLITS[split_by_text(text, (50, 10, 40) if self.source == "svamp" else (70, 10, 20))]
+
+
+def further(path: str, held_out: Sequence[Problem]) -> tuple[list[Problem], list[Rejected]]:
+    """A user's problems but for variants of `held_out` ones, and the rows that cannot be used."""
+    own, rejected = read_own(path)
+    groups = variants([p.question for p in held_out] + [p.question for p, _ in own])
+    taken = set(groups[: len(held_out)].tolist())
+    kept = zip(own, groups[len(held_out) :].tolist(), strict=True)
+    return [p for (p, _), group in kept if group not in taken], rejected
 
 
 def read_own(path: str) -> tuple[list[tuple[Problem, str]], list[Rejected]]:

@@ -22,7 +22,6 @@ class Problem:
         solution: a reference solution, or "" where none is published.
         subject: for instance ``Precalculus``, or "".
         level: for instance ``Level 5``, or "".
-        group: a text that variants of one problem share, so that they stay in one split; "": the question itself.
     """
 
     id: str
@@ -32,7 +31,6 @@ class Problem:
     solution: str = ""
     subject: str = ""
     level: str = ""
-    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

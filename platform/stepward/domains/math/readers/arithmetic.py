@@ -1,13 +1,11 @@
 """SVAMP (Patel et al. 2021, arXiv:2103.07191) and MAWPS (Koncel-Kedziorski et al. 2016): short arithmetic problems.
 
-Both hold many variants of one problem, other numbers or another question for the same story. Problems of one `group`
-stay in one split.
+Both hold many variants of one problem: other numbers, another question or another order for the same story.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,16 +23,13 @@ from stepward.domains.math.readers.rows import (
 
 __all__ = ["read_mawps", "read_svamp"]
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-
 
 def read_svamp(source: str | Path) -> tuple[list[Problem], list[Rejected]]:
     """Read rows of ``Body, Question, Answer`` and maybe ``Equation, Type``; the published file is one JSON list.
 
     Returns:
         The problems: the story (with a full stop where it has none) and its question as text, the equation as
-        solution, the type as subject, and the story with numbers masked as group (652
-        groups of the 1,000 published rows); and the rejected rows.
+        solution and the type as subject; and the rejected rows.
     """
     name = source_name("svamp", source, "")
 
@@ -42,7 +37,7 @@ def read_svamp(source: str | Path) -> tuple[list[Problem], list[Rejected]]:
         story, question = required_text(row, "Body"), required_text(row, "Question")
         text = f"{story if story[-1] in '.?!,' else story + '.'} {question}"
         equation, kind = optional_text(row, "Equation"), optional_text(row, "Type")
-        yield Problem(f"{name}/{number}", text, _number(row, "Answer"), "svamp", equation, kind, group=_masked(story))
+        yield Problem(f"{name}/{number}", text, _number(row, "Answer"), "svamp", equation, kind)
 
     return collect(read_rows(source), build)
 
@@ -51,19 +46,15 @@ def read_mawps(source: str | Path) -> tuple[list[Problem], list[Rejected]]:
     """Read rows of ``question, answer``, numbers filled into the published templates.
 
     Returns:
-        The problems, with the question, numbers masked, as group (1,500 groups of 1,743 rows); and the rejected rows.
+        The problems, and the rejected rows.
     """
     name = source_name("mawps", source, "")
 
     def build(row: Row, number: int) -> Iterator[Problem]:
         question = required_text(row, "question")
-        yield Problem(f"{name}/{number}", question, _number(row, "answer"), "mawps", group=_masked(question))
+        yield Problem(f"{name}/{number}", question, _number(row, "answer"), "mawps")
 
     return collect(read_rows(source), build)
-
-
-def _masked(text: str) -> str:
-    return _NUMBER.sub("#", text.lower())
 
 
 def _number(row: Row, name: str) -> str:

@@ -1,19 +1,23 @@
 """From sampled tokens to states: where a solution is cut, and the reason that is recorded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models
+from transformers import PreTrainedTokenizerFast
 
-from stepward.domains.math.continuation import extend
-from stepward.domains.math.engine import Continuations, EngineStats, FinishReason
+from stepward.domains.math.continuation import extend, step_by_step, stopping
+from stepward.domains.math.engine import Continuations, EngineStats, FinishReason, SamplingConfig, TokenTexts
+from stepward.domains.math.engine.stopping import StopRule
 from stepward.domains.math.states import Ending, MathStates, roots
-from stepward.domains.math.steps import Limits, is_final_answer
+from stepward.domains.math.steps import Limits, StepRule
 from unit.math.small_models import TOKENS, small_tokenizer
 
 TOKENIZER = small_tokenizer()
-NEWLINES = np.array(["\n" in token for token in TOKENS])
-END, BREAK = TOKENS.index("<end>"), TOKENS.index("\n")
+TEXTS = TokenTexts(TOKENIZER, len(TOKENS))
 NOTHING = EngineStats(0, 0, 0, 0, 0, 1.0, 0.0)
 LIMITS = Limits(max_steps=3, max_step_tokens=4)
 
@@ -36,7 +40,7 @@ def root() -> MathStates:
 
 def after(text: str, reason: FinishReason, states: MathStates | None = None) -> MathStates:
     tokens = TOKENIZER(text)["input_ids"]
-    return extend(states or root(), sampled(tokens, reason), NEWLINES, LIMITS, TOKENIZER)
+    return extend(states or root(), sampled(tokens, reason), LIMITS, TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -72,39 +76,70 @@ def test_what_is_counted() -> None:
 
 
 def test_a_text_that_fills_the_context_stays_as_it_is() -> None:
-    state = extend(root(), sampled([], FinishReason.CONTEXT), NEWLINES, LIMITS, TOKENIZER)
+    state = extend(root(), sampled([], FinishReason.CONTEXT), LIMITS, TEXTS)
     assert (state.ending[0], state.text[0], state.num_steps[0]) == (Ending.OUT_OF_CONTEXT, "", 0)
 
 
-def engine_stops(tokens: list[int], *, lines: bool, limit: int, room: int) -> tuple[list[int], FinishReason]:
-    """What an engine that draws just these tokens would return: the rules of its `StopRule`, in words."""
-    for i, token in enumerate(tokens):
-        said, reason = tokens[: i + 1], None
-        if len(said) >= room:
-            reason = FinishReason.CONTEXT
-        if len(said) >= limit:
-            reason = FinishReason.LENGTH
-        if token == BREAK and (lines or is_final_answer(TOKENIZER.decode(said).rstrip("\n").rpartition("\n")[2])):
-            reason = FinishReason.STOP
-        if token == END:
-            reason = FinishReason.EOS
-        if reason is not None:
-            return said, reason
+PIECES = ["<end>", "a", "1", "\n", "\n\n", " b\n  ", ". ", " B", "Step 1:", "Step", " 2:", "A: 1", "Q: "]
+RULES = [*({"by": by} for by in ("line", "blank_line", "sentence", "marker")), {"by": "tokens", "tokens": 3}]
+
+
+def piece_texts() -> TokenTexts:
+    raw = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(PIECES)}, unk_token="<end>"))
+    raw.decoder = decoders.Fuse()
+    return TokenTexts(PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>"), len(PIECES))
+
+
+PIECE_TEXTS = piece_texts()
+
+
+def engine_draws(tokens: list[int], state: MathStates, limits: Limits, *, whole: bool, room: int) -> Continuations:
+    """What an engine that draws just these tokens would return."""
+    stop = StopRule(
+        SamplingConfig(**stopping(state, limits, whole=whole)),
+        eos_token_ids=(0,),
+        vocab_size=len(PIECES),
+        max_positions=room,
+        texts=PIECE_TEXTS,
+    )
+    for size in range(1, len(tokens) + 1):
+        (reason,) = stop(np.zeros(1, int), np.zeros(1, int), np.array([tokens[:size]], np.int32), np.array([size]))
+        if reason != FinishReason.RUNNING:
+            return sampled(tokens[:size], FinishReason(reason))
     raise AssertionError("draw more tokens")
 
 
-@given(st.lists(st.integers(0, len(TOKENS) - 1), max_size=14), st.integers(1, 16))
-def test_sampling_at_once_ends_where_line_by_line_does(tokens: list[int], room: int) -> None:
-    """The same draws, cut into lines or taken at once, give the same state."""
-    tokens = tokens + [1] * 20  # enough for every limit
-    said, reason = engine_stops(tokens, lines=False, limit=12, room=room)
-    whole = extend(root(), sampled(said, reason), NEWLINES, LIMITS, TOKENIZER)
-    state, used = root(), 0
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["by"])
+@given(st.lists(st.integers(0, len(PIECES) - 1), max_size=24), st.integers(1, 30))
+def test_a_solution_written_at_once_has_the_steps_of_one_written_step_by_step(rule, tokens, room) -> None:
+    """The same draws give the same states on the way and at the end, and the text alone shows the same steps."""
+    tokens, steps = tokens + [1] * 60, StepRule(**rule)  # enough for every limit
+    limits = Limits(max_steps=4, max_step_tokens=5, steps=steps, opening="Q:")
+    at_once = engine_draws(tokens, root(), limits, whole=True, room=room)
+    told = [state for _, state in step_by_step(root(), at_once, limits, PIECE_TEXTS)]
+    state, used, made = root(), 0, []
     while state.ending[0] == Ending.OPEN:
-        if used >= room:
-            said, reason = [], FinishReason.CONTEXT
-        else:
-            said, reason = engine_stops(tokens[used:], lines=True, limit=LIMITS.max_step_tokens, room=room - used)
-        state, used = extend(state, sampled(said, reason), NEWLINES, LIMITS, TOKENIZER), used + len(said)
-    for name in ("text", "ending", "num_steps", "num_tokens", "log_prob"):
-        assert getattr(whole, name).tolist() == getattr(state, name).tolist(), name
+        said = sampled([], FinishReason.CONTEXT)
+        if used < room:
+            said = engine_draws(tokens[used:], state, limits, whole=False, room=room - used)
+        begun = state.replace(last_tokens=np.zeros(1, np.int64))  # as a proposer does
+        state, used = extend(begun, said, limits, PIECE_TEXTS), used + int(said.lengths[0])
+        made.append(state)
+    assert len(made) == len(told)
+    whole = extend(root(), at_once, limits, PIECE_TEXTS)
+    for one, other in [*zip(made, told, strict=True), (state, whole)]:
+        for name in ("text", "ending", "num_steps", "num_tokens", "last_tokens", "log_prob", "ends"):
+            assert getattr(one, name).tolist() == getattr(other, name).tolist(), name
+    if rule["by"] != "tokens":
+        alone = [
+            [step.strip() for step in made if step.strip()] for made in (state.steps()[0], steps.split(state.text[0]))
+        ]
+        assert alone[0] == alone[1]
+
+
+def test_the_next_question_ends_a_solution_and_is_no_part_of_it() -> None:
+    limits = Limits(opening="b:")
+    for text, ending in (("+1\nb:\n", Ending.ANSWERED), ("aa\nb:\n", Ending.NO_ANSWER)):
+        tokens = TOKENIZER(text.replace(":", "+"))["input_ids"]
+        state = extend(root(), sampled(tokens, FinishReason.STOP), replace(limits, opening="b+"), TEXTS)
+        assert (state.text[0], Ending(state.ending[0])) == (text[:3], ending)

@@ -1,53 +1,83 @@
+"""Steps of whole texts, by every rule; what of a text is stable under continuation; where a solution ends."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stepward.domains.math.readers import read_gsm8k, read_math
-from stepward.domains.math.steps import is_final_answer, join_steps, split_steps
+from stepward.domains.math.steps import LINES, StepRule, is_final_answer, restates, states_answer
 
-MODES = ["auto", "lines", "sentences", "markers"]
+BY = ["line", "blank_line", "sentence", "marker"]
 TEXT = st.text(st.sampled_from("ab1. !?\n\r\t$\\#Step:A\u2028é"), max_size=80) | st.text(max_size=80)
 
 
-@given(TEXT, st.sampled_from(MODES))
-def test_splitting_loses_nothing(text, mode):
-    steps = split_steps(text, mode=mode)
-    assert join_steps(steps) == text
+def split(text: str, by: str) -> list[str]:
+    return StepRule(by=by).split(text)
+
+
+@given(TEXT, st.sampled_from(BY))
+def test_splitting_loses_nothing(text, by):
+    steps = split(text, by)
+    assert "".join(steps) == text
     assert len(steps) <= 1 or all(step.strip() for step in steps)
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n"), min_size=1), min_size=1), st.text(max_size=40))
-def test_lines_are_stable_under_continuation(lines, more):
-    beginning = "".join(f"{line}\n" for line in lines)
-    steps = split_steps(beginning, mode="lines")
-    extended = split_steps(beginning + "x" + more, mode="lines")
-    if beginning.strip():
-        assert extended[: len(steps)] == steps
+@given(TEXT, TEXT, st.sampled_from(BY))
+def test_a_finished_step_stays_the_same_whatever_follows(text, more, by):
+    ends = list(StepRule(by=by).ends(text))
+    assert list(StepRule(by=by).ends(text + more))[: len(ends)] == ends
 
 
-def test_one_line_is_one_step():
-    assert split_steps("a: 1+1=2\nb: 2+2=4\n#### 4") == ["a: 1+1=2\n", "b: 2+2=4\n", "#### 4"]
-    assert split_steps("\n\na\n\n\nb\n") == ["\n\na\n\n\n", "b\n"]
-
-
-def test_sentences_when_there_is_one_paragraph():
-    text = "We have $3.5$ apples, e.g. two halves. Then we eat 1.5 of them! $x = 2$ remain. So \\boxed{2}."
-    assert split_steps(text) == [
+def test_a_step_by_every_rule():
+    assert split("a: 1+1=2\nb: 2+2=4\n#### 4", "line") == ["a: 1+1=2\n", "b: 2+2=4\n", "#### 4"]
+    assert split("\n\na\n\n\nb\n\n", "line") == ["\n\na\n", "\n\nb\n\n"]
+    assert split("a\nb\n\n\nc\n \nd", "blank_line") == ["a\nb\n\n", "\nc\n \n", "d"]
+    assert split("Plan first.\nStep 1: add\n1+1=2\n**Step 2:** double\n2*2=4\n", "marker") == [
+        "Plan first.\n",
+        "Step 1: add\n1+1=2\n",
+        "**Step 2:** double\n2*2=4\n",
+    ]
+    own = StepRule(by="marker", marker=r"\d+\)")
+    assert own.split("1) a\n2) b 3) c") == ["1) a\n", "2) b 3) c"]
+    assert split(
+        "We have $3.5$ apples, e.g. two halves. Then we eat 1.5 of them! $x = 2$ remain. So\nthat is \\boxed{2}.",
+        "sentence",
+    ) == [
         "We have $3.5$ apples, e.g. two halves. ",
         "Then we eat 1.5 of them! ",
         "$x = 2$ remain. ",
-        "So \\boxed{2}.",
+        "So\n",
+        "that is \\boxed{2}.",
     ]
-
-
-def test_markers_keep_their_lines_together():
-    text = "Plan first.\nStep 1: add\n1+1=2\n**Step 2:** double\n2*2=4\n"
-    assert split_steps(text) == ["Plan first.\n", "Step 1: add\n1+1=2\n", "**Step 2:** double\n2*2=4\n"]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])
 def test_blank_text(text):
-    assert split_steps(text) == ([text] if text else [])
+    assert LINES.split(text) == ([text] if text else [])
+
+
+def test_steps_that_were_given_apart_are_written_so_that_the_rule_finds_them_again():
+    given = ["a\nb ", "\nc\n\n\nd"]
+    for by, text in {"line": "a b\nc   d\n", "blank_line": "a\nb\n\nc\nd\n\n"}.items():
+        assert "".join(map(StepRule(by=by).written, given)) == text
+        assert len(split(text, by)) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"by": "tokens"}, "expected a number"),
+        ({"tokens": 3}, "by=line"),
+        ({"marker": "x"}, "no effect with by=line"),
+        ({"by": "marker", "marker": "("}, "regular expression"),
+        ({"by": "marker", "marker": "x*"}, "no empty text"),
+    ],
+)
+def test_rules_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        StepRule(**settings)
+    with pytest.raises(ValueError, match="a text does not"):
+        StepRule(by="tokens", tokens=3).split("a b")
 
 
 @pytest.mark.parametrize(
@@ -68,16 +98,18 @@ def test_final_answer_lines(step, final):
     assert is_final_answer(step) == final
 
 
+def test_what_ends_a_solution_is_a_finished_line():
+    text = "a\n#### 5\nQuestion: b\n"
+    assert [states_answer(text[:n]) for n in (2, 8, 9)] == [False, False, True]
+    assert not states_answer(text, 9) and states_answer(text, 8)
+    assert restates(text, "Question:") == 9 and restates(text[:-1], "Question:") is None and restates(text, "") is None
+
+
 def test_real_solutions(shared_data):
     gsm8k, _ = read_gsm8k(shared_data / "gsm8k" / "test.jsonl")
     for problem in gsm8k:
-        steps = split_steps(problem.solution)
+        steps = LINES.split(problem.solution)
         assert len(steps) >= 2
         assert [is_final_answer(step) for step in steps][-1]
     math, _ = read_math(shared_data / "math" / "test500.jsonl")
-    assert all(join_steps(split_steps(p.solution)) == p.solution for p in math)
-
-
-def test_unknown_mode():
-    with pytest.raises(ValueError, match="expected mode"):
-        split_steps("a", mode="words")
+    assert all("".join(split(p.solution, "sentence")) == p.solution for p in math)

@@ -5,7 +5,7 @@ import pytest
 
 from stepward.domains.math.grading import final_answer
 from stepward.domains.math.problems import Problem
-from stepward.domains.math.steps import split_steps
+from stepward.domains.math.steps import LINES
 from stepward.domains.math.synthetic import (
     AMBIGUOUS_PHRASES,
     LARGER_NUMBERS,
@@ -64,7 +64,7 @@ def test_every_line_restates_its_sentence():
         sentences = problem.question.split(". ")[1:-1]
         assert [line.split(": ")[0] for line in problem.solution.split("\n")[:-1]] == sentences
         assert prompt(problem) == problem.question + "\n"
-        assert split_steps(problem.solution, mode="lines")[-1] == f"#### {problem.answer}"
+        assert LINES.split(problem.solution)[-1] == f"#### {problem.answer}"
 
 
 def test_a_problem_depends_on_its_own_id_only():

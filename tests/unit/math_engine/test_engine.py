@@ -213,22 +213,29 @@ def test_stop_rules(llama):
     prefixes, newline = ragged_prefixes(6), {VOCAB - 2, VOCAB - 1}
     options = dict(temperature=1.5, max_new_tokens=30, eos_token_ids=())
 
-    steps = sample(engine, prefixes, 4, stop_at_newline=True, **options)
+    steps = sample(engine, prefixes, 4, stop_text=lambda row, text: True, **options)
     free = sample(engine, prefixes, 4, **options)
-    heard: list[str] = []
-    wanted = sample(engine, prefixes, 4, stop_line=lambda line: heard.append(line) or "w1" in line, **options)
+    heard: list[tuple[int, str]] = []
+
+    def stop(row: int, text: str) -> bool:
+        heard.append((row, text))
+        return "w1" in text
+
+    wanted = sample(engine, prefixes, 4, stop_text=stop, **options)
+    first = sample(engine, prefixes, 4, stop_text=lambda row, text: bool(row % 2), stop_at="tokens", **options)
     pair = sample(engine, prefixes, 4, stop_token_sequences=(tuple(free.tokens[0, 2:4].tolist()),), **options)
     for i, tokens in enumerate(free.token_lists()):
         ends = [at for at, token in enumerate(tokens) if token in newline]
         assert steps.token_lists()[i] == (tokens[: ends[0] + 1] if ends else tokens)
-        lines = zip([-1, *ends], ends, strict=False)
-        cut = next((end for start, end in lines if "w1" in tokenizer.decode(tokens[start + 1 : end + 1])), None)
+        cut = next((end for end in ends if "w1" in tokenizer.decode(tokens[: end + 1])), None)
         assert wanted.token_lists()[i] == (tokens if cut is None else tokens[: cut + 1])
         assert (wanted.reasons[i] == FinishReason.STOP) == (cut is not None)
-    assert any("w1" in line for line in heard) and all("\n" not in line for line in heard)
+        assert first.lengths[i] == (1 if i % 2 else len(tokens))
+    said = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in free.token_lists()]
+    assert heard and all(said[row].startswith(text.rstrip()) for row, text in heard)
     assert pair.lengths[0] <= 4 and pair.reasons[0] == FinishReason.STOP
     with pytest.raises(ValueError, match="pass a tokenizer"):
-        sample(ContinuationEngine(llama), [[7]], 1, stop_at_newline=True)
+        sample(ContinuationEngine(llama), [[7]], 1, stop_text=lambda row, text: True)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ def test_greedy_continuations_are_those_of_the_own_engine(folder: Path) -> None:
     )
     ours = ContinuationEngine(small_model(), tokenizer=tokenizer)
     theirs = VLLMEngine(str(folder), tokenizer=tokenizer, dtype="float32")
-    rules: list[dict[str, Any]] = [{}, {"stop_at_newline": True}, {"stop_line": lambda line: "a" in line}]
+    rules: list[dict[str, Any]] = [{}, {"stop_text": lambda row, text: True, "stop_texts": ("\n",)}]
+    rules.append({"stop_text": lambda row, text: "a" in text})
     for rule in [*rules, {"eos_token_ids": ()}]:
         options: dict[str, Any] = {"temperature": 0, "max_new_tokens": 12, **rule}
         expected, got = (sample(engine, prefixes, counts, **options) for engine in (ours, theirs))

@@ -34,8 +34,8 @@ from stepward.domains.math.readers.rows import (
     required_text,
     source_name,
 )
-from stepward.domains.math.states import Ending, roots, state_columns
-from stepward.domains.math.steps import is_final_answer
+from stepward.domains.math.states import Ending, object_array, roots, state_columns
+from stepward.domains.math.steps import LINES, StepRule, states_answer
 from stepward.domains.math.synthetic import Split
 from stepward.label import count_summary, salvage
 
@@ -90,6 +90,9 @@ class GivenLabels(Config):
     split: Literal["hash", "train", "validation", "test"] = Field(
         "hash", description="split of its problems; hash: 70, 10 and 20 % by the text of the question"
     )
+    steps: StepRule = Field(
+        LINES, description="how the given steps are written one after the other, and where they end"
+    )
     neutral: Literal["right", "wrong", "left_out"] = Field("right", description="what a step rated neutral counts as")
 
     @field_validator("format")
@@ -114,18 +117,19 @@ class GivenLabels(Config):
     def mine(self, problems: pa.Table, seed: int) -> pa.Table:
         """Every rated beginning, each text once a problem; see `state_columns`, `successes` and `num_rollouts`.
 
-        A step is a line: line breaks within it become spaces. Tokens and their likelihood are not known: 0.
+        Steps stand as a proposer writes them that follows the same rule: where a step is a line, line breaks within it
+        become spaces. Tokens and their likelihood are not known: 0.
         """
         rows: dict[tuple[str, str], dict[str, Any]] = {}
         for problem in problems.to_pylist():
             for solution in problem["given"]:
-                for place, text, ending, rating in _beginnings(solution):
+                for place, text, ends, ending, rating in _beginnings(solution, self.steps):
                     right = self._right(rating)
                     if right is None:
                         continue
                     new = {"id": f"{solution['trace']}/{place}", "problem_id": problem["id"], "num_steps": place}
                     new |= {name: problem[name] for name in ("question", "answer")} | {"trace": solution["trace"]}
-                    new |= {"ending": ending, "successes": 0, "num_rollouts": 0}
+                    new |= {"ending": ending, "ends": ends, "successes": 0, "num_rollouts": 0}
                     row = rows.setdefault((problem["id"], text), new)
                     row["successes"] += right
                     row["num_rollouts"] += 1
@@ -185,13 +189,17 @@ def _plain(solution: RatedSolution) -> dict[str, Any]:
     return {"trace": solution.id, "steps": list(solution.steps), "ratings": list(solution.ratings)}
 
 
-def _beginnings(solution: Mapping[str, Any]) -> Iterator[tuple[int, str, Ending, int | None]]:
-    """(steps, text, ending, rating of the last step) of every beginning."""
-    text = ""
+def _beginnings(
+    solution: Mapping[str, Any], rule: StepRule
+) -> Iterator[tuple[int, str, tuple[int, ...] | None, Ending, int | None]]:
+    """(steps, text, where they end, ending, rating of the last step) of every beginning."""
+    text, ends = "", tuple[int, ...]()
     for place, (step, rating) in enumerate(zip(solution["steps"], solution["ratings"], strict=True), 1):
-        line = " ".join(step.split("\n")).strip()
-        text += f"{line}\n"
-        yield place, text, Ending.ANSWERED if is_final_answer(line) else Ending.OPEN, rating
+        written = rule.written(step)
+        text += written
+        ends = (*ends, len(text))
+        ending = Ending.ANSWERED if states_answer(written) else Ending.OPEN
+        yield place, text, None if rule == LINES else ends, ending, rating
 
 
 def _table(rows: list[dict[str, Any]], texts: Iterable[str]) -> pa.Table:
@@ -201,6 +209,7 @@ def _table(rows: list[dict[str, Any]], texts: Iterable[str]) -> pa.Table:
         text=np.array(list(texts), object),
         num_steps=numbers["num_steps"],
         ending=numbers["ending"].astype(np.int8),
+        ends=object_array([row["ends"] for row in rows]),
     )
     names = ("id", "problem_id", "question", "answer", "trace")
     columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in names} | state_columns(states)

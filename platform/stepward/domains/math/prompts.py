@@ -17,7 +17,7 @@ from stepward.core.config import Config
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Prompt", "Reading", "Shot", "build_prompt"]
+__all__ = ["Prompt", "Reading", "Shot", "build_prompt", "opening_of"]
 
 QUESTION = "{question}"
 BETWEEN = "\n\n"  # shots
@@ -67,6 +67,11 @@ class Prompt:
         found: Any = tokenizer(distinct, add_special_tokens=self.special_tokens, verbose=False)["input_ids"]
         ids = dict(zip(distinct, found, strict=True))
         return [ids[text] for text in filled]
+
+
+def opening_of(template: str) -> str:
+    """What stands before the question on its line: a text that says it again asks the next question."""
+    return template.partition(QUESTION)[0].rpartition("\n")[2].strip()
 
 
 def build_prompt(

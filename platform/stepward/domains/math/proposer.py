@@ -1,4 +1,4 @@
-"""The proposer: a causal language model that writes one line a step, or whole solutions at once."""
+"""The proposer: a causal language model that writes a step, or whole solutions at once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from stepward.domains.math.continuation import extend
+from stepward.domains.math.continuation import extend, stopping
 from stepward.domains.math.engine import ContinuationEngine, Continuations, SamplingConfig, VLLMEngine
 from stepward.domains.math.prompts import Prompt, Reading
 from stepward.domains.math.states import MathStates
 from stepward.domains.math.step_states import StepStates, ends_at, watchers
-from stepward.domains.math.steps import Limits, is_final_answer
+from stepward.domains.math.steps import Limits
 from stepward.domains.math.writer import Writer
 
 __all__ = ["LanguageModelProposer"]
@@ -24,7 +24,7 @@ WORTH_SHARING = 16  # tokens; reading fewer costs less than attending to them ap
 
 
 class LanguageModelProposer(Writer):
-    """Samples lines from a causal LM through the continuation engine; see `Writer`.
+    """Samples steps from a causal LM through the continuation engine; see `Writer`.
 
     Cost is charged for the tokens sampled: reading the text before them is left out, because with a cache of keys and
     values it has been paid for.
@@ -79,10 +79,10 @@ class LanguageModelProposer(Writer):
     def sample(
         self, states: MathStates, keys: UInt64[np.ndarray, " m"], temperature: float, *, whole: bool
     ) -> MathStates:
-        """Open solutions with one line more, or with all lines; the engine reads each text once for all of its rows."""
+        """Open solutions with one step more, or with all steps; the engine reads each text once for all of its rows."""
         prefixes, which = _distinct(self.encode(states))
         order = np.argsort(which, kind="stable")
-        limits, back = self.limits, np.argsort(order)
+        states, back, limits = states.take(order), np.argsort(order), self.limits
         watching = watchers(self.reading)
         sampled = self.engine.sample(
             prefixes,
@@ -92,16 +92,14 @@ class LanguageModelProposer(Writer):
             config=SamplingConfig(
                 temperature=temperature,
                 top_p=self.top_p,
-                max_new_tokens=limits.max_step_tokens * (limits.max_steps if whole else 1),
-                stop_at_newline=not whole,
-                stop_line=is_final_answer if whole else None,
                 state_layers=tuple(sorted({layer for one in watching for layer in one.layers})),
+                **stopping(states, limits, whole=whole),
             ),
         )
-        assert self.engine.newlines is not None, "an engine with a tokenizer knows which tokens break lines"
-        extended = extend(states.take(order), sampled, self.engine.newlines, limits, self.engine.tokenizer)
+        assert self.engine.texts is not None, "an engine with a tokenizer knows the texts of tokens"
+        extended = extend(states, sampled, limits, self.engine.texts)
         if watching:
-            self._leave_states(watching, prefixes, sampled, states.take(order), extended)
+            self._leave_states(watching, prefixes, sampled, states, extended)
         return extended.take(back)
 
     def _leave_states(

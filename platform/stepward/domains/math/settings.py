@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from stepward.core.config import Config
 from stepward.core.weights import weights_digest
 from stepward.domains.math.defaults import EMBEDDED
-from stepward.domains.math.prompts import Prompt, Reading, Shot, build_prompt
-from stepward.domains.math.steps import Limits
+from stepward.domains.math.prompts import Prompt, Reading, Shot, build_prompt, opening_of
+from stepward.domains.math.steps import LINES, Limits, StepRule
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,11 +50,12 @@ class WriterSettings(PromptSettings):
     """How solutions are sampled and what is continued: the settings that models here and behind servers share."""
 
     temperatures: tuple[float, ...] = Field(
-        (0.8,), min_length=1, description="drawn from for every line, e.g. [.3, .7]"
+        (0.8,), min_length=1, description="drawn from for every step, e.g. [.3, .7]"
     )
     top_p: float = Field(1.0, gt=0, le=1, description="share of probability that is sampled from; 1: all of it")
-    max_steps: int = Field(16, ge=1, description="lines after which a solution without an answer is dead")
-    max_step_tokens: int = Field(64, ge=1, description="tokens after which a line that does not end is dead")
+    steps: StepRule = Field(LINES, description="where a step ends")
+    max_steps: int = Field(16, ge=1, description="steps after which a solution without an answer is dead")
+    max_step_tokens: int = Field(64, ge=1, description="tokens after which a step that does not end is dead")
 
     @field_validator("temperatures")
     @classmethod
@@ -65,8 +66,9 @@ class WriterSettings(PromptSettings):
 
     @property
     def limits(self) -> Limits:
-        """Of lines and their tokens."""
-        return Limits(max_steps=self.max_steps, max_step_tokens=self.max_step_tokens)
+        """What a step is, how many there may be, and what begins the next question."""
+        opening = "" if self.chat else opening_of(self.prompt)
+        return Limits(self.max_steps, self.max_step_tokens, self.steps, opening)
 
 
 class ReadingSettings(PromptSettings):

@@ -1,4 +1,4 @@
-"""Solutions under way: the question and the text written so far, a line a step.
+"""Solutions under way: the question and the text written so far, step by step.
 
 A state is its text. Tokens are an affair of whoever reads it: a proposer and a reward model may have tokenizers of
 their own, so states count tokens and never hold them.
@@ -7,9 +7,11 @@ their own, so states count tokens and never hold them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +20,18 @@ from jaxtyping import Float, Int, Int8, Shaped, UInt64
 from stepward.core.batch import ArrayBatch
 from stepward.core.interfaces import Status
 from stepward.domains.math.grading.extraction import final_answer
+from stepward.domains.math.steps import LINES
 
 __all__ = [
     "COLUMNS",
     "Ending",
     "MathDomain",
     "MathStates",
+    "last_end",
     "math_states",
     "prefix_keys",
     "roots",
+    "object_array",
     "short_texts",
     "state_columns",
     "text_hashes",
@@ -37,11 +42,11 @@ __all__ = [
 class Ending(IntEnum):
     """Why nothing can be added to a solution; the last four are dead ends, and the reason that is recorded."""
 
-    OPEN = 0  # another line can be written
+    OPEN = 0  # another step can be written
     ANSWERED = 1  # it states a final answer
     NO_ANSWER = 2  # the model ended its text without an answer
-    OUT_OF_STEPS = 3  # as many lines as allowed, and no answer among them
-    LINE_TOO_LONG = 4  # a line did not end within the tokens allowed
+    OUT_OF_STEPS = 3  # as many steps as allowed, and no answer among them
+    LINE_TOO_LONG = 4  # a step did not end within the tokens allowed
     OUT_OF_CONTEXT = 5  # the text, or the question alone, does not fit the context of the model
 
 
@@ -55,12 +60,14 @@ class MathStates(ArrayBatch):
     Attributes:
         question: what is asked, as str.
         reference: the right answer, as str, for the verifier alone; "" where there is none.
-        text: the solution so far, as str; lines that are finished end with a line break.
-        num_steps: lines written.
+        text: the solution so far, as str.
+        num_steps: steps written.
         num_tokens: tokens sampled for them.
-        last_tokens: tokens of the last line; 0 where the last proposal could not add any.
+        last_tokens: tokens of the last step; 0 where the last proposal could not add any.
         log_prob: log p of all tokens sampled, under the proposer at temperature 1, in nats.
         ending: an `Ending`.
+        ends: where each step ends in the text, a tuple; None where steps are lines. What showed that a step is over,
+            such as the first word of the next sentence, may follow the last end.
     """
 
     question: Shaped[np.ndarray, " n"]
@@ -71,21 +78,48 @@ class MathStates(ArrayBatch):
     last_tokens: Int[np.ndarray, " n"]
     log_prob: Float[np.ndarray, " n"]
     ending: Int8[np.ndarray, " n"]
+    ends: Shaped[np.ndarray, " n"]
+
+    def steps(self) -> list[list[str]]:
+        """The texts of the steps of every solution."""
+        return [
+            LINES.split(text) if ends is None else [text[a:b] for a, b in pairwise((0, *ends))]
+            for text, ends in zip(self.text, self.ends, strict=True)
+        ]
+
+    def last_ends(self) -> list[int]:
+        """Where the next step of every open solution begins."""
+        return [last_end(text, ends) for text, ends in zip(self.text, self.ends, strict=True)]
+
+    def written(self) -> Shaped[np.ndarray, " n"]:
+        """The steps of every solution as one text: what there is to judge."""
+        return object_array(
+            [t if e is None else t[: last_end(t, e)] for t, e in zip(self.text, self.ends, strict=True)]
+        )
+
+    def before(self) -> Shaped[np.ndarray, " n"]:
+        """The same without the last step."""
+        return object_array(
+            [
+                text[: text.rfind("\n", 0, -1) + 1 if ends is None else (0, 0, *ends)[-2]]
+                for text, ends in zip(self.text, self.ends, strict=True)
+            ]
+        )
 
     def paths(self) -> list[Int[np.ndarray, " _"]]:
         """Of every state that is over: the rows it went through, the shortest first, and itself.
 
         Those are the open states of its problem that its text begins with, as far as they are in the batch.
         """
-        is_open, where = self.ending == Ending.OPEN, {}
+        is_open, where = self.ending == Ending.OPEN, defaultdict[int, dict[str, int]](dict)
         for i in np.flatnonzero(is_open):
-            where[int(self.problem[i]), self.text[i]] = int(i)
+            where[int(self.problem[i])][self.text[i]] = int(i)
+        sizes = {problem: sorted(set(map(len, texts))) for problem, texts in where.items()}
         paths = []
         for i in np.flatnonzero(~is_open):
             problem, text = int(self.problem[i]), self.text[i]
-            ends = [0, *(at + 1 for at, letter in enumerate(text) if letter == "\n")]
-            begun = [where[problem, text[:end]] for end in ends if (problem, text[:end]) in where]
-            paths.append(np.array([*begun, i], np.int64))
+            texts, begun = where[problem], (text[:size] for size in sizes.get(problem, ()) if size <= len(text))
+            paths.append(np.array([*(texts[beginning] for beginning in begun if beginning in texts), i], np.int64))
         return paths
 
     def ended(self) -> list[str]:
@@ -113,6 +147,7 @@ COLUMNS = {
     "last_tokens": pa.int32(),
     "log_prob": pa.float64(),
     "ending": pa.int8(),
+    "ends": pa.list_(pa.int32()),
 }
 
 
@@ -147,6 +182,7 @@ def roots(question: Shaped[np.ndarray, " n"], reference: Shaped[np.ndarray, " n"
         last_tokens=np.zeros(num, np.int64),
         log_prob=np.zeros(num),
         ending=np.zeros(num, np.int8),
+        ends=np.full(num, None, dtype=object),
     )
 
 
@@ -165,6 +201,7 @@ def math_states(table: pa.Table) -> MathStates:
         text=_objects(table, "text"),
         log_prob=table["log_prob"].to_numpy().astype(np.float64),
         ending=table["ending"].to_numpy().astype(np.int8),
+        ends=_ends(table["ends"].to_pylist() if "ends" in table.column_names else [None] * len(table)),
         **numbers,
     )
 
@@ -175,14 +212,19 @@ def state_columns(states: MathStates) -> dict[str, pa.Array]:
 
 
 def short_texts(states: MathStates) -> list[str]:
-    """The last line of every solution without what it restates, at most 24 characters; "?" for a bare question."""
-    lines = [text.rstrip("\n").rpartition("\n")[2] for text in states.text]
+    """The last step of every solution without what it restates, at most 24 characters; "?" for a bare question."""
+    lines = [steps[-1].strip("\n") if steps else "" for steps in states.steps()]
     return [line.rpartition(": ")[2][:24] if line else "?" for line in lines]
 
 
+def last_end(text: str, ends: tuple[int, ...] | None) -> int:
+    """Where the last finished step of a text ends; without `ends` its steps are lines."""
+    return text.rfind("\n") + 1 if ends is None else (0, *ends)[-1]
+
+
 def prefix_keys(states: MathStates) -> UInt64[np.ndarray, " n"]:
-    """Identity of question and text together, for caches that many problems share."""
-    return text_keys(states.question, states.text)
+    """Identity of question and steps together, for caches that many problems share."""
+    return text_keys(states.question, states.written())
 
 
 def text_keys(questions: Iterable[str], texts: Iterable[str]) -> UInt64[np.ndarray, " n"]:
@@ -197,6 +239,16 @@ def text_hashes(texts: Iterable[str]) -> UInt64[np.ndarray, " n"]:
 
 
 def _objects(table: pa.Table, name: str) -> Shaped[np.ndarray, " n"]:
-    values = np.empty(len(table), dtype=object)
-    values[:] = table[name].to_pylist()
-    return values
+    return object_array(table[name].to_pylist())
+
+
+def _ends(rows: Sequence[Sequence[int] | None]) -> Shaped[np.ndarray, " n"]:
+    return object_array([None if row is None else tuple(row) for row in rows])
+
+
+def object_array(values: Sequence[object]) -> Shaped[np.ndarray, " n"]:
+    """An array of objects, tuples of equal length included."""
+    array = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        array[i] = value
+    return array

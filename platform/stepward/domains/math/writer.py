@@ -1,4 +1,4 @@
-"""What proposers that write text have in common: a line a step, or whole solutions at once."""
+"""What proposers that write text have in common: step by step, or whole solutions at once."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ SEQUENCES_A_CALL = 8192  # of an engine: its account of tokens takes 4 KiB a seq
 
 
 class Writer(ABC):
-    """A step is a line. It is sampled at one temperature, drawn anew for every line where there are several.
+    """A step is sampled at one temperature, drawn anew for every step where there are several.
 
     A line that states a final answer completes the solution, and so does the end of the text where an answer can be
-    found in it; limits of lines, tokens and context end it dead. Solutions that are over stay as they are. What a row
+    found in it; limits of steps, tokens and context end it dead. Solutions that are over stay as they are. What a row
     says depends on its own stream, question and text.
 
     Args:
         temperatures: logits are divided by one of them; .3 and .7 mixed give both safe and bold lines, .8 alone is
             usual for Monte-Carlo labels.
         top_p: nucleus sampling; 1 samples from all tokens.
-        limits: of lines and of their tokens.
+        limits: what a step is, and how many there may be.
         prompt: what the model continues.
     """
 
@@ -49,10 +49,10 @@ class Writer(ABC):
     def sample(
         self, states: MathStates, keys: UInt64[np.ndarray, " n"], temperature: float, *, whole: bool
     ) -> MathStates:
-        """Open solutions with one line more, or with all lines; `keys` are what each row's randomness comes from."""
+        """Open solutions with one step more, or with all steps; `keys` are what each row's randomness comes from."""
 
     def propose(self, states: MathStates, *, num_candidates: int, rng: Rng) -> MathStates:
-        """`num_candidates` next lines of every solution."""
+        """`num_candidates` next steps of every solution."""
         keys, temperature = self._draw(rng, num_candidates)
         children = repeat(states.replace(last_tokens=np.zeros_like(states.last_tokens)), num_candidates)
         return self._write(children, keys, temperature, whole=False)
@@ -60,13 +60,13 @@ class Writer(ABC):
     def complete(self, states: MathStates, *, num_continuations: int, rng: Rng) -> MathStates:
         """Every solution `num_continuations` times written to its end: n -> n * M, row-major, none of them open.
 
-        Distributed as `propose` applied line by line, and several times as fast, because a text is read once for all
-        of its continuations and the batch is full until the last of them. With several temperatures it goes line by
-        line.
+        Distributed as `propose` applied step by step, and several times as fast, because a text is read once for all
+        of its continuations and the batch is full until the last of them. With several temperatures it goes step by
+        step.
         """
         size = max(1, SEQUENCES_A_CALL // num_continuations)
         pieces = [np.arange(first, min(first + size, len(states))) for first in range(0, len(states), size)]
-        write = self._whole if len(self.temperatures) == 1 else self._line_by_line
+        write = self._whole if len(self.temperatures) == 1 else self._step_by_step
         done = [write(states.take(piece), num_continuations, rng.take(piece)) for piece in pieces]
         return MathStates.concat([states.take(slice(0, 0)), *done])
 
@@ -74,13 +74,13 @@ class Writer(ABC):
         keys, temperature = self._draw(rng, times)
         return self._write(repeat(states, times), keys, temperature, whole=True)
 
-    def _line_by_line(self, states: MathStates, times: int, rng: Rng) -> MathStates:
+    def _step_by_step(self, states: MathStates, times: int, rng: Rng) -> MathStates:
         return complete(
             repeat(states, times), domain=MathDomain(), proposer=self, streams=_forked_again(rng.repeat(times))
         )
 
     def _draw(self, rng: Rng, times: int) -> tuple[UInt64[np.ndarray, " m"], Int[np.ndarray, " m"]]:
-        """A key of the engine's uniforms, and the index of a temperature, for each of `times` lines a stream."""
+        """A key of the engine's uniforms, and the index of a temperature, for each of `times` steps a stream."""
         keys = (rng.uniform(times).reshape(-1) * 2.0**53).astype(np.uint64)
         return keys, rng.integers(0, len(self.temperatures), times).reshape(-1)
 
@@ -111,7 +111,7 @@ def answered(
 
 
 def _forked_again(rng: Rng) -> Streams:
-    """Every line's streams are forks of the last line's."""
+    """Every step's streams are forks of the last step's."""
     now = rng
 
     def streams(rows: Int[np.ndarray, " m"], step: int) -> Rng:

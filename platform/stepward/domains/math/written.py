@@ -26,8 +26,8 @@ def written_states(questions: Sequence[str], steps: Sequence[Sequence[str]]) -> 
 
 
 def steps_of(states: MathStates) -> list[list[str]]:
-    """Lines of every solution, without their ends."""
-    return [text.splitlines() for text in states.text]
+    """Steps of every solution, without the line breaks around them."""
+    return [[step.strip("\n") for step in steps] for steps in states.steps()]
 
 
 class FunctionProposer:

@@ -4,6 +4,7 @@ from stepward.domains.math.engine.config import Continuations, EngineStats, Fini
 from stepward.domains.math.engine.engine import Backend, ContinuationEngine
 from stepward.domains.math.engine.incremental import IncrementalScorer
 from stepward.domains.math.engine.streams import Uniforms, sequence_keys, splitmix_uniforms
+from stepward.domains.math.engine.texts import TokenTexts
 from stepward.domains.math.engine.vllm_engine import VLLMEngine
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "FinishReason",
     "IncrementalScorer",
     "SamplingConfig",
+    "TokenTexts",
     "Uniforms",
     "VLLMEngine",
     "sequence_keys",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Int8, Int32, Int64
@@ -32,8 +33,9 @@ class SamplingConfig:
         max_new_tokens: end with `LENGTH` after so many tokens.
         eos_token_ids: end with `EOS`; `None` takes the model's own.
         stop_token_sequences: end with `STOP` as soon as the new tokens end in one of these.
-        stop_at_newline: end with `STOP` after the first token whose text holds a newline: one step of a solution.
-        stop_line: called with the text of every line finished by a newline; `True` ends with `STOP`.
+        stop_text: called with the number of a continuation and its text so far; `True` ends it with `STOP`.
+        stop_at: whether it is called after every token, or after those only whose text holds a newline.
+        stop_texts: what certainly makes it `True`, for engines that cannot call it while they sample.
         state_layers: keep hidden states of each continuation, those after these blocks (from 1; less than the number of
             blocks, because transformers' last state is normalised and this is not). None named: none kept.
     """
@@ -43,8 +45,9 @@ class SamplingConfig:
     max_new_tokens: int = 256
     eos_token_ids: tuple[int, ...] | None = None
     stop_token_sequences: tuple[tuple[int, ...], ...] = ()
-    stop_at_newline: bool = False
-    stop_line: Callable[[str], bool] | None = None
+    stop_text: Callable[[int, str], bool] | None = None
+    stop_at: Literal["newlines", "tokens"] = "newlines"
+    stop_texts: tuple[str, ...] = ()
     state_layers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

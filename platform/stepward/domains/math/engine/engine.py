@@ -18,8 +18,9 @@ from stepward.domains.math.engine.ledger import Ledger
 from stepward.domains.math.engine.prefixes import group_nested
 from stepward.domains.math.engine.sampler import PackedSampler
 from stepward.domains.math.engine.shared_hf import SharedDecoder, supports_shared
-from stepward.domains.math.engine.stopping import StopRule, declared_eos, newline_table
+from stepward.domains.math.engine.stopping import StopRule, declared_eos
 from stepward.domains.math.engine.streams import Uniforms, splitmix_uniforms
+from stepward.domains.math.engine.texts import TokenTexts
 
 __all__ = ["Backend", "ContinuationEngine"]
 
@@ -70,7 +71,7 @@ class ContinuationEngine:
         text = model.config.get_text_config()
         limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
         self.max_positions = 2**31 if limit is None else int(limit)
-        self.newlines = newline_table(tokenizer, self.vocab_size) if tokenizer is not None else None
+        self.texts = TokenTexts(tokenizer, self.vocab_size) if tokenizer is not None else None
         self.backend = self._choose(backend)
         self.decoder: Any = {"fused": FusedLlama, "shared": SharedDecoder}.get(self.backend, lambda _: None)(self.model)
 
@@ -125,8 +126,7 @@ class ContinuationEngine:
             eos_token_ids=eos,
             vocab_size=self.vocab_size,
             max_positions=self.max_positions,
-            tokenizer=self.tokenizer,
-            newlines=self.newlines,
+            texts=self.texts,
         )
         prefix = np.repeat(np.arange(len(plain)), counts)
         lengths = np.array([len(tokens) for tokens in plain], dtype=np.int64)

@@ -66,7 +66,7 @@ class Ledger:
         self.log_probs[sequences, at] = log_probs
         self.lengths[sequences] += 1
         self.reasons[sequences] = self.stop(
-            self.prefix_lengths[sequences], self.tokens[sequences], self.lengths[sequences]
+            sequences, self.prefix_lengths[sequences], self.tokens[sequences], self.lengths[sequences]
         )
         if states is not None:
             ended = np.flatnonzero(self.reasons[sequences] != FinishReason.RUNNING)

@@ -18,7 +18,8 @@ from jaxtyping import Int64, UInt64
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from stepward.domains.math.engine.config import Continuations, EngineStats, FinishReason, SamplingConfig
-from stepward.domains.math.engine.stopping import StopRule, declared_eos, newline_table
+from stepward.domains.math.engine.stopping import StopRule, declared_eos
+from stepward.domains.math.engine.texts import TokenTexts
 
 __all__ = ["VLLMEngine"]
 
@@ -50,7 +51,7 @@ class VLLMEngine:
         self.tokenizer = tokenizer
         self.vocab_size = int(self.model.get_output_embeddings().weight.shape[0])
         self.max_positions = int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2**31)
-        self.newlines = newline_table(tokenizer, self.vocab_size)
+        self.texts = TokenTexts(tokenizer, self.vocab_size)
         self._llm = self._vllm.LLM(
             model=source,
             dtype=dtype,
@@ -106,7 +107,7 @@ class VLLMEngine:
             top_p=config.top_p,
             seed=key % SEEDS,
             max_tokens=min(config.max_new_tokens, self.max_positions - prefix_length),
-            stop=["\n"] if config.stop_at_newline else None,
+            stop=list(config.stop_texts) or None,
             include_stop_str_in_output=True,
             stop_token_ids=list(self._eos(config)),
             ignore_eos=config.eos_token_ids is not None,  # then those of the model itself do not count
@@ -163,18 +164,21 @@ class VLLMEngine:
             eos_token_ids=self._eos(config),
             vocab_size=self.vocab_size,
             max_positions=self.max_positions,
-            tokenizer=self.tokenizer,
-            newlines=self.newlines,
+            texts=self.texts,
         )
         lengths, reasons = made.copy(), np.full(len(made), FinishReason.RUNNING, dtype=np.int8)
         reasons[prefix_lengths >= self.max_positions] = FinishReason.CONTEXT
         for length in range(1, tokens.shape[1] + 1):
             rows = np.flatnonzero((reasons == FinishReason.RUNNING) & (made >= length))
             if len(rows):
-                reasons[rows] = stop(prefix_lengths[rows], tokens[rows], np.full(len(rows), length))
+                reasons[rows] = stop(rows, prefix_lengths[rows], tokens[rows], np.full(len(rows), length))
                 over = rows[reasons[rows] != FinishReason.RUNNING]
                 lengths[over] = length
-        reasons[reasons == FinishReason.RUNNING] = FinishReason.EOS  # it ended, and left the token out
+        left = np.flatnonzero(
+            reasons == FinishReason.RUNNING
+        )  # they ended: by a stop text, or a token that is left out
+        stopped = self.texts.newlines[tokens[left, made[left] - 1]] & bool(config.stop_texts)
+        reasons[left] = np.where(stopped, FinishReason.STOP, FinishReason.EOS)
         return lengths, reasons
 
 

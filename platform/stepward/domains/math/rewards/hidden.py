@@ -17,7 +17,6 @@ from pydantic import Field, field_validator, model_validator
 from stepward.core.config import Config
 from stepward.domains.math.settings import LanguageModelSettings, ReadingSettings
 from stepward.domains.math.states import MathStates
-from stepward.domains.math.steps import split_steps
 
 if TYPE_CHECKING:
     from stepward.domains.math.rewards.hidden_network import HiddenReward
@@ -134,7 +133,7 @@ class HiddenPRM(Config):
         """The texts whose states are read, of every state: all its beginnings, or itself alone."""
         if isinstance(self.head, TransformerHead) or self.head.history:
             return beginnings(states)
-        return [[text] for text in states.text]
+        return [[text] for text in states.written()]
 
     def _read(self, vectors: Float[np.ndarray, "t w"]) -> Float[np.ndarray, "r w"]:
         """What the head reads of question and steps: all; or the last, the one before, and the mean over steps."""
@@ -170,7 +169,7 @@ class HiddenPRM(Config):
 
 def beginnings(states: MathStates) -> list[list[str]]:
     """The text of every state after each of its steps, that of the bare question first."""
-    return [list(_grown(split_steps(text, mode="lines"))) for text in states.text]
+    return [_grown(steps) for steps in states.steps()]
 
 
 def _grown(steps: Sequence[str]) -> list[str]:

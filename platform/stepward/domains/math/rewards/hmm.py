@@ -18,7 +18,6 @@ from pydantic import Field, model_validator
 
 from stepward.core.config import Config
 from stepward.domains.math.states import MathStates
-from stepward.domains.math.steps import split_steps
 from stepward.rewards import hmm
 
 __all__ = ["MathHMM", "MathHMMReward"]
@@ -102,7 +101,7 @@ def _log_emission(vectors: Float[np.ndarray, "n t v"], weights: Mapping[str, np.
 
 
 def _last_lines(states: MathStates, num: int) -> list[list[str]]:
-    return [split_steps(text, mode="lines")[-num:] if text else [] for text in states.text]
+    return [steps[-num:] for steps in states.steps()]
 
 
 def _words_of(line: str) -> list[str]:

@@ -21,7 +21,6 @@ from stepward.domains.math.rewards.formats import Format, Head, step_tokens, tok
 from stepward.domains.math.rewards.text_scoring import TextReward
 from stepward.domains.math.rewards.weights import device_of_choice
 from stepward.domains.math.states import MathStates
-from stepward.domains.math.steps import split_steps
 
 __all__ = ["form_of", "guess_format", "load_published", "state_tokens"]
 
@@ -78,11 +77,11 @@ def form_of(source: str, name: str, form_named: Callable[[str], Format]) -> tupl
 
 
 def state_tokens(form: Format, tokenizer: PreTrainedTokenizerBase, states: MathStates, limit: int) -> list[list[int]]:
-    """Token ids of every state, a line a step; of one longer than `limit` its end."""
-    pairs = list(zip(states.question, states.text, strict=True))
+    """Token ids of every state; of one longer than `limit` its end."""
+    pairs = list(zip(states.question, map(tuple, states.steps()), strict=True))
     found = {
-        (question, text): step_tokens(form, tokenizer, question, split_steps(text, mode="lines"))[-limit:]
-        for question, text in dict.fromkeys(pairs)
+        (question, steps): step_tokens(form, tokenizer, question, list(steps))[-limit:]
+        for question, steps in dict.fromkeys(pairs)
     }
     return [found[pair] for pair in pairs]
 

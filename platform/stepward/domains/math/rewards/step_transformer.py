@@ -1,4 +1,4 @@
-"""The step transformer: a solution as a sequence of vectors, one a line, and a logit after each of them."""
+"""The step transformer: a solution as a sequence of vectors, one a step, and a logit after each of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from stepward.core.config import Config
 from stepward.domains.math.defaults import EMBEDDED
 from stepward.domains.math.states import MathStates
-from stepward.domains.math.steps import split_steps
 
 if TYPE_CHECKING:
     from stepward.domains.math.rewards.step_network import StepReward
@@ -73,7 +72,7 @@ class StepTransformer(Config):
 
     def steps(self, states: MathStates) -> list[list[str]]:
         """Question and lines of every state, at least one entry and at most `max_steps`."""
-        rows = [[q, *split_steps(text, mode="lines")] for q, text in zip(states.question, states.text, strict=True)]
+        rows = [[q, *steps] for q, steps in zip(states.question, states.steps(), strict=True)]
         return [row if len(row) <= self.max_steps else [row[0], *row[1 - self.max_steps :]] for row in rows]
 
     def reward(self, weights: Mapping[str, np.ndarray]) -> StepReward:

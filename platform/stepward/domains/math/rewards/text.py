@@ -18,7 +18,7 @@ from stepward.core.config import Config
 from stepward.core.interfaces import Status
 from stepward.domains.math.defaults import EMBEDDED
 from stepward.domains.math.rewards.rows import padded
-from stepward.domains.math.states import MathDomain, MathStates
+from stepward.domains.math.states import MathDomain, MathStates, roots
 
 if TYPE_CHECKING:
     from stepward.domains.math.rewards.text_scoring import TextReward
@@ -97,7 +97,9 @@ class TextSettings(Config):
         """Token ids of every state; of a text longer than the model's context its end."""
         from stepward.domains.math.rewards.body import context_of, tokenizer_of
 
-        texts = [self.prompt.replace("{question}", q) + t for q, t in zip(states.question, states.text, strict=True)]
+        texts = [
+            self.prompt.replace("{question}", q) + t for q, t in zip(states.question, states.written(), strict=True)
+        ]
         distinct = list(dict.fromkeys(texts))
         if not distinct:
             return []
@@ -168,9 +170,7 @@ class TextPRM(TextSettings):
             complete = MathDomain().status(states)[whole] == Status.COMPLETE
             found["outcome"] = np.where(complete, shares[whole], -1.0).astype(np.float32)
         if self.next_step_weight:
-            found["question"] = np.array(
-                [len(row) for row in self.tokens(states.replace(text=np.full(len(states), "", object)))]
-            )
+            found["question"] = np.array([len(row) for row in self.tokens(roots(states.question, states.reference))])
         return found
 
     def encode(self, states: MathStates) -> dict[str, np.ndarray]:
@@ -197,7 +197,7 @@ def solutions_of(states: MathStates) -> Int[np.ndarray, " n"]:
     In the order of the alphabet a text stands right before all those that begin with it, so only neighbours need to be
     compared.
     """
-    texts = [f"{q}\x00{text}" for q, text in zip(states.question, states.text, strict=True)]
+    texts = [f"{q}\x00{text}" for q, text in zip(states.question, states.written(), strict=True)]
     order = sorted(range(len(texts)), key=texts.__getitem__)
     host = np.arange(len(texts))
     for row, following in zip(reversed(order[:-1]), reversed(order[1:]), strict=True):

@@ -1,4 +1,4 @@
-"""A trained text model inside a search: what was read of a solution is not read again for its next line."""
+"""A trained text model inside a search: what was read of a solution is not read again for its next step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stepward.domains.math.engine import IncrementalScorer
 from stepward.domains.math.rewards.body import ROWS, StepScorer
 from stepward.domains.math.rewards.rows import padded
 from stepward.domains.math.rewards.weights import fill
-from stepward.domains.math.states import MathStates, prefix_keys
+from stepward.domains.math.states import MathStates, prefix_keys, roots
 
 __all__ = ["OutcomeReward", "TextReward"]
 
@@ -24,8 +24,8 @@ MAX_STATES = 100_000  # remembered at once; then all is forgotten, which costs t
 class TextReward:
     """sigmoid(logit) at the end of each child's text.
 
-    A causal model keeps keys and values of the states it has scored and runs the tokens of new lines only. Where a
-    child's tokens do not begin with its parent's (the text was cut to the context, or a tokenizer joins across lines)
+    A causal model keeps keys and values of the states it has scored and runs the tokens of new steps only. Where a
+    child's tokens do not begin with its parent's (the text was cut to the context, or a tokenizer joins across steps)
     the whole text is read, and so where parents are among the children, unread: a path is read in one pass. An encoder
     reads the whole text always. Rounding differs with the way by about 1e-6.
 
@@ -65,15 +65,15 @@ class TextReward:
     def charged_tokens(self, children: MathStates) -> Int[np.ndarray, " n"]:
         """Tokens that scoring each child reads, in the model's own tokens.
 
-        An encoder reads the whole text. A causal model reads the last line, and with a first line the question too,
+        An encoder reads the whole text. A causal model reads the last step, and with a first step the question too,
         once for each problem. What has left the cache and is read again is not charged, nor is a state that stayed as
         it was.
         """
         whole = self._lengths_of(children)
         if self._scorer is None:
             return whole
-        text = np.array([text[: text.rfind("\n", 0, -1) + 1] for text in children.text], object)
-        before = self._lengths_of(children.replace(text=text))
+        bare = roots(children.question, children.reference)
+        before = self._lengths_of(bare.replace(text=children.before()))
         own = np.where(children.num_steps > 0, whole - before, 0)
         own = np.where((children.num_steps > 0) & (children.last_tokens == 0), 0, np.maximum(own, 0))
         starts = np.flatnonzero(children.num_steps <= 1)

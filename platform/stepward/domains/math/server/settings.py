@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from stepward.domains.math.server.client import Client, ServerConfig
 from stepward.domains.math.server.proposer import ServerProposer
 from stepward.domains.math.settings import WriterSettings
+from stepward.domains.math.steps import LINES
 
 __all__ = ["ServerSettings"]
 
@@ -35,6 +36,8 @@ class ServerSettings(ServerConfig, WriterSettings):
     def _agrees(self) -> ServerSettings:
         if self.chat != (self.tokenizer is not None):
             raise ValueError("chat and tokenizer: expected both or neither; the tokenizer's template writes the chat")
+        if self.steps != LINES:
+            raise ValueError("steps: expected lines of a server, which stops at a text; other steps take a model here")
         return self
 
     def build(self) -> ServerProposer:

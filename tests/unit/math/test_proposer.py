@@ -49,8 +49,9 @@ def test_contract(proposer: LanguageModelProposer) -> None:
 def test_a_proposal_adds_one_line(proposer: LanguageModelProposer) -> None:
     children = proposer.propose(questions("a+1", "b"), num_candidates=200, rng=streams(2))
     for text, ending, tokens in zip(children.text, children.ending, children.last_tokens, strict=True):
-        assert "\n" not in text[:-1]
-        assert (ending == Ending.OPEN) == (text.endswith("\n") and not text.startswith("A:"))
+        said = text.lstrip("\n")  # empty lines are no steps
+        assert "\n" not in said[:-1]
+        assert (ending == Ending.OPEN) == (said.endswith("\n") and not said.startswith("A:"))
         assert 1 <= tokens <= 5
     assert set(children.ending.tolist()) >= {Ending.OPEN, Ending.ANSWERED, Ending.NO_ANSWER, Ending.LINE_TOO_LONG}
     assert np.array_equal(children.last_tokens, children.num_tokens)
@@ -99,7 +100,7 @@ def test_whole_solutions_are_distributed_as_line_by_line(proposer: LanguageModel
     state = state.take(np.flatnonzero(state.ending == Ending.OPEN)[:1])
     num = 1500
     at_once = proposer.complete(state, num_continuations=num, rng=streams(1, "at once"))
-    by_line = proposer._line_by_line(state, num, streams(1, "by line"))
+    by_line = proposer._step_by_step(state, num, streams(1, "by line"))
     outcomes = [
         f"{ending} {lines} {text[len(state.text[0]) :][:1]}"
         for states in (at_once, by_line)

@@ -98,7 +98,7 @@ def test_states_left_behind_are_those_of_reading(kind, request):
     learner = settings(folder)
     left, read = learner.states(), StepStates(learner.model, learner.layers)
     steps = sampled(folder)
-    assert len(steps[-1][1]) == 24, "there are open solutions to go on from"
+    assert len(steps[-1][1]) >= 12, "there are open solutions to go on from"
     for _, children in ((steps[0][0], steps[0][0]), *steps):
         known = left.sampled(children.question, children.text)
         assert known.mean() > 0.5 or not alive(children).all()

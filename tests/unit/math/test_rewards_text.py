@@ -53,7 +53,7 @@ def rounds() -> list[tuple[MathStates, MathStates]]:
     questions = np.array(["a+1", "b"], object)
     parents = roots(questions, questions)
     for depth in range(3):
-        many = parents.take(np.repeat(np.arange(len(parents)), 6 if depth == 0 else 2))
+        many = parents.take(np.repeat(np.arange(len(parents)), 20 if depth == 0 else 2))
         children = proposer.propose(many, num_candidates=1, rng=Rng.from_ids(depth, range(len(many)), "test"))
         steps.append((many, children))
         parents = children.take(DOMAIN.status(children) == 0)

@@ -20,7 +20,6 @@ from stepward.core.wing import Rejected
 from stepward.domains.math.defaults import ROLLOUTS
 from stepward.domains.math.judge import Judge, JudgeSettings, Verdict
 from stepward.domains.math.states import MathStates, math_states
-from stepward.domains.math.steps import split_steps
 from stepward.label import ContinuationLabels, CountTask, count_summary, reject, salvage
 
 __all__ = ["ConsensusLabels", "JudgedLabels"]
@@ -124,7 +123,7 @@ class JudgeTask:
         names = rows["id"].to_pylist()
         rng = Rng.from_ids(self.settings.seed, [names[i] for i in ends], "judge")
         keys = (rng.uniform(self.judge.settings.num_votes) * 2.0**53).astype(np.uint64)
-        solutions = [split_steps(states.text[i], mode="lines") for i in ends]
+        solutions = states.take(ends).steps()
         return self.judge.first_errors([states.question[i] for i in ends], solutions, keys)
 
 
@@ -159,4 +158,4 @@ class ConsensusTask(JudgeTask):
 
 def _num_steps(states: MathStates) -> Int[np.ndarray, " n"]:
     """Steps of beginnings, as the judge counts them."""
-    return np.array([len(split_steps(text, mode="lines")) for text in states.text], np.int64)
+    return np.array([len(steps) for steps in states.steps()], np.int64)

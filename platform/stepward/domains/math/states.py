@@ -99,12 +99,11 @@ class MathStates(ArrayBatch):
 
     def before(self) -> Shaped[np.ndarray, " n"]:
         """The same without the last step."""
-        return object_array(
-            [
-                text[: text.rfind("\n", 0, -1) + 1 if ends is None else (0, 0, *ends)[-2]]
-                for text, ends in zip(self.text, self.ends, strict=True)
-            ]
-        )
+        texts = []
+        for text, ends, num in zip(self.text, self.ends, self.num_steps.tolist(), strict=True):
+            found = (0, *(LINES.ends(text) if ends is None else ends))
+            texts.append(text[: found[min(max(num - 1, 0), len(found) - 1)]])
+        return object_array(texts)
 
     def paths(self) -> list[Int[np.ndarray, " _"]]:
         """Of every state that is over: the rows it went through, the shortest first, and itself.

@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench results clean
+.PHONY: help setup demo test test-slow lint docs format bench results clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,11 +32,16 @@ test: setup  ## the tests, those on Ray included
 test-slow: setup  ## the tests that take more than a minute each
 	$(TESTS) -m "slow and not gpu"
 
-lint: setup  ## style, types, and who may import whom
+lint: setup  ## style, types, who may import whom, and links of the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs: setup  ## the documentation site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Documentation: build/site/index.html"
 
 format: setup  ## apply the style
 	$(BIN)/ruff check --fix .

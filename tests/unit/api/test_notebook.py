@@ -48,7 +48,7 @@ def test_a_function_and_the_package_of_its_name_are_both_there(labels):
 
     assert stepward.label.LabelWork is LabelWork
     assert callable(sw.label)
-    with pytest.raises(AttributeError, match="its functions are evaluate, label"):
+    with pytest.raises(AttributeError, match="its functions are evaluate, "):
         sw.lable()
 
 
@@ -79,7 +79,7 @@ def test_a_misspelt_setting_is_named(labels):
 
 
 def test_guides_are_compared_in_words_and_a_picture(evaluation):
-    assert set(evaluation.summary["arm"]) == {"prm", "exact", "distance", "random"}
+    assert {"prm", "greedy_path", "exact", "distance", "random"} <= set(evaluation.summary["arm"])
     assert "data:image/png;base64" in evaluation._repr_html_()
     assert {"arm", "problem_id", "solved"} <= set(evaluation.table().columns)
     with pytest.raises(ValueError, match=r"expected one of .*'trials'"):

@@ -25,8 +25,11 @@ GUIDES: dict[str, dict[str, Any]] = {
     "random": {"kind": "random"},
     "oracle": {"kind": "oracle"},
     "arm_prm": _weighted(arm=1.0, prm=1.0),
+    # all weights of .5, 1 and 2: of standardised scores only the ratio matters, so five are all there are
+    "arm_quarter_prm": _weighted(arm=0.5, prm=2.0),
     "arm_half_prm": _weighted(arm=0.5, prm=1.0),
     "arm_prm_half": _weighted(arm=1.0, prm=0.5),
+    "arm_prm_quarter": _weighted(arm=2.0, prm=0.5),
     "prm_ahead": {"kind": "lookahead", "guide": "prm", "depth": 1, "discount": 0.9, "reading": "sum"},
 }
 
@@ -45,8 +48,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "arm": {"guide": "arm"},
     "prm": {"guide": "prm"},
     "arm_prm": {"guide": "arm_prm"},
+    "arm_quarter_prm": {"guide": "arm_quarter_prm"},
     "arm_half_prm": {"guide": "arm_half_prm"},
     "arm_prm_half": {"guide": "arm_prm_half"},
+    "arm_prm_quarter": {"guide": "arm_prm_quarter"},
     "prm_mean": {"guide": "prm", "search": {"kind": "weighted_mean"}},
     "patchwork": {"guide": "prm", "search": {"kind": "patchwork", "temperature": 0.5}},
     "critic": {"guide": "critic"},

@@ -10,6 +10,7 @@ from stepward.core.registry import lookup
 from stepward.domains.pde.metrics import CONVENTIONS, per_sample
 from stepward.domains.pde.references import trajectories
 from stepward.domains.pde.states import PDEStates, as_numpy, is_finite
+from stepward.domains.pde.structure import band_errors, drift
 
 FIXED = "fixed_nrmse"  # NRMSE with one norm for all steps: relative errors explode where a flow decays
 WORDS = {
@@ -18,6 +19,12 @@ WORDS = {
     "well_vrmse": "The Well VRMSE",
     "poseidon_l1": "Poseidon median relative L1, last step",
     FIXED: "error over the norm of the first frame",
+}
+STRUCTURE = {
+    "nrmse_large": "NRMSE at more than 8 cells a wave",
+    "nrmse_middle": "at 4 to 8 cells",
+    "nrmse_small": "below 4 cells",
+    "drift": "change of totals since the first frame, over the root mean square of the channel, the worst channel",
 }
 MEASURES = tuple(
     Measure(
@@ -28,7 +35,7 @@ MEASURES = tuple(
         over_steps="last" if name in CONVENTIONS and CONVENTIONS[name].last_frame_only else "mean",
         over_problems="median" if name in CONVENTIONS and CONVENTIONS[name].over_samples is np.median else "mean",
     )
-    for name, words in WORDS.items()
+    for name, words in (WORDS | STRUCTURE).items()
 )
 
 
@@ -57,11 +64,14 @@ class ReferenceVerifier:
         return outcome
 
     def measure(self, roots: PDEStates, found: PDEStates) -> dict[str, Float[np.ndarray, " n"]]:
-        """Error of each state under every convention; NaN where its fields are not finite."""
+        """Every measure of each state; NaN where its fields are not finite."""
         values = {measure.name: np.full(len(found), np.nan) for measure in MEASURES}
         good = np.flatnonzero(is_finite(found.fields)) if len(found) else np.zeros(0, np.int64)
         if len(good):
-            for name, errors in self._errors(found.take(good), tuple(values)).items():
+            states = found.take(good)
+            fields, first = (as_numpy(batch.fields) for batch in (states, roots.take(good)))
+            known = self._errors(states, tuple(WORDS)) | band_errors(fields, self.truth(states))
+            for name, errors in (known | {"drift": drift(fields, first)}).items():
                 values[name][good] = errors
         return values
 

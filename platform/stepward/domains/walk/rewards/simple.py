@@ -86,7 +86,7 @@ class _Distance:
 
 class _GreedyPath:
     num_parameters = 0
-    LOST = 1000.0  # beyond any number of steps: paths that do not arrive come last, the nearest first
+    LOST = 1000.0  # beyond any number of steps: numbers whose path does not arrive come last, the nearest first
 
     def score(self, parents: WalkStates, children: WalkStates) -> Float[np.ndarray, " n"]:
         current, target = children.current, children.target
@@ -98,8 +98,7 @@ class _GreedyPath:
             after = successors(current)
             nearest = after[np.arange(len(after)), np.abs(after - target[:, None]).argmin(axis=1)]
             current, steps = np.where(moving, nearest, current), steps + moving
-        gap = np.abs(current - target)
-        return -np.where(gap == 0, steps, self.LOST + gap)
+        return -np.where(current == target, steps, self.LOST + np.abs(children.current - target))
 
 
 class _Random:

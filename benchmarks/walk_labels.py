@@ -4,7 +4,7 @@
 
 Two loops are written for comparison, step by step as one would first write them: one with numpy's softmax and choice at
 every step, one in pure Python arithmetic. All three label walks of the same problems with M = 64 on one core, and their
-labels must agree in distribution: the mean of p̂ − V* is 0 within 4 standard errors for each.
+labels must agree in distribution: the mean of p̂ − V^π is 0 within 4 standard errors for each.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def measure(name: str, rows: pa.Table, label: Callable[[], object]) -> float:
     value = wing.known.exact(wing.states(rows))
     deviation = (successes / M - value).sum() / np.sqrt((value * (1 - value) / M).sum())
     print(
-        f"{name:<28}{speed:>12,.0f} labels/s   mean of p̂ − V*: {deviation:+.1f} standard errors  ({len(rows):,} rows)"
+        f"{name:<28}{speed:>12,.0f} labels/s   mean of p̂ − V^π: {deviation:+.1f} standard errors  ({len(rows):,} rows)"
     )
     if abs(deviation) > 4:
         sys.exit(f"{name}: labels do not agree with exact values")

@@ -16,7 +16,7 @@ POLICY = {"kind": "softmax", "temperature": 1.0}
 def make_labels(
     root: Path, *, num_train: int = 40, num_test: int = 40, per_problem: int = 10, seed: int = 0
 ) -> Artifact:
-    """Labels whose counts are drawn from the exact values: successes ~ Binomial(M, V*)."""
+    """Labels whose counts are drawn from the exact values: successes ~ Binomial(M, V^π)."""
     wing, artifact = find_wing("walk"), Artifact(str(root), "walk", "label", "default")
     source = wing.problems(num_train=num_train, num_validation=10, num_test=num_test)
     identity = {"proposer": POLICY, "sizes": [num_train, num_test, per_problem], "seed": seed}

@@ -1,8 +1,8 @@
 """The parallelism dividend of guides: 1 − Π (1 − p_c) over k candidates against what k continuations came to.
 
 Candidates are children sampled from the labelling policy, each continued once by that policy. Given the children these
-continuations are independent, so the product is right for p_c = V*(child); and k continuations of one state are
-independent given the state, so 1 − (1 − p)^k is right for p = V*(state). What is measured beyond that is the guide's:
+continuations are independent, so the product is right for p_c = V^π(child); and k continuations of one state are
+independent given the state, so 1 − (1 − p)^k is right for p = V^π(state). What is measured beyond that is the guide's:
 errors that siblings share make it promise too much or too little.
 """
 

@@ -96,7 +96,7 @@ def _ranked(
     proposers: Proposers,
     children: Float[np.ndarray, " c"] | None = None,
 ) -> dict[str, Any]:
-    """Ranking of states, and of the children of the first of them where V* of children or its estimates are known."""
+    """Ranking of states, and of the children of the first of them where V^π of children or its estimates are known."""
     study, family, family_truths = _study(settings), None, None
     wing = proposers.wing
     if wing.known is not None or children is not None:
@@ -137,7 +137,7 @@ def _robustness(
     rng: np.random.Generator,
     proposers: Proposers,
 ) -> list[dict[str, Any]]:
-    """The same states with fewer or more steps left, against V* of that many; the guide was trained on factor 1."""
+    """The same states with fewer or more steps left, against V^π of that many; the guide was trained on factor 1."""
     wing, rows, known = proposers.wing, [], proposers.wing.known
     assert known is not None and known.rebudget is not None, "the caller has asked"
     for factor in _study(settings).budget_factors:
@@ -155,7 +155,7 @@ def _robustness(
 
 
 def coverage_table(labels: Folder, settings: EvaluateSettings, wing: Wing) -> pa.Table:
-    """How often intervals of the Monte-Carlo labels of the split contain V*; empty where V* is not known."""
+    """How often intervals of the Monte-Carlo labels of the split contain V^π; empty where V^π is not known."""
     if wing.known is None:
         return table_of([])
     rows = label_rows(labels, settings.split)

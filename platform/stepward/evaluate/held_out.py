@@ -27,7 +27,7 @@ class HeldOut:
         ids: of the label rows.
         states: the batch.
         successes, num_rollouts: their Monte-Carlo labels.
-        exact: V*, where the domain knows it.
+        exact: V^π, where the domain knows it.
         seen: whether the same situation was labelled for training; None where the domain cannot tell.
     """
 

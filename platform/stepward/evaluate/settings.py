@@ -202,6 +202,11 @@ class EvaluateSettings(StageSettings):
         ours = [*champions, *(name for name, guide in arms.items() if is_trained(guide, self.guides))]
         return next((name for name in ours if is_trained(arms.get(name, name), self.guides)), "")
 
+    @property
+    def bounds(self) -> list[str]:
+        """Guides that no other can beat, as their settings say."""
+        return [name for name, guide in self.guides.items() if getattr(guide, "BOUND", False)]
+
     def used_guides(self) -> list[str]:
         """Guides of all arms and studies, in the order of the settings."""
         if self.values or self.samples:

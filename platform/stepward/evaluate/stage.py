@@ -88,6 +88,7 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
             "minimum_detectable_effect": foresight(work),
             "arms": list(dict.fromkeys([*_arms(settings), *(arm for arm, _ in runs)])),
             "split": settings.split,
+            "bounds": settings.bounds,
             "rivals": rival_facts(settings, tables["rivals"].to_pylist() if "rivals" in tables else []),
             "main": settings.main,
             "measure": settings.measure,

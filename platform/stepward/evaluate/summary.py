@@ -46,8 +46,9 @@ def _searches(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Ite
         yield "num_problems", row["num_problems"]
         yield "num_solvable", row["num_solvable"]
     for (arm, budget), rate in rates.items():
-        if rates.get(("exact", budget)):
-            yield f"{arm}/share_of_exact_at_{budget:g}", rate / rates["exact", budget]
+        for bound in settings.bounds:
+            if rates.get((bound, budget)):
+                yield f"{arm}/share_of_{bound}_at_{budget:g}", rate / rates[bound, budget]
     for row in _rows(tables, "comparisons", search=main) if rates else []:
         name = f"{row['arm']}/minus_{row['reference']}_at_{row['budget']:g}"
         yield from ((name, row["difference"]), (f"{name}_low", row["low"]), (f"{name}_high", row["high"]))

@@ -1,6 +1,6 @@
 """How well a guide knows the value of held-out partial solutions: order, order among siblings, calibration.
 
-Where the domain knows V*, it is the truth; else the Monte-Carlo labels are. Siblings are judged then if their children
+Where the domain knows V^π, it is the truth; else the Monte-Carlo labels are. Siblings are judged then if their children
 were labelled too.
 """
 
@@ -90,7 +90,7 @@ def top1_accuracy(
 def calibration_row(
     predictions: Float[np.ndarray, " n"], held: HeldOut, study: ValueStudy, rng: np.random.Generator, confidence: float
 ) -> Row:
-    """Brier scores and calibration errors of predictions, against Monte-Carlo labels and, where known, V*."""
+    """Brier scores and calibration errors of predictions, against Monte-Carlo labels and, where known, V^π."""
     shares = held.successes / held.num_rollouts
     bins: dict[str, Any] = {"rng": rng, "num_bins": study.num_bins, "confidence": confidence}
     row: Row = {
@@ -109,7 +109,7 @@ def calibration_row(
 def reliability_rows(
     predictions: Float[np.ndarray, " n"], held: HeldOut, study: ValueStudy, confidence: float
 ) -> list[Row]:
-    """The reliability curve against V* where it is known, else against Monte-Carlo labels."""
+    """The reliability curve against V^π where it is known, else against Monte-Carlo labels."""
     truths = held.successes / held.num_rollouts if held.exact is None else held.exact
     curve = reliability_curve(predictions, truths, num_bins=study.num_bins, confidence=confidence)
     return [{"bin": position, **asdict(point)} for position, point in enumerate(curve)]

@@ -1,7 +1,7 @@
 """Monte-Carlo continuation labels: how often does the proposer, left alone, solve the problem from here?
 
 For a state s the label is the pair (successes, M) of M independent rollouts of the proposer π. Their ratio p̂ estimates
-V*(s) = P(solved | s, π) without bias, with standard error √(V*(1 − V*)/M): Wang et al. 2024, "Math-Shepherd",
+V^π(s) = P(solved | s, π) without bias, with standard error √(V^π(1 − V^π)/M): Wang et al. 2024, "Math-Shepherd",
 arXiv:2312.08935, section 3.3 (soft estimation).
 """
 

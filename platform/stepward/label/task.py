@@ -44,7 +44,7 @@ class CountTask:
         """Labels of the rows that can be labelled, in order, and the others with what went wrong.
 
         Labels add the columns successes, num_rollouts, origin (of methods that do not roll out every row), rollouts
-        (the log, where it is kept), exact (where the domain knows V* of this proposer) and status.
+        (the log, where it is kept), exact (where the domain knows V^π of this proposer) and status.
         """
         labels, rejected = salvage(self.label, rows, self.whole)
         return pa.concat_tables([self.no_labels(rows), *labels]), rejected

@@ -1,6 +1,6 @@
 """Does a predicted success probability mean what it says? Brier score, expected calibration error, reliability curve.
 
-Targets are soft: exact V*, 0/1 outcomes, or Monte-Carlo shares S / M. Sources: Brier 1950; Bröcker 2012, "Estimating
+Targets are soft: exact V^π, 0/1 outcomes, or Monte-Carlo shares S / M. Sources: Brier 1950; Bröcker 2012, "Estimating
 reliability and resolution of probability forecasts through decomposition of the empirical score" (bias of such scores);
 Nixon et al. 2019, "Measuring calibration in deep learning" (equal-mass bins); Kumar, Liang, Ma 2019, "Verified
 uncertainty calibration" (plug-in ECE is biased upwards).
@@ -48,7 +48,7 @@ class ReliabilityBin:
 
 
 def brier_score(predictions: Float[np.ndarray, " n"], targets: Real[np.ndarray, " n"]) -> float:
-    """Mean squared difference to soft targets. Against exact V* this is the squared error of the value itself."""
+    """Mean squared difference to soft targets. Against exact V^π this is the squared error of the value itself."""
     predictions, targets = _checked(predictions, targets)
     return float(np.mean((predictions - targets) ** 2))
 
@@ -59,7 +59,7 @@ def debiased_brier(
     """Unbiased estimate of mean (f - p)² when p is known only through S of M rollouts.
 
     E (f - S/M)² = (f - p)² + p (1 - p) / M, and p̂ (1 - p̂) / (M - 1) estimates the last term without bias. So labels
-    of different M become comparable with one another and with exact V*. May be slightly negative for a near-perfect f.
+    of different M become comparable with one another and with exact V^π. May be slightly negative for a near-perfect f.
 
     Args:
         predictions: f, in [0, 1].

@@ -1,16 +1,16 @@
-"""Do Monte-Carlo labels tell the truth? How often the interval of (successes, M) covers the exact value V*.
+"""Do Monte-Carlo labels tell the truth? How often the interval of (successes, M) covers the exact value V^π.
 
 Three facts decide how to read "covers 95 % of the time".
 
-- A row whose V* is exactly 0 or 1 always has S = 0 or S = M, and every usual interval then reaches the end: such rows
+- A row whose V^π is exactly 0 or 1 always has S = 0 or S = M, and every usual interval then reaches the end: such rows
   are covered with certainty and tell nothing. With a third of the rows at the ends, 95 % becomes 97 %. So `coverage`
-  reports the *interior* rows, 0 < V* < 1, and counts the others.
+  reports the *interior* rows, 0 < V^π < 1, and counts the others.
 - At one given probability the coverage of a discrete interval swings by several per cent, up or down. Averaged over the
   interior values of search trees at M = 64, many of them close to an end, Wilson covered 94.8 to 95.4 %, Jeffreys 95.0
-  to 96.0 % and Clopper-Pearson 97 to 98 %. Since V* is known, `expected` says what the method must cover on just these
+  to 96.0 % and Clopper-Pearson 97 to 98 %. Since V^π is known, `expected` says what the method must cover on just these
   rows, and `rate` should differ from it by its standard error alone.
-- `randomised_coverage` has no such swings: it covers 1 - α exactly for *every* V*, the ends included, if and only if
-  the counts are binomial(M, V*). It is the sharper test of the labels, over all the rows.
+- `randomised_coverage` has no such swings: it covers 1 - α exactly for *every* V^π, the ends included, if and only if
+  the counts are binomial(M, V^π). It is the sharper test of the labels, over all the rows.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def coverage(
     """Coverage of the known success probabilities by the binomial interval, over rows with 0 < truth < 1.
 
     Args:
-        truths: V*, the exact success probability of every row, in [0, 1].
+        truths: V^π, the exact success probability of every row, in [0, 1].
         successes, num_rollouts: the Monte-Carlo label S of M.
         method: a name in `INTERVALS`.
     """

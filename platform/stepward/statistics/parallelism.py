@@ -56,7 +56,7 @@ def parallelism_dividend(
     unbiased.
 
     Args:
-        probabilities: p_c, predicted or exact (V*), in [0, 1].
+        probabilities: p_c, predicted or exact (V^π), in [0, 1].
         successes: what one continuation of each candidate came to, 0/1 or bool.
         groups: any integer id a group, usually the parent state.
         rng: source of the bootstrap over groups.

@@ -39,10 +39,10 @@ def sibling_spearman(
 
     Args:
         predictions: the guide's scores, in any unit. A group of equal scores counts as 0, not as missing.
-        truths: for example V*, in [0, 1].
+        truths: for example V^π, in [0, 1].
         groups: any integer id a sibling set, for example the parent's.
         rng: source of the bootstrap over groups.
-        min_spread: .02 for V* of the walk: below that the best and the worst child are as good as equal.
+        min_spread: .02 for V^π of the walk: below that the best and the worst child are as good as equal.
     """
     p, t, g, _ = _eligible(predictions, truths, groups, min_spread)
     return bootstrap_mean(_group_spearman(p, t, g), rng=rng)

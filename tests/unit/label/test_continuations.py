@@ -36,7 +36,7 @@ def label(rows: pa.Table, num_rollouts: int, **options: int) -> np.ndarray:
 
 
 def test_labels_agree_with_exact_values(partials: pa.Table) -> None:
-    """successes ~ Binomial(M, V*): mean p̂ − V* and mean squared z-score within 4 standard errors."""
+    """successes ~ Binomial(M, V^π): mean p̂ − V^π and mean squared z-score within 4 standard errors."""
     M = 64
     share, value = label(partials, M) / M, wing.known.exact(wing.states(partials))
     variance = value * (1 - value) / M
@@ -53,7 +53,7 @@ def test_labels_agree_with_exact_values(partials: pa.Table) -> None:
 
 
 def test_wilson_intervals_cover_exact_values(partials: pa.Table) -> None:
-    """95 % intervals hold V* for 95 % of the rows, within 4 standard errors (SE .0049 for 2,000 rows) and the 1 % of
+    """95 % intervals hold V^π for 95 % of the rows, within 4 standard errors (SE .0049 for 2,000 rows) and the 1 % of
     their own known error (Brown, Cai, DasGupta 2001, Statistical Science 16, figure 5)."""
     M, z = 256, 1.959964
     share, value = label(partials, M) / M, wing.known.exact(wing.states(partials))

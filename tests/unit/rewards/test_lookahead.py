@@ -94,7 +94,7 @@ def test_a_rollout_stops_adding_once_it_arrives():
 
 
 def test_many_rollouts_average_to_the_value():
-    """V* is a martingale under the walker: E V*(state after h steps) = V*(state). So reading "last" estimates V*."""
+    """V^π is a martingale under the walker: its mean after h steps is V^π(state), so reading "last" estimates it."""
     parents, children = steps(num=8)
     exact = ExactReward().build(DOMAIN)
     values = exact.score(parents, children)

@@ -19,6 +19,7 @@ from stepward.domains.walk.rewards.simple import (
     DistanceReward,
     ExactReward,
     GreedyPathReward,
+    OptimalReward,
     RandomReward,
     exact_value,
 )
@@ -59,6 +60,7 @@ wing = Wing(
     proposers={"softmax": SoftmaxSettings, "enumerate": EnumerateSettings},
     rewards={
         "exact": ExactReward,
+        "optimal": OptimalReward,
         "distance": DistanceReward,
         "greedy_path": GreedyPathReward,
         "random": RandomReward,

@@ -30,6 +30,6 @@ for size, budget in ((2, 20), (5, 50), (10, 100)):
 
 EVALUATION: dict[str, Any] = {
     "proposer": "enumerate",  # every action is a candidate
-    "references": ("distance", "exact"),
+    "references": ("distance", "optimal"),
     "searches": SEARCHES,
 }

@@ -1,7 +1,7 @@
 """Exact values of the number walk by dynamic programming.
 
-V*(current, target, b) = Σ_a π(a | current, target) · V*(a(current), target, b − 1), with V* = 1 on the target and
-V*(·, ·, 0) = 0 elsewhere: the probability that the softmax walker reaches the target within b steps.
+V^π(current, target, b) = Σ_a π(a | current, target) · V^π(a(current), target, b − 1), with V^π = 1 on the target and
+V^π(·, ·, 0) = 0 elsewhere: the probability that the softmax walker reaches the target within b steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TABLE_BYTES = 64 * 2**20  # of the tables that are kept; a target takes 0.3 MB w
 
 
 class ExactValues:
-    """V* for every target, number and number of steps left; the table of a target is made when it is first asked for.
+    """V^π for every target, number and number of steps left; the table of a target is made when it is first asked for.
 
     Args:
         max_abs: largest absolute start and target.
@@ -52,7 +52,7 @@ class ExactValues:
     def value(
         self, current: Int[np.ndarray, " n"], target: Int[np.ndarray, " n"], steps_left: Int[np.ndarray, " n"]
     ) -> Float[np.ndarray, " n"]:
-        """V* of each state.
+        """V^π of each state.
 
         Raises:
             ValueError: a target or a number of steps beyond the limits.

@@ -9,7 +9,7 @@ from stepward.domains.walk.states import WalkStates
 
 
 def situations(states: WalkStates) -> Int[np.ndarray, " n"]:
-    """Equal for states with the same current number, target and steps left, whatever their start: one value V*."""
+    """Equal for states with the same current number, target and steps left, whatever their start: one value V^π."""
     wide = states.current.astype(np.int64) * 2**24 + states.target.astype(np.int64) * 2**8
     return wide + states.steps_left
 

@@ -14,7 +14,7 @@ def frontier(points: pa.Table, outcomes: pa.Table, styles: dict[str, Look], unit
     """The frontier: steps are all problems, markers with intervals the budgets of the table.
 
     Args:
-        points: arm, budget, solve_rate, low, high.
+        points: arm, budget, solve_rate, low, high; and num_problems, num_exhausted where searches ran out of nodes.
         outcomes: arm and expansions_at_solve (infinite where unsolved), one row a problem and arm.
         styles: arm -> look.
         unit: of budgets and costs, for the axis.
@@ -30,6 +30,10 @@ def frontier(points: pa.Table, outcomes: pa.Table, styles: dict[str, Look], unit
         columns = (rows[column].to_numpy() for column in ("budget", "solve_rate", "low", "high"))
         budget, rate, low, high = columns
         intervals(axes, budget * dodge, rate, low, high, styles[name])
+        if "num_exhausted" in rows.column_names:  # the gap that no budget closes
+            gap = rows["num_exhausted"].to_numpy()[-1] / rows["num_problems"].to_numpy()[-1]
+            ends, top = [budget[-1] * dodge] * 2, [rate[-1], rate[-1] + gap]
+            axes.plot(ends, top, color=styles[name].colour, linewidth=2.2, linestyle=(0, (1, 1)), zorder=2)
     for budget in budgets:
         axes.axvline(budget, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
     axes.set_xscale("log")

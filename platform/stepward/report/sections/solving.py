@@ -23,7 +23,7 @@ def answer(sources: Sources) -> tuple[str, list[str]]:
         budget = nearest_budget(distinct(compared, "budget"), sources.headline)
         row = where(compared, budget=budget).to_pylist()[0]
         sentences.append(comparison_sentence(row, about.main.replace("_", "-")))
-    bounds = [name for name in about.references if about.guides[name]["kind"] == "exact"]
+    bounds = [name for name in about.references if name in about.facts.get("bounds", ())]
     return question(about.primary, about.references, bounds), sentences
 
 
@@ -39,7 +39,8 @@ def frontier_section(sources: Sources) -> Section:
         "Share of problems solved against expansions, one line a guide. The numbers are in the table above.",
         f"How to read it: further up and further left is better. Lines count every problem at the expansion that "
         f"solved it; "
-        f"markers carry 95 % Wilson intervals over problems, drawn side by side. {settings}.",
+        f"markers carry 95 % Wilson intervals over problems, drawn side by side. A dotted bar at the right end is the "
+        f"share whose search ran out of nodes: no budget would solve it. {settings}.",
     )
     blocks = [_rates(points, settings), *_ceiling(points), *_exhausted(points), picture]
     return Section("Solve rate against cost", blocks)
@@ -51,9 +52,17 @@ def _rates(points: pa.Table, settings: str) -> Grid:
     for name, cells in by_arm(points).items():
         found = {cell["budget"]: cell for cell in cells.to_pylist()}
         shown = [found.get(budget) for budget in budgets]
-        rows.append([name, *(with_interval(c["solve_rate"], c["low"], c["high"]) if c else "–" for c in shown)])
-    caption = f"Share of problems solved within so many expansions, with 95 % Wilson intervals. {settings}."
-    return Grid(["guide", *(count(budget) for budget in budgets)], rows, caption)
+        rates = [with_interval(c["solve_rate"], c["low"], c["high"]) if c else "–" for c in shown]
+        last = cells.to_pylist()[-1]
+        unsolved, nodes = last["num_problems"] - last["num_solved"], last["num_exhausted"]
+        rows.append([name, *rates, count(nodes), count(unsolved - nodes)])
+    caption = (
+        f"Share of problems solved within so many expansions, with 95 % Wilson intervals; and of those unsolved at "
+        f"{count(budgets[-1])}, how many ended because no node was left to expand, and how many because the budget was "
+        f"spent. {settings}."
+    )
+    header = ["guide", *(count(budget) for budget in budgets), "out of nodes", "out of budget"]
+    return Grid(header, rows, caption)
 
 
 def _ceiling(points: pa.Table) -> list[Block]:

@@ -22,7 +22,7 @@ def calibration_section(sources: Sources) -> Section:
     about = setting(sources)
     rows = evaluate_table(sources, "calibration").to_pylist()
     exact = rows[0].get("ece") is not None
-    truth = "exact V*" if exact else "Monte-Carlo labels"
+    truth = "exact V^π" if exact else "Monte-Carlo labels"
     brier, ece = ("brier_exact", "ece") if exact else ("brier_monte_carlo", "ece_monte_carlo")
     body = [
         [

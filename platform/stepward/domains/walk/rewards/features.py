@@ -44,6 +44,12 @@ def features(states: WalkStates) -> Float32[np.ndarray, "n num_features"]:
     return out.T
 
 
+def numbers(states: WalkStates) -> Float32[np.ndarray, "n 3"]:
+    """Current number, target and steps left, of order 1: nothing that says how to get from one to the other."""
+    shown = [_clipped(states.current), _clipped(states.target), states.steps_left / np.float32(10)]
+    return np.stack(shown, axis=1).astype(np.float32)
+
+
 def num_features() -> int:
     """Length of a feature vector."""
     return features(roots(np.zeros(1, np.int64), np.ones(1, np.int64), 1)).shape[1]

@@ -13,17 +13,23 @@ from pydantic import Field
 from scipy.special import expit
 
 from stepward.core.config import Config
-from stepward.domains.walk.rewards.features import features, num_features
-from stepward.domains.walk.rewards.terminal import settled
-from stepward.domains.walk.states import WalkStates
+from stepward.domains.walk.rewards.features import features, num_features, numbers
+from stepward.domains.walk.rewards.terminal import finished, settled
+from stepward.domains.walk.states import WalkStates, roots
 
 Activation = Literal["relu", "silu", "gelu"]
+_ONE = roots(np.zeros(1, np.int64), np.ones(1, np.int64), 1)
 
 
 class WalkMLP(Config):
-    """A multilayer perceptron on features of (current, target, steps left)."""
+    """A multilayer perceptron on (current, target, steps left), spelt out or as they are."""
 
     kind: Literal["mlp"] = "mlp"
+    inputs: Literal["arithmetic", "numbers"] = Field(
+        "arithmetic",
+        description="arithmetic: features that solve much of the puzzle, and scores of 0 where the target is out of "
+        "reach; numbers: the three numbers alone",
+    )
     hidden_width: int = Field(96, ge=1, description="units of a hidden layer")
     depth: int = Field(3, ge=1, description="hidden layers")
     # At 20 expansions silu solved .936 of 990 validation problems and relu .929; relu scores a row a sixth faster.
@@ -34,7 +40,10 @@ class WalkMLP(Config):
         import torch
 
         activations = {"relu": torch.nn.ReLU, "silu": torch.nn.SiLU, "gelu": torch.nn.GELU}
-        widths = [num_features(), *[self.hidden_width] * self.depth]
+        widths = [
+            num_features() if self.inputs == "arithmetic" else len(numbers(_ONE)[0]),
+            *[self.hidden_width] * self.depth,
+        ]
         layers: OrderedDict[str, torch.nn.Module] = OrderedDict()
         for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
             layers[f"layer{index}"] = torch.nn.Linear(fan_in, fan_out)
@@ -44,7 +53,7 @@ class WalkMLP(Config):
 
     def encode(self, states: WalkStates) -> dict[str, np.ndarray]:
         """Inputs of the module."""
-        return {"features": features(states)}
+        return {"features": features(states) if self.inputs == "arithmetic" else numbers(states)}
 
     def reward(self, weights: Mapping[str, np.ndarray]) -> MLPReward:
         """The reward model with these weights."""
@@ -52,7 +61,7 @@ class WalkMLP(Config):
 
 
 class MLPReward:
-    """sigmoid(logit), except where arithmetic settles the outcome: see `settled`.
+    """sigmoid(logit), except where arithmetic settles the outcome (`settled`), or where a walk is over (`finished`).
 
     Batches go through the network in pieces that stay in the processor's cache. Rounding differs with the size of a
     batch, as in any matrix product: by about 1e-7.
@@ -71,7 +80,8 @@ class MLPReward:
 
     def score(self, parents: WalkStates, children: WalkStates) -> Float[np.ndarray, " n"]:
         """Probability that the labelling policy reaches the target from each child."""
-        return settled(children, expit(self.logits(children)).astype(np.float64))
+        found = expit(self.logits(children)).astype(np.float64)
+        return settled(children, found) if self._settings.inputs == "arithmetic" else finished(children, found)
 
     def logits(self, states: WalkStates) -> Float[np.ndarray, " n"]:
         """The network's own answer."""

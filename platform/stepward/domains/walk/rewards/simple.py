@@ -1,4 +1,4 @@
-"""Reward models that need no training: exact values, distance, the greedy path, and random numbers."""
+"""Reward models that need no training: exact values, the optimum, distance, the greedy path, and random numbers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from stepward.core.interfaces import Domain
 from stepward.core.seeding import mix_keys
 from stepward.core.wing import Scale
 from stepward.domains.walk.exact import ExactValues
+from stepward.domains.walk.optimum import optimal_steps
 from stepward.domains.walk.states import WalkStates, successors
 
 
 class ExactReward(Config):
-    """V* of the child under the softmax walker: the upper bound for any reward model trained on its continuations."""
+    """V^π of the child under the softmax walker: what a reward model trained on its continuations estimates. It is no
+    bound on what a guide can solve: that is `OptimalReward`.
+    """
 
     kind: Literal["exact"] = "exact"
     SCALE: ClassVar[Scale] = "probability"
@@ -28,6 +31,17 @@ class ExactReward(Config):
     def build(self, domain: Domain) -> _Exact:
         """The reward model for this temperature; values are solved when first asked for."""
         return _Exact(self.temperature)
+
+
+class OptimalReward(Config):
+    """Minus the least steps to the target: the true optimum, which no guide can beat."""
+
+    kind: Literal["optimal"] = "optimal"
+    BOUND: ClassVar[bool] = True
+
+    def build(self, domain: Domain) -> _Optimal:
+        """The reward model."""
+        return _Optimal()
 
 
 class DistanceReward(Config):
@@ -77,6 +91,13 @@ class _Exact:
         return values.value(children.current, children.target, children.steps_left)
 
 
+class _Optimal:
+    num_parameters = 0
+
+    def score(self, parents: WalkStates, children: WalkStates) -> Float[np.ndarray, " n"]:
+        return -optimal_steps(children.current, children.target, children.steps_left).astype(np.float64)
+
+
 class _Distance:
     num_parameters = 0
 
@@ -120,10 +141,10 @@ def _limit(number: int, least: int) -> int:
 
 @lru_cache(maxsize=4)
 def exact_values(max_abs: int, max_steps: int, temperature: float) -> ExactValues:
-    """The tables of V*, one a process for each setting; those of 64 MiB at most are in memory (`ExactValues`)."""
+    """The tables of V^π, one a process for each setting; those of 64 MiB at most are in memory (`ExactValues`)."""
     return ExactValues(max_abs, max_steps, temperature)
 
 
 def exact_value(states: WalkStates) -> Float[np.ndarray, " n"]:
-    """V* of states under the softmax walker of temperature 1."""
+    """V^π of states under the softmax walker of temperature 1."""
     return _Exact(1.0).score(states, states)

@@ -20,6 +20,12 @@ def settled(states: WalkStates, probability: Float[np.ndarray, " n"]) -> Float[n
     return np.where(states.current == states.target, 1.0, possible)
 
 
+def finished(states: WalkStates, probability: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """`probability`, but 1 on the target and 0 where no step is left: what the status of a walk says."""
+    going = np.where(states.steps_left > 0, probability, 0.0)
+    return np.where(states.current == states.target, 1.0, going)
+
+
 def undecided(states: WalkStates) -> Bool[np.ndarray, " n"]:
     """True where `settled` leaves the probability as it is."""
     return reachable(states) & (states.current != states.target)

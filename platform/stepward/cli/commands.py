@@ -73,6 +73,10 @@ COMMANDS: dict[str, Command] = {
         (*SHARED, "labels", "split", "num_problems", "guides", "searches", "arms", "num_candidates",
          "pool.num_actors"),
     ),
+    "export": Command(
+        words.EXPORT, "exporting:export_job", "exporting:run_export",
+        (*SHARED, "label", "form.kind", "form.above", "form.placeholder", "form.reward_tokens"), domain="math",
+    ),
     "report": Command(words.REPORT, "reporting:report_job", "reporting:run_report"),
     "track": Command(words.TRACK, "tracking_job:track_job", "tracking_job:run_track"),
     "doctor": Command(

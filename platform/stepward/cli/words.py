@@ -89,6 +89,18 @@ tables/*.parquet (trials, and what the studies make of them: docs/architecture.m
 runs/<guide or arm>/ and manifest.json. After a kill, the same command goes on.
 """
 
+EXPORT = """Write labels in the form that another library trains on, solutions in steps with a label a step.
+
+    stepward export                                          TRL's stepwise supervision: prompt, completions, labels
+    stepward export form.kind=openrlhf form.reward_tokens=null name=soft    placeholders, and soft values
+    stepward export form.kind=prm800k name=prm800k           one completion a step, rated 1, -1 or null
+    stepward export form.kind=datasets name=hf               a folder for datasets.load_from_disk, counts and all
+
+Needs <store>/<domain>/label/<label>. Makes <store>/<domain>/export/<name>: <split>.jsonl or the folder's files,
+dead_letters.parquet (solutions that the form cannot say) and manifest.json. What is written is read back by
+stepward label labels.kind=given labels.format=trl (openrlhf, prm800k, steps).
+"""
+
 REPORT = """Make the report of an experiment: one HTML page that needs nothing else, and its figures.
 
     stepward report                       of the evaluation `default` and what it was made from

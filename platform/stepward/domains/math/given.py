@@ -23,7 +23,14 @@ from stepward.core.weights import data_digest
 from stepward.core.wing import Rejected
 from stepward.domains.math.data import SPLITS, problem_table, split_by_text
 from stepward.domains.math.problems import Problem, RatedSolution
-from stepward.domains.math.readers import read_math_shepherd, read_prm800k, read_prmbench, read_processbench
+from stepward.domains.math.readers import (
+    read_math_shepherd,
+    read_openrlhf,
+    read_prm800k,
+    read_prmbench,
+    read_processbench,
+    read_trl,
+)
 from stepward.domains.math.readers.rows import (
     Row,
     RowError,
@@ -47,16 +54,19 @@ SOLUTION = pa.struct([("trace", pa.string()), ("steps", pa.list_(pa.string())), 
 
 def read_steps(path: str | Path) -> tuple[list[RatedSolution], list[Rejected]]:
     """A user's rated solutions, one row each: question, steps and ratings (1 right, 0 neutral, -1 wrong, null
-    not rated), and maybe id and answer.
+    not rated), or labels (true, false, null), and maybe id and answer.
     """
     name = source_name("steps", path, "")
 
     def build(row: Row, number: int) -> Iterator[RatedSolution]:
-        steps, ratings = required(row, "steps", list), required(row, "ratings", list)
+        steps, named = required(row, "steps", list), "labels" if "labels" in row else "ratings"
+        ratings = required(row, named, list)
+        if named == "labels" and all(label is None or isinstance(label, bool) for label in ratings):
+            ratings = [None if label is None else 1 if label else -1 for label in ratings]
         if not steps or not all(isinstance(step, str) and step.strip() for step in steps):
             raise RowError("field 'steps': expected a list of texts, none of them empty")
         if len(steps) != len(ratings) or not all(r is None or (type(r) is int and r in (-1, 0, 1)) for r in ratings):
-            raise RowError(f"field 'ratings': expected {len(steps)} numbers among 1, 0, -1 and null, got {ratings}")
+            raise RowError(f"field {named!r}: expected {len(steps)} numbers among 1, 0, -1 and null, got {ratings}")
         identity = optional_text(row, "id") or f"{name}/{number}"
         problem = Problem(
             f"{identity}/problem", required_text(row, "question", "problem"), optional_text(row, "answer"), "steps"
@@ -73,6 +83,8 @@ FORMATS: dict[str, Any] = {
     "math_shepherd": read_math_shepherd,
     "processbench": read_processbench,
     "prmbench": read_prmbench,
+    "trl": read_trl,
+    "openrlhf": read_openrlhf,
 }
 
 

@@ -1,6 +1,7 @@
 """Readers of published data sets: each returns its records and the rows it had to reject."""
 
 from stepward.domains.math.readers.arithmetic import read_mawps, read_svamp
+from stepward.domains.math.readers.exchange import read_openrlhf, read_trl
 from stepward.domains.math.readers.gsm8k import GSM8K_ID, read_gsm8k, read_gsm8k_model_solutions, strip_calculator
 from stepward.domains.math.readers.math import MATH_ID, read_math
 from stepward.domains.math.readers.math_shepherd import MATH_SHEPHERD_ID, read_math_shepherd
@@ -27,10 +28,12 @@ __all__ = [
     "read_math",
     "read_math_shepherd",
     "read_mawps",
+    "read_openrlhf",
     "read_prm800k",
     "read_prmbench",
     "read_processbench",
     "read_svamp",
+    "read_trl",
     "score_prm800k",
     "score_processbench",
     "strip_calculator",

@@ -1,6 +1,9 @@
 """The cluster files, as far as that can be known without a cloud: Ray's own schema, resources, privacy, versions."""
 
 import copy
+import functools
+import gzip
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER_FILES = ["ray_cluster.yaml", "cluster/ray_cluster_gcp.yaml"]
 KUBERAY_FILE = "cluster/kuberay_rayjob.yaml"
-ALL_FILES = [*LAUNCHER_FILES, KUBERAY_FILE, "cluster/Dockerfile"]
+KUBERAY_FILES = [KUBERAY_FILE, "cluster/kuberay_raycluster.yaml"]
+ALL_FILES = [*LAUNCHER_FILES, *KUBERAY_FILES, "cluster/Dockerfile"]
 
 
 def load(name: str) -> dict[str, Any]:
@@ -102,7 +106,14 @@ def test_servers_listen_on_loopback_only(launcher: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ALL_FILES)
 def test_nothing_is_open_and_nothing_is_secret(name: str) -> None:
     text = (ROOT / name).read_text()
-    for pattern in (r"0\.0\.0\.0", r"::/0", r"AKIA[0-9A-Z]{16}", r"RAY_AUTH_TOKEN\b", r"(?i)password", r"BEGIN .*KEY"):
+    for pattern in (
+        r"0\.0\.0\.0",
+        r"::/0",
+        r"AKIA[0-9A-Z]{16}",
+        r"RAY_AUTH_TOKEN[=:](?!\"\$\()",
+        r"(?i)password",
+        r"BEGIN .*KEY",
+    ):
         assert not re.search(pattern, text), f"{name}: {pattern}"
 
 
@@ -122,14 +133,47 @@ def test_the_project_is_installed_under_its_constraints(launcher: dict[str, Any]
     assert {".git", ".venv"} <= set(launcher["rsync_exclude"])
 
 
-def test_rayjob_is_well_formed() -> None:
-    job, policy = yaml.safe_load_all((ROOT / KUBERAY_FILE).read_text())
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
-    cluster = job["spec"]["rayClusterSpec"]
-    assert cluster["authOptions"] == {"mode": "token"}
-    script = job["spec"]["entrypoint"].split()[1]
-    assert script.startswith("/home/ray/stepward/jobs/")
+def resources_of(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file asks of KubeRay, and the network policy beside it."""
+    asked, policy = yaml.safe_load_all((ROOT / name).read_text())
+    return asked, policy
 
+
+@functools.cache
+def kuberay_schemas() -> dict[str, Any]:
+    """The published resource definitions, without their descriptions; fields that they do not know are refused."""
+    return closed(json.loads(gzip.decompress((Path(__file__).parent / "kuberay/schema-v1.json.gz").read_bytes())))
+
+
+def closed(schema: Any) -> Any:
+    """A schema of Kubernetes as JSON Schema: objects have no other fields, and texts may stand for whole numbers."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        found.setdefault("additionalProperties", False)
+    if schema.get("x-kubernetes-int-or-string"):
+        found.pop("type", None)
+    return found
+
+
+@pytest.mark.parametrize("name", KUBERAY_FILES)
+def test_kuberays_definitions_accept_the_file(name: str) -> None:
+    asked, _ = resources_of(name)
+    jsonschema.validate(asked, kuberay_schemas()[asked["kind"]])
+    cluster = asked["spec"].get("rayClusterSpec", asked["spec"])
+    cluster["workerGroupSpecs"][0]["maxReplica"] = 3
+    with pytest.raises(jsonschema.ValidationError, match="maxReplica"):
+        jsonschema.validate(asked, kuberay_schemas()[asked["kind"]])
+
+
+@pytest.mark.parametrize("name", KUBERAY_FILES)
+def test_kuberay_files_are_well_formed(name: str) -> None:
+    asked, policy = resources_of(name)
+    cluster = asked["spec"].get("rayClusterSpec", asked["spec"])
+    assert cluster["authOptions"] == {"mode": "token"} and cluster["enableInTreeAutoscaling"]
     groups = {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
     assert set(groups) == {"cpu-worker", "gpu-worker"}
     for group in groups.values():
@@ -145,12 +189,16 @@ def test_rayjob_is_well_formed() -> None:
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
 
     label = policy["spec"]["podSelector"]["matchLabels"]
-    pods = [cluster["headGroupSpec"], *groups.values(), {"template": job["spec"]["submitterPodTemplate"]}]
-    assert all(pod["template"]["metadata"]["labels"] == label for pod in pods), "the policy covers every pod of the job"
+    pods = [cluster["headGroupSpec"], *groups.values()]
+    if asked["kind"] == "RayJob":
+        assert asked["spec"]["entrypoint"].split()[1].startswith("/home/ray/stepward/jobs/")
+        pods.append({"template": asked["spec"]["submitterPodTemplate"]})
+    assert all(pod["template"]["metadata"]["labels"] == label for pod in pods), "the policy covers every pod"
 
 
-def test_rayjob_runs_one_image() -> None:
-    images = set(re.findall(r"image: (\S+)", (ROOT / KUBERAY_FILE).read_text()))
+@pytest.mark.parametrize("name", KUBERAY_FILES)
+def test_kuberay_runs_one_image(name: str) -> None:
+    images = set(re.findall(r"image: (\S+)", (ROOT / name).read_text()))
     assert len(images) == 1
     built = re.search(r"-t REGISTRY/(\S+)", (ROOT / "cluster/Dockerfile").read_text())
     assert built

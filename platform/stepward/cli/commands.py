@@ -77,6 +77,11 @@ COMMANDS: dict[str, Command] = {
         words.EXPORT, "exporting:export_job", "exporting:run_export",
         (*SHARED, "label", "form.kind", "form.above", "form.placeholder", "form.reward_tokens"), domain="math",
     ),
+    "benchmark": Command(
+        words.BENCHMARK, "benchmarking:benchmark_job", "benchmarking:run_benchmark",
+        (*SHARED, "benchmark.kind", "benchmark.path", "guides", "max_solutions", "threshold_from", "pool.num_actors"),
+        domain="math",
+    ),
     "report": Command(words.REPORT, "reporting:report_job", "reporting:run_report"),
     "track": Command(words.TRACK, "tracking_job:track_job", "tracking_job:run_track"),
     "doctor": Command(

@@ -101,6 +101,17 @@ dead_letters.parquet (solutions that the form cannot say) and manifest.json. Wha
 stepward label labels.kind=given labels.format=trl (openrlhf, prm800k, steps).
 """
 
+BENCHMARK = """Judge reward models by labelled steps: PRMBench, ProcessBench, rated solutions of your own; on Ray Data.
+
+    stepward benchmark benchmark.kind=prmbench benchmark.path=prmbench/       trivial rivals, without a model
+    stepward benchmark benchmark.kind=processbench benchmark.path=gsm8k.json guides.q.kind=published guides.q.path=DIR
+    stepward benchmark my_benchmark.yaml              guides: trained, published, composite: what a search takes
+
+Makes <store>/<domain>/benchmark/<name>: tables/benchmark.parquet (figures by judge, threshold and category, with
+intervals over problems), tables/scores.parquet, tables/references.parquet (published figures), metrics.json,
+dead_letters.parquet and manifest.json. After a kill, the same command goes on.
+"""
+
 REPORT = """Make the report of an experiment: one HTML page that needs nothing else, and its figures.
 
     stepward report                       of the evaluation `default` and what it was made from

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from stepward.core.batch import Batch
+from stepward.core.benchmarks import Benchmarks
 from stepward.core.capabilities import Answers, Budgets, Drawing, KnownValues, Written
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain, RewardModel, Verifier
@@ -147,6 +148,7 @@ class Wing:
             the default. None named: how often the policy solves the problem from a state.
         sources: kind -> settings class, a `stepward.core.data.DataSource`, where data can be made or converted before
             anything else (jobs/data.py).
+        benchmarks: solutions whose steps are labelled, to judge reward models by; None: there are none.
         pretraining: what the domain trains before it can label, if anything.
         learning: how reward models learn from its labels; None: from counts, as `stepward.train.CountLearning` says.
         steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.
@@ -173,6 +175,7 @@ class Wing:
     written: Written | None = field(default=None)
     labels: Mapping[str, type[Config]] = field(default_factory=dict)
     sources: Mapping[str, type[Config]] = field(default_factory=dict)
+    benchmarks: Benchmarks | None = field(default=None)
     pretraining: Pretraining | None = field(default=None)
     learning: Learning | None = field(default=None)
     steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)

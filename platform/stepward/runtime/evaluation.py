@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -109,8 +109,12 @@ def run_evaluate(settings: Any) -> Evaluated:
     return Evaluated(artifact.url, manifest, metrics, time.monotonic() - started, finished)
 
 
-def evaluate_all(settings: Any, work: Any) -> None:
-    """Every item that is not done yet, through the pool."""
+def evaluate_all(settings: Any, work: Any, worker: type[ItemWorker] | None = None) -> None:
+    """Every item that is not done yet, through the pool.
+
+    Args:
+        worker: class of the actors; none: `EvaluateWorker`.
+    """
     items, left = work.items(), work.left()
     if not left:
         return
@@ -120,7 +124,7 @@ def evaluate_all(settings: Any, work: Any) -> None:
         with scorers(pool.scorers, settings.domain) as serving:
             arguments = {"settings": _shipped(settings), "scorers": serving}
             while left:
-                for answer in actor_pool(EvaluateWorker, arguments, left, pool):
+                for answer in actor_pool(worker or EvaluateWorker, arguments, left, pool):
                     if answer["error"]:
                         raise RuntimeError(f"{answer['item']}: {answer['error']}")
                     advance(1)
@@ -135,14 +139,17 @@ def evaluate_all(settings: Any, work: Any) -> None:
         )
 
 
-class EvaluateWorker:
+class ItemWorker:
     """An actor of the pool: does one item and writes its file; an error is an answer, for the driver to stop at."""
 
+    JOB: ClassVar[Callable[[Wing], Any]]  # wing -> class of the settings
+    WORK: ClassVar[Callable[..., Any]]  # (settings, shard size) -> items of work
+
     def __init__(self, settings: dict[str, Any], scorers: Sequence[Any] = ()) -> None:
-        job: Any = validate(evaluate_job(find_wing(settings["domain"])), settings)
+        job: Any = validate(type(self).JOB(find_wing(settings["domain"])), settings)
         served = {"load": remote_loader(list(scorers), os.getpid())} if scorers else {}
         self._limit = job.pool.time_limit
-        self._work = EvaluateWork(job, job.pool.shard_size, **served)
+        self._work = type(self).WORK(job, job.pool.shard_size, **served)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Does one item and answers with what went wrong, if anything did."""
@@ -154,6 +161,12 @@ class EvaluateWorker:
         except Exception as failure:
             error = in_words(failure)
         return {"item": [str(item)], "error": [error]}
+
+
+class EvaluateWorker(ItemWorker):
+    """Does items of an evaluation."""
+
+    JOB, WORK = evaluate_job, EvaluateWork
 
 
 def _shipped(settings: Any) -> dict[str, Any]:

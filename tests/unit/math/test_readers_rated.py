@@ -31,7 +31,10 @@ def test_prmbench_real_files(shared_data) -> None:
     assert (len(solutions), len(rejected)) == (6610 - 111, 111)
     assert len({s.id for s in solutions}) == len(solutions)
     assert all(row.error.startswith("field 'error_steps'") for row in rejected)
-    assert {s.tags for s in solutions if s.first_error == -1} == {("multi_solutions",)}
+    assert {s.tags[0] for s in solutions if s.first_error == -1} == {"multi_solutions"}
+    assert len({s.problem.group for s in solutions}) == 708
+    kept, none = read_prmbench(shared_data / "prmbench", outside="ignored")
+    assert (len(kept), len(none)) == (6610, 0)
 
 
 def test_math_shepherd_rows(tmp_path) -> None:

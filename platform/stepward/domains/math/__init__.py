@@ -6,6 +6,7 @@ from stepward.core.capabilities import Answers, Budgets, Drawing, Written
 from stepward.core.config import with_defaults
 from stepward.core.wing import Defaults, Wing
 from stepward.domains.math.answers import stated_answers
+from stepward.domains.math.benchmarks import BENCHMARKS
 from stepward.domains.math.data import MathProblems
 from stepward.domains.math.defaults import BASELINES, EVALUATION, OPTIMISATION, ROLLOUTS
 from stepward.domains.math.given import GivenLabels
@@ -21,6 +22,7 @@ from stepward.domains.math.rewards.rivals import LengthAndLikelihood, WordPairs
 from stepward.domains.math.rewards.simple import LengthReward, LikelihoodReward, RandomReward
 from stepward.domains.math.rewards.step_transformer import StepTransformer
 from stepward.domains.math.rewards.text import TextPRM
+from stepward.domains.math.rewards.words import StepWords
 from stepward.domains.math.server.settings import ServerSettings
 from stepward.domains.math.settings import LanguageModelSettings
 from stepward.domains.math.states import Ending, MathDomain, MathStates, math_states, short_texts
@@ -62,6 +64,7 @@ wing = Wing(
         "outcome": OutcomeModel,
         "step_transformer": StepTransformer,
         "hmm": MathHMM,
+        "words": StepWords,
     },
     verifier=AnswerVerifier,
     budgets=Budgets(lambda states: -states.num_steps),  # one limit of lines holds for all
@@ -74,6 +77,7 @@ wing = Wing(
         "judged": JudgedLabels,
         "consensus": ConsensusLabels,
     },
+    benchmarks=BENCHMARKS,
     pretraining=LanguagePretraining(),
     rivals={"word_pairs": WordPairs, "length_and_p": LengthAndLikelihood, "likelihood": LikelihoodReward},
     defaults=Defaults(

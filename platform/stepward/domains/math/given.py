@@ -160,7 +160,8 @@ class GivenLabels(Config):
         return replace(found, cost={"ratings": found.cost["rollouts"]})
 
     def _split_of(self, problem: Problem) -> Split:
-        return SPLITS[split_by_text(problem.question, (70, 10, 20))] if self.split == "hash" else self.split
+        text = problem.group or problem.question
+        return SPLITS[split_by_text(text, (70, 10, 20))] if self.split == "hash" else self.split
 
     def _right(self, rating: int | None) -> int | None:
         """1 or 0; None for a beginning that is no row."""

@@ -22,6 +22,7 @@ class Problem:
         solution: a reference solution, or "" where none is published.
         subject: for instance ``Precalculus``, or "".
         level: for instance ``Level 5``, or "".
+        group: a text that rows of one problem share where they ask it in different words; "": the question itself.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Problem:
     solution: str = ""
     subject: str = ""
     level: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

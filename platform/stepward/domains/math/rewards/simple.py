@@ -32,7 +32,9 @@ class LengthReward(Config):
     """Minus the length of the solution so far: the shortest wins. For aggregation ``last``."""
 
     kind: Literal["length"] = "length"
-    unit: Literal["tokens", "steps"] = Field("tokens", description="what is counted: sampled tokens, or lines")
+    unit: Literal["tokens", "steps", "characters"] = Field(
+        "tokens", description="what is counted: sampled tokens, steps, or characters of the last step"
+    )
 
     def build(self, domain: Domain) -> _Length:
         """The reward model, in tokens or in characters."""
@@ -68,10 +70,12 @@ class _Random:
 class _Length:
     num_parameters = 0
 
-    def __init__(self, unit: Literal["tokens", "steps"]) -> None:
+    def __init__(self, unit: Literal["tokens", "steps", "characters"]) -> None:
         self.unit = unit
 
     def score(self, parents: MathStates, children: MathStates) -> Float[np.ndarray, " n"]:
+        if self.unit == "characters":
+            return -np.array([len(steps[-1].strip()) if steps else 0 for steps in children.steps()], np.float64)
         return -(children.num_tokens if self.unit == "tokens" else children.num_steps).astype(np.float64)
 
 

@@ -1,10 +1,13 @@
 """A surrogate that goes on from another, and whole experiments without Ray."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
 
 import stepward as sw
+import stepward.domains.pde
 from pde_artifacts import PROBLEMS
 from stepward.core.config import override
 from stepward.core.wing import find_wing
@@ -60,3 +63,22 @@ def test_an_experiment_runs_here_with_trainings_that_were_added_and_others_left_
         override(job, {"leave_out": ["label"]}, {})
     with pytest.raises(ValueError, match="'prm' is a block already"):
         override(job, {"more_trained": {"prm": {}}}, {})
+
+
+SMALL = {
+    "pretrain.surrogate.width": 8, "pretrain.fit.epochs": 8, "pretrain.fit.learning_rate": 4e-3,
+    "more_pretrained.one_frame.surrogate.width": 8, "more_pretrained.one_frame.fit.epochs": 8,
+    "more_pretrained.two_frames.surrogate.width": 8, "more_pretrained.two_frames.fit.epochs": 2,
+    "label.problems.num_train": 16, "label.problems.num_validation": 4, "label.problems.num_test": 8,
+    "label.problems.cells": 16, "prm.optimisation.num_epochs": 2, "prm.min_headroom": -1, "evaluate.num_resamples": 200,
+}  # fmt: skip
+
+
+@pytest.mark.slow  # twenty seconds: three surrogates, labels, a reward model and thirteen arms
+def test_the_preset_of_a_hidden_constant_shows_on_a_small_scale_what_choosing_is_worth(tmp_path):
+    preset = Path(stepward.domains.pde.__file__).parent / "presets" / "hidden.yaml"
+    settings = [f"{name}={value}" for name, value in SMALL.items()]
+    found = sw.experiment(str(preset), "domain=pde", f"store={tmp_path}", *settings).table("ablation").set_index("arm")
+    errors = found["fixed_nrmse"]
+    assert {"one_frame", "two_frames", "constant", "read_off_state", "prm", "prm_keeps"} <= set(errors.index)
+    assert errors["oracle"] < errors["look_back"] < errors["random"] and errors["told"] < errors["one_frame"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
@@ -59,6 +59,11 @@ class Cost:
             raise ValueError(f"Budget: expected at least one finite limit among {list(KINDS)}, got {limits}.")
         return cls(**{kind: limits.get(kind, math.inf) for kind in KINDS})
 
+    @property
+    def limited(self) -> tuple[str, ...]:
+        """Kinds that a budget limits."""
+        return tuple(kind for kind in KINDS if math.isfinite(getattr(self, kind)))
+
     def __add__(self, other: Cost) -> Cost:
         return Cost(**{kind: getattr(self, kind) + getattr(other, kind) for kind in KINDS})
 
@@ -90,11 +95,21 @@ class Ledger:
     def within(self, budget: Cost) -> Bool[np.ndarray, " p"]:
         """Problems that have some of every limited kind left."""
         open_ = np.ones(self.num_problems, bool)
-        for kind in KINDS:
-            limit = getattr(budget, kind)
-            if math.isfinite(limit):
-                open_ &= self.spent[kind] < limit
+        for kind in budget.limited:
+            open_ &= self.spent[kind] < getattr(budget, kind)
         return open_
+
+    def above(self, budget: Cost, kinds: Sequence[str]) -> Bool[np.ndarray, " p"]:
+        """Problems that have spent more than the limit of one of `kinds`."""
+        over = np.zeros(self.num_problems, bool)
+        for kind in kinds:
+            over |= self.spent[kind] > getattr(budget, kind)
+        return over
+
+    def take_back(self, problems: Bool[np.ndarray, " p"], before: Mapping[str, Float[np.ndarray, " p"]]) -> None:
+        """Charge some problems no more than they had spent before."""
+        for kind, amounts in before.items():
+            self.spent[kind][problems] = amounts[problems]
 
     def total(self) -> Cost:
         """Cost of all problems together."""

@@ -46,14 +46,14 @@ def comparison_sentence(row: Row, search: str) -> str:
 def sample_sentence(row: Row) -> str:
     """One comparison of choices among samples, at equal computation, as a sentence."""
     found = verdict(row)
-    place = f"At the FLOPs of {row['budget']} plain samples, {row['arm']} ({row['choice']} of {row['size']})"
+    place = f"At the FLOPs of {row['budget']} plain samples, {row['arm']} ({row['choice']} of {row['size']:.3g})"
     rates = f"{rate(row['mean'])} against {rate(row['reference_mean'])} of {row['num_pairs']:,} problems"
     p = p_value(row["holm_p_value"])
     statistics = (
         f"paired difference {signed(row['difference'])}, 95 % interval {signed(row['low'])} to {signed(row['high'])}; "
         f"Holm-adjusted p {p if p.startswith('<') else f'= {p}'}"
     )
-    rival = f"{row['reference']} ({row['reference_choice']} of {row['reference_size']})"
+    rival = f"{row['reference']} ({row['reference_choice']} of {row['reference_size']:.3g})"
     if found == "no difference shown":
         return f"{place}: no difference to {rival} is shown, {rates} solved ({statistics})."
     return f"{place} solves {found} problems than {rival}: {rates} ({statistics})."

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from stepward.core.batch import Batch
-from stepward.core.cost import Cost, Ledger, metered_proposer, metered_reward
+from stepward.core.cost import KINDS, Cost, Ledger, metered_proposer, metered_reward
 from stepward.core.interfaces import WORST, Domain, Proposer, RewardModel, Status
 from stepward.core.seeding import Rng
 from stepward.search.scoring import Scoring, initial_path_state, passes_gates, path_values
@@ -96,8 +96,8 @@ def run_search(
     Args:
         problems: root states, one a problem.
         domain, proposer, reward: what to search; their work is metered.
-        budget: limits for each problem. Expansions and proposals never exceed them; other kinds overshoot by at most
-            the last round of the problem.
+        budget: limits for each problem. None is ever exceeded, but for seconds: a round that would end above a limit is
+            taken back, and the search of that problem is over; what was found is found within the limits.
         rng: one stream a problem. A problem's result does not depend on which others are searched beside it.
         rule: makes the selection rule, given the planted tree and random streams of its own, one a problem.
         scoring: aggregation, normalisation and gates.
@@ -118,17 +118,19 @@ def run_search(
     policy = rule(tree, rng.fork(SELECTION_STREAM))
     solutions = _Solutions(tree)
     seen = SeenStates(planted.problem, domain.keys(planted)) if deduplicate else None
-    ledger, exhausted = Ledger(num), np.zeros(num, bool)
+    ledger, exhausted, spent_out = Ledger(num), np.zeros(num, bool), np.zeros(num, bool)
+    measured = [kind for kind in budget.limited if kind not in ("expansions", "seconds")]  # known after a round only
     solutions.add(np.flatnonzero(tree.status == Status.COMPLETE), ledger)
     with ledger.recording():
         while True:
-            active = (solutions.count < num_solutions) & ~exhausted & ledger.within(budget)
+            active = (solutions.count < num_solutions) & ~exhausted & ~spent_out & ledger.within(budget)
             nodes = policy.select(tree, active)
             exhausted |= active & (np.bincount(tree.problem[nodes], minlength=num) == 0)
             k = policy.num_candidates(tree)
             chosen, serial = _within_budget(tree.problem[nodes], k, ledger, budget)
             if not len(chosen):
                 break
+            before = {kind: ledger.spent[kind].copy() for kind in KINDS if measured and kind != "seconds"}
             expanded = tree.states(nodes[chosen])
             children = _propose(expanded, serial, k, proposer, rng, ledger)
             source = np.repeat(np.arange(len(chosen)), k)
@@ -138,6 +140,12 @@ def run_search(
             scores = _finite(reward.score(expanded.take(source), children)) if len(source) else np.zeros(0)
             if compose is not None:
                 (children, scores), source = compose(expanded, children, scores), np.arange(len(chosen))
+            over = ledger.above(budget, measured)
+            if over.any():
+                spent_out |= over
+                ledger.take_back(over, before)
+                keep = np.flatnonzero(~over[children.problem])
+                children, scores, source = children.take(keep), scores[keep], source[keep]
             new, kept = _grow(tree, nodes[chosen][source], source, children, scores, domain, scoring)
             accepted = policy.update(tree, new, chosen[source[kept]])
             solutions.add(accepted[tree.status[accepted] == Status.COMPLETE], ledger)

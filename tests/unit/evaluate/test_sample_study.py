@@ -75,6 +75,10 @@ def test_a_budget_buys_fewer_samples_where_reading_costs_too():
     assert found.affordable(MAJORITY, 40.0) == 4
     assert found.affordable("prm", 40.0) == 2
     assert found.affordable("prm", 19.0) is None
+    assert found.affordable("prm", 30.0) == 1.5, "and a second one every other time"
+    both = [found.solved(Method("prm", "vote", "last"), n) for n in (1, 2)]
+    assert found.expected(Method("prm", "vote", "last"), 1.5).tolist() == np.mean(both, axis=0).tolist()
+    assert found.expected_cost("prm", 1.5) == 30.0
     assert found.cost("prm", 2).tolist() == [40.0, 40.0]
     assert found.cost(ORACLE, 2).tolist() == [20.0, 20.0]
 

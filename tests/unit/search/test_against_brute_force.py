@@ -119,7 +119,7 @@ def test_particle_weights_are_shares_of_their_problem(tree, num_particles, ess_t
 
 
 @settings(max_examples=40)
-@given(trees, st.integers(1, 25), st.sampled_from(["expansions", "proposals"]))
+@given(trees, st.integers(1, 25), st.sampled_from(["expansions", "proposals", "flops", "scored"]))
 def test_budgets_are_hard(tree, limit, kind):
     tables, _ = tree
     branching = tables.children.shape[1]
@@ -130,8 +130,10 @@ def test_budgets_are_hard(tree, limit, kind):
         BestOfN(num_samples=5),
         Particles(num_particles=5, potential="exponential"),
     ):
+        limit = limit * (30 if kind == "flops" else 1)  # a proposal is 20, a score 10
         found = search(kind_of_search, tables, **{kind: limit})
         assert (found.cost[kind] <= limit).all()
+        assert (found.expansions <= found.cost["expansions"][found.problem]).all(), "found before the limit"
         assert (found.cost["scored"] <= found.cost["proposals"]).all()
 
 

@@ -1,8 +1,9 @@
 """Votes over sampled solutions, by every guide and number of samples, and what they come to at equal cost.
 
 A choice never costs anything: what counts are the samples and their reading by the guide. At a budget of C operations
-an arm takes the largest N whose mean cost, its guide's reading included, is at most C. So a guide that reads as many
-tokens as the policy wrote chooses among about half as many solutions as a majority vote does.
+an arm takes N samples, and with a probability that makes the mean cost C, its guide's reading included, the next larger
+number. So all arms cost the same, and a guide that reads as many tokens as the policy wrote chooses among about half as
+many solutions as a majority vote does.
 """
 
 from __future__ import annotations
@@ -157,10 +158,29 @@ class SampleOutcomes:
         """Mean operations of a budget in samples: those of so many of them, without a guide."""
         return float(self.cost(MAJORITY, _at_least(self.study, budget)).mean())
 
-    def affordable(self, arm: str, flops: float) -> int | None:
-        """The largest number of samples whose mean cost is at most `flops`; None where not even the least is."""
-        fitting = [size for size in self.study.sizes if self.cost(arm, size).mean() <= flops * (1 + 1e-9)]
-        return fitting[-1] if fitting else None
+    def affordable(self, arm: str, flops: float) -> float | None:
+        """Number of samples whose mean cost is `flops`, between two tabulated ones where the last is drawn by chance.
+
+        At most the largest; None where not even the least is paid for.
+        """
+        sizes = self.study.sizes
+        costs = np.array([self.cost(arm, size).mean() for size in sizes])
+        if costs[0] > flops * (1 + 1e-9):
+            return None
+        return round(float(np.interp(flops, np.maximum.accumulate(costs), sizes)), 9)
+
+    def expected(self, method: Method, size: float) -> Float[np.ndarray, " p"]:
+        """Chance of a right answer with `size` samples a problem: of two tabulated numbers one is drawn."""
+        below = max(n for n in self.study.sizes if n <= size)
+        above = min(n for n in self.study.sizes if n >= size)
+        share = (size - below) / (above - below) if above > below else 0.0
+        first = self.solved(method, below).astype(np.float64)
+        return first if not share else (1 - share) * first + share * self.solved(method, above)
+
+    def expected_cost(self, arm: str, size: float) -> float:
+        """Mean operations of `size` samples a problem."""
+        sizes = self.study.sizes
+        return float(np.interp(size, sizes, [self.cost(arm, n).mean() for n in sizes]))
 
 
 def rate_rows(outcomes: SampleOutcomes, confidence: float) -> Iterator[Row]:
@@ -186,7 +206,7 @@ def comparison_rows(outcomes: SampleOutcomes, rng: np.random.Generator, **statis
     for budget in study.budgets:
         flops = outcomes.flops_of(budget)
         sizes = {arm: outcomes.affordable(arm, flops) for arm in outcomes.arms if arm != ORACLE}
-        solved = {a: outcomes.solved(outcomes.choice(a), size) for a, size in sizes.items() if size is not None}
+        solved = {a: outcomes.expected(outcomes.choice(a), size) for a, size in sizes.items() if size is not None}
         for champion in (name for name in study.champions if name in solved):
             others = [arm for arm in solved if arm != champion]
             pairs = [
@@ -235,7 +255,7 @@ def steering_rows(
     rng: np.random.Generator,
     **statistics: Any,
 ) -> Iterator[Row]:
-    """Searches that steer against choosing among plain samples at no more than the same mean FLOPs.
+    """Searches that steer against choosing among plain samples at the same mean FLOPs.
 
     Args:
         outcomes: of the sample study.
@@ -250,7 +270,7 @@ def steering_rows(
             if size is None:
                 continue
             method = outcomes.choice(arm)
-            reference = outcomes.solved(method, size)
+            reference = outcomes.expected(method, size)
             facts.append(
                 {
                     "guide": guide,
@@ -260,7 +280,7 @@ def steering_rows(
                     "reference_choice": _shown(method),
                 }
             )
-            facts[-1]["reference_flops"] = float(outcomes.cost(arm, size).mean())
+            facts[-1]["reference_flops"] = outcomes.expected_cost(arm, size)
             pairs.append(paired_comparison(found["solved"], reference, names=(search, arm), rng=rng, **statistics))
     for fact, pair in zip(facts, holm_adjusted(pairs) if pairs else [], strict=True):
         row = asdict(pair)

@@ -87,8 +87,8 @@ class RivalStudy(Base):
         found = SharedSamples(self.evaluation).outcomes()
         flops = found.flops_of(study.budget)
         sizes = {arm: found.affordable(arm, flops) for arm in found.arms}
-        solved = {arm: found.solved(found.choice(arm), size) for arm, size in sizes.items() if size is not None}
-        costs = {arm: float(found.cost(arm, size).mean()) for arm, size in sizes.items() if size is not None}
+        solved = {arm: found.expected(found.choice(arm), size) for arm, size in sizes.items() if size is not None}
+        costs = {arm: found.expected_cost(arm, size) for arm, size in sizes.items() if size is not None}
         ours = [name for name in found.arms if name in settings.guides and is_trained(name, settings.guides)]
         rivals = [name for name in (MAJORITY, *settings.rivals) if name in solved]
         words = f" at the FLOPs of {study.budget} samples"

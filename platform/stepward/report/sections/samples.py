@@ -72,8 +72,9 @@ def matched_section(sources: Sources) -> Section:
         words = f"the FLOPs of {budget} plain samples"
         caption = (
             f"{first['arm']} minus each arm at {words} ({count(first['flops'])} a problem), "
-            f"every arm with as many samples as it can pay for. Paired 95 % BCa intervals; filled: Holm-adjusted "
-            f"McNemar p at most .05 over the arms. {about.sample_words()}."
+            f"every arm with as many samples as that pays for, the last one drawn by chance where it is between two "
+            f"numbers. Paired 95 % BCa intervals; filled: p at most .05 by McNemar's test, or by sign flips where "
+            f"chance drew, Holm-adjusted over the arms. {about.sample_words()}."
         )
         if first["main"]:
             blocks.append(Picture("matched", png(forest(drawn, _styles(about))), f"Differences at {words}.", caption))
@@ -90,13 +91,13 @@ def steering_section(sources: Sources) -> Section:
     body = [
         [
             row["search"], row["guide"], row["rule"], count(row["flops"]), rate(row["mean"]),
-            f"{row['reference']}, N = {row['reference_size']}", rate(row["reference_mean"]),
+            f"{row['reference']}, N = {row['reference_size']:.3g}", rate(row["reference_mean"]),
             difference(row["difference"], row["low"], row["high"]), p_value(row["holm_p_value"]), verdict(row),
         ]
         for row in rows
     ]  # fmt: skip
     caption = (
-        f"Each search against the largest number of plain samples that costs no more, chosen among by the arm named; "
+        f"Each search against as many plain samples as cost the same on average, chosen among by the arm named; "
         f"“vote” weighs the answers of the solutions a search found. Holm over the table. {about.sample_words()}."
     )
     header = [
@@ -170,8 +171,8 @@ def _matched(rows: pa.Table, words: str) -> Grid:
     ]  # fmt: skip
     body = [
         [
-            row["arm"], row["choice"], str(row["size"]), row["reference"], row["reference_choice"],
-            str(row["reference_size"]), rate(row["mean"]), rate(row["reference_mean"]), signed(row["difference"]),
+            row["arm"], row["choice"], f"{row['size']:.3g}", row["reference"], row["reference_choice"],
+            f"{row['reference_size']:.3g}", rate(row["mean"]), rate(row["reference_mean"]), signed(row["difference"]),
             f"{signed(row['low'])} to {signed(row['high'])}", p_value(row["holm_p_value"]), verdict(row),
         ]
         for row in rows.to_pylist()

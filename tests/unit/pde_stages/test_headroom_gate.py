@@ -10,7 +10,7 @@ from stepward.core.wing import find_wing
 from stepward.domains.pde.learning import SPLITS, require_headroom
 from stepward.train import train_settings
 
-BASES = ("deterministic", "mean_of_k")
+BASES = ("deterministic", "mean_of_k", "constant", "read_off_state")
 
 
 def measured(gains: dict[str, float], error: float = 0.01) -> dict[str, float]:

@@ -17,12 +17,14 @@ from jaxtyping import Float
 from stepward.core.interfaces import rollout_policy
 from stepward.core.labels import LabelParts, LabelStage, Summary
 from stepward.core.wing import Rejected
+from stepward.domains.pde.constants import best_constant, changed_errors, read_off
 from stepward.domains.pde.data import fields_of
 from stepward.domains.pde.rankings import IN_FLIGHT, Ranker, RankingContent
 from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.label.task import salvage
 
-BASELINES = ("deterministic", "mean_of_k")
+COLUMNS = ("errors", "baseline_errors", "change_terms")
+BASELINES = ("deterministic", "mean_of_k", "constant", "read_off_state")
 
 
 class RankingLabels(RankingContent):
@@ -85,20 +87,53 @@ class RankingTask:
 
 def ranking_summary(work: LabelParts, num_candidates: int) -> Summary:
     """Rows by split, and by split the mean errors and the headroom (share saved by the best of K, paired, with its
-    standard error) against the deterministic output and the mean of K.
+    standard error) against what needs no choice: the deterministic output, the mean of K, the best constant, and one
+    that is read off the state.
     """
     rows: Counter[str] = Counter(labels=0)
-    parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for part in work.labels(["split", "errors", "baseline_errors"]):
+    parts: dict[str, list[tuple[np.ndarray, ...]]] = {}
+    for part in work.labels(["split", *COLUMNS]):
         if len(part):
             split = part["split"][0].as_py()
             rows.update({"labels": len(part), split: len(part)})
-            parts.setdefault(split, []).append((fields_of(part, "errors"), fields_of(part, "baseline_errors")))
+            parts.setdefault(split, []).append(tuple(fields_of(part, name) for name in COLUMNS))
     metrics: dict[str, float] = {}
-    for split, found in parts.items():
-        errors, baselines = (np.concatenate(column).astype(np.float64) for column in zip(*found, strict=True))
+    found = {split: [np.concatenate(column).astype(np.float64) for column in zip(*some, strict=True)]
+             for split, some in parts.items()}  # fmt: skip
+    for split, (errors, baselines, terms) in found.items():
+        baselines = np.concatenate([baselines, _steady(found, errors, baselines, terms)], axis=1)
         metrics |= {f"rows.{split}": float(len(errors))} | _figures(split, errors, baselines)
     return Summary(dict(rows), metrics, {"candidates": float(rows["labels"] * num_candidates)})
+
+
+def _steady(
+    found: Mapping[str, list[np.ndarray]], errors: np.ndarray, baselines: np.ndarray, terms: np.ndarray
+) -> Float[np.ndarray, "n 2"]:
+    """Errors of the best constant and of one read off each state, both learned on training states.
+
+    Training states are judged by a rule that was learned on the other half of them. A constant is a change of the
+    deterministic output, or always the same of the K candidates, where these are made alike for all states: whichever
+    is better.
+    """
+    known, base, learned = found.get("train", [errors, baselines, terms])
+    good = np.isfinite(learned).all(axis=1) & np.isfinite(base[:, 0])
+    if not good.any():
+        return np.repeat(baselines[:, :1], 2, axis=1)
+    constant = best_constant(learned[good])
+    changed = changed_errors(terms, baselines[:, 0], constant[None])
+    fixed = known.mean(axis=0)
+    if fixed.min() < changed_errors(learned[good], base[good, 0], constant[None]).mean():
+        changed = errors[:, fixed.argmin()]
+    own = terms is learned and good.sum() > 3
+    theta = _from_the_other_half(terms, good) if own else read_off(learned[good], terms)
+    steady = np.stack([changed, changed_errors(terms, baselines[:, 0], theta)], axis=1)
+    return np.where(np.isfinite(steady), steady, baselines[:, :1])
+
+
+def _from_the_other_half(terms: Float[np.ndarray, "n f"], good: np.ndarray) -> Float[np.ndarray, "n 2"]:
+    first = np.arange(len(terms)) < len(terms) // 2
+    halves = [read_off(terms[good & mine], terms) for mine in (~first, first)]
+    return np.where(first[:, None], *halves)
 
 
 def _figures(split: str, errors: Float[np.ndarray, "n k"], baselines: Float[np.ndarray, "n b"]) -> dict[str, float]:

@@ -22,10 +22,12 @@ from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
 from stepward.core.tensors import tensor_column
 from stepward.domains.pde.combine import weighted_mean
+from stepward.domains.pde.constants import NUM_TERMS, change_terms
 from stepward.domains.pde.data import fields_of, pde_states
+from stepward.domains.pde.grids import is_periodic
 from stepward.domains.pde.rewards import RankedCandidates
 from stepward.domains.pde.states import PDEStates, as_numpy, is_finite
-from stepward.domains.pde.verifier import WORDS, ReferenceVerifier
+from stepward.domains.pde.verifier import FIXED, WORDS, ReferenceVerifier
 from stepward.search.composing import uniform_weights
 
 IN_FLIGHT = 2048
@@ -104,7 +106,7 @@ class Ranker:
         Columns beside those of the table: deterministic, candidates [kept, C, H, W], kept_ranks, kept_errors, guesses
         [kept] (the constants they took for true, NaN where they took none), errors [K], ranking [K] (candidate of rank
         0, 1, …), patch_errors [kept, p, q], horizon_errors [kept, num_horizons], baseline_errors [2] (of the
-        deterministic output and of the mean of all K).
+        deterministic output and of the mean of all K), change_terms (what constants would gain; `constants.py`).
         Errors of candidates that blew up are inf, and of horizons beyond the trajectory NaN.
         """
         states, k = pde_states(table), self.labels.num_candidates
@@ -127,6 +129,7 @@ class Ranker:
             "ranking": ranking,
             "patch_errors": patches.reshape(*shape, *patches.shape[1:]),
             "baseline_errors": self._baselines(children, plain),
+            "change_terms": self._terms(states, children, plain),
             "guesses": kept.guess.reshape(shape),
             "horizon_errors": self._realised(kept).reshape(*shape, len(self.labels.horizons)),
         }
@@ -141,6 +144,19 @@ class Ranker:
         mean = weighted_mean(sets, uniform_weights(is_finite(children.fields).reshape(-1, k))).astype(np.float32)
         errors = [-self.verifier.outcome(firsts.replace(fields=fields)) for fields in (plain, mean)]
         return np.stack(errors, axis=1)
+
+    def _terms(self, states: PDEStates, children: PDEStates, plain: Float[np.ndarray, "n c h w"]) -> np.ndarray:
+        """Terms of the squared error under a constant change, in the convention of the errors; NaN where that is of
+        another kind.
+        """
+        firsts = children.take(np.arange(len(plain)) * self.labels.num_candidates).replace(fields=plain)
+        truth, periodic = self.verifier.truth(firsts), is_periodic(states.reference)
+        terms = change_terms(as_numpy(states.fields), plain, truth, periodic=periodic)
+        scale = np.ones(len(plain)) if self.labels.convention == "nrmse" else np.full(len(plain), np.nan)
+        if self.labels.convention == FIXED:
+            scale = (self.verifier.outcome(firsts) / ReferenceVerifier().outcome(firsts)) ** 2
+        terms[:, :NUM_TERMS] *= scale[:, None]
+        return terms
 
     def _realised(self, kept: PDEStates) -> Float[np.ndarray, "m h"]:
         """Error of each kept candidate h − 1 steps of the policy later."""

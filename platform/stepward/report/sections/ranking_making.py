@@ -17,6 +17,10 @@ ERRORS = {
 HISTORY = {"pairs": "all pairs", "triplet": "best > median > worst", "spearman": "Spearman"}
 
 
+BASELINES = ("deterministic", "mean_of_k", "constant", "read_off_state")
+OVER = ("over the mean of K", "over the best constant", "over one read off the state")
+
+
 def of_rankings(sources: Sources) -> bool:
     """Whether labels rank candidates, rather than count successes of rollouts."""
     try:
@@ -32,11 +36,11 @@ def ranking_label_section(sources: Sources) -> Section:
     labels = manifest.identity["labels"]
     body = []
     for split in (name for name in SPLITS if name in manifest.rows):
-        room = [f"headroom_over_{base}.{split}" for base in ("deterministic", "mean_of_k")]
+        room = [f"headroom_over_{base}.{split}" for base in BASELINES]
         shown = [_room(metrics.get(name), metrics.get(name.replace(f".{split}", f"_se.{split}"))) for name in room]
         errors = [rate(metrics.get(f"{name}.{split}"), 4) for name in ERRORS]
         body.append([split, count(manifest.rows[split]), *errors, *shown])
-    header = ["split", "states", *ERRORS.values(), "saved by the best over deterministic", "over the mean of K"]
+    header = ["split", "states", *ERRORS.values(), "saved by the best over deterministic", *OVER]
     caption = (
         f"Errors one step on of K = {labels['num_candidates']} candidates a state, and the share of the error that the "
         f"best of them saves, ± two standard errors: no reward model can do better. {labels['num_kept']} candidates a "

@@ -15,7 +15,7 @@ from stepward.report import sections
 from stepward.report.page import Gap, Page, Section
 from stepward.report.sections import errors, ranking_making
 from stepward.report.sections.rivals import rival_sentences, rivals_section
-from stepward.report.sources import MissingError, Sources
+from stepward.report.sources import MissingError, Source, Sources
 
 Builder = Callable[[Sources], Section]
 
@@ -100,7 +100,13 @@ def builders(sources: Sources, tree: pa.Table | None) -> Iterator[tuple[str, Bui
         yield TRUTH.title, TRUTH.build
     yield "Training", ranking_making.ranking_training_section if ranked else sections.training_section
     yield "Tuning", sections.tuning_section
+    for name, source in sources.benchmarks.items():
+        yield f"Benchmark {name}", partial(_benchmark, source)
     yield "Made from", sections.provenance_section
+
+
+def _benchmark(source: Source, sources: Sources) -> Section:
+    return sections.benchmark_section(source)
 
 
 def has(sources: Sources, table: str) -> bool:

@@ -86,10 +86,12 @@ class Sources:
     trains: Mapping[str, Source] = field(default_factory=dict)
     headline: int = 20
     pretrains: Mapping[str, Source] = field(default_factory=dict)
+    benchmarks: Mapping[str, Source] = field(default_factory=dict)
 
     def all(self) -> list[Source]:
         """Every artifact of the report, usable or not, in the order of the stages."""
-        return [*self.pretrains.values(), self.label, *self.trains.values(), self.tune, self.evaluate]
+        before = [*self.pretrains.values(), self.label, *self.trains.values(), self.tune, self.evaluate]
+        return [*before, *self.benchmarks.values()]
 
     def usable(self) -> list[Source]:
         """The artifacts that could be opened."""
@@ -111,6 +113,7 @@ def read_sources(
     tune: Artifact,
     trains: Iterable[Artifact],
     pretrains: Iterable[Artifact] = (),
+    benchmarks: Iterable[Artifact] = (),
     headline: int = 20,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Sources:
@@ -127,6 +130,7 @@ def read_sources(
         trains={artifact.name: read_source(artifact, known.get("train")) for artifact in trains},
         headline=headline,
         pretrains={artifact.name: read_source(artifact, known.get("pretrain")) for artifact in pretrains},
+        benchmarks={artifact.name: read_source(artifact) for artifact in benchmarks},
     )
     if not sources.usable():
         raise ValueError(

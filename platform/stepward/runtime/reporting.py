@@ -37,6 +37,7 @@ class ReportJob(StageSettings):
     label: str | None = Field(None, description="name of the label artifact; none: that of the evaluation")
     trained: tuple[str, ...] | None = Field(None, description="names of train artifacts; none: those of the evaluation")
     tune: str = Field("default", description="name of the tune artifact")
+    benchmarks: tuple[str, ...] = Field((), description="names of benchmark artifacts to show, too")
     headline_budget: int = Field(
         20, ge=1, description="expansions that the answer at the top is about; choose it before you look"
     )
@@ -114,6 +115,7 @@ def find_sources(settings: ReportJob) -> Sources:
         tune=settings.artifact("tune", settings.tune),
         trains=[settings.artifact("train", name) for name in dict.fromkeys(trained)],
         pretrains=[settings.artifact("pretrain", name) for name in _pretrained(evaluate)],
+        benchmarks=[settings.artifact("benchmark", name) for name in settings.benchmarks],
         headline=settings.headline_budget,
         defaults=usual_settings(settings.wing),
     )

@@ -14,6 +14,9 @@ from stepward.core.wing import find_wing
 from stepward.domains.math.benchmarks import PRMBench
 from stepward.evaluate.benchmark import BenchmarkSettings, BenchmarkWork, benchmark_settings, finish
 from stepward.evaluate.judging import Judging, _elsewhere
+from stepward.report.page import Grid
+from stepward.report.sections import benchmark_section
+from stepward.report.sources import read_source
 
 WING = find_wing("math")
 STEP = {True: "ok", False: "wrong."}  # two letters and six: minus the length is a score
@@ -91,6 +94,17 @@ def test_prm_score_is_that_of_the_published_program(tmp_path: Path) -> None:
     assert found["all"]["auc"] == pytest.approx((2.5 + 1.5 + 0.5) / 7), "pairs of one solution; ties count half"
     assert (found["all"]["num_solutions"], found["all"]["num_problems"]) == (4, 2)
     assert figures(judged(settings_of(tmp_path, ROWS, "name=b")), guide="always_right")["all"]["f1_right"] == 18 / 22
+
+
+def test_the_report_shows_judges_beside_published_figures(tmp_path: Path) -> None:
+    work = judged(settings_of(tmp_path, ROWS))
+    section = benchmark_section(read_source(work.settings.artifact("benchmark")))
+    ours, published, categories = section.blocks
+    assert isinstance(ours, Grid) and ours.rows[0][0] == "length", "the best one first"
+    assert {row[0] for row in ours.rows} == {"length", "always_right"} and "4 solutions of 2 problems" in ours.caption
+    assert isinstance(published, Grid) and "Math-Shepherd-7B" in [row[0] for row in published.rows]
+    assert published.rows[4][:2] == ["Math-Shepherd-7B", "0.470"] and "ssmisya/PRMBench" in published.caption
+    assert isinstance(categories, Grid) and {"circular", "sensitivity"} < set(categories.header)
 
 
 def bench(name: str, steps: str, label: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from stepward.domains.math.pretraining import LanguagePretraining
 from stepward.domains.math.problems import ModelSolution, Problem, RatedSolution
 from stepward.domains.math.rewards.hidden import HiddenPRM
 from stepward.domains.math.rewards.hmm import MathHMM
+from stepward.domains.math.rewards.log_p import LogP
 from stepward.domains.math.rewards.outcome import OutcomeModel
 from stepward.domains.math.rewards.published import PublishedPRM
 from stepward.domains.math.rewards.rivals import LengthAndLikelihood, WordPairs
@@ -57,6 +58,7 @@ wing = Wing(
         "length": LengthReward,
         "random": RandomReward,
         "published": PublishedPRM,
+        "log_p": LogP,
     },
     learners={
         "text": TextPRM,

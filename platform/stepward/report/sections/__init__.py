@@ -1,5 +1,6 @@
 """Sections of the report: each from sources to a `Section`, or `MissingError` where its data are not there."""
 
+from stepward.report.sections.benchmarks import benchmark_section
 from stepward.report.sections.making import (
     cost_section,
     label_section,
@@ -20,8 +21,8 @@ from stepward.report.sections.values import (
 )
 
 __all__ = [
-    "Setting", "answer", "calibration_section", "comparison_section", "cost_section", "coverage_section",
-    "dividend_section", "frontier_section", "label_section", "matched_section", "provenance_section",
-    "ranking_section", "robustness_section", "sample_answer", "samples_section", "searches_section", "setting",
-    "steering_section", "training_section", "tree_section", "tuning_section",
+    "Setting", "answer", "benchmark_section", "calibration_section", "comparison_section", "cost_section",
+    "coverage_section", "dividend_section", "frontier_section", "label_section", "matched_section",
+    "provenance_section", "ranking_section", "robustness_section", "sample_answer", "samples_section",
+    "searches_section", "setting", "steering_section", "training_section", "tree_section", "tuning_section",
 ]  # fmt: skip

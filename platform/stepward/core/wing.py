@@ -154,6 +154,7 @@ class Wing:
         steps: ``(table) -> (parents, children)`` where a score is of a step and not of the state it led to.
         rivals: name -> settings class of a trivial rival (`stepward.core.rivals`), which every evaluation of a trained
             guide has beside it, unasked.
+        about: the task in a sentence, for who reads a report first.
         defaults: settings of the stages that suit it.
         spaces: name -> search space of a sweep (dotted name -> value or dimension), for packages that bring their own;
             the first is the default of jobs/tune.py.
@@ -180,6 +181,7 @@ class Wing:
     learning: Learning | None = field(default=None)
     steps: Callable[[pa.Table], tuple[Any, Any]] | None = field(default=None)
     rivals: Mapping[str, type[Config]] = field(default_factory=dict)
+    about: str = ""
     defaults: Defaults = field(default_factory=Defaults)
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

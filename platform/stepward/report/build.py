@@ -14,6 +14,7 @@ import pyarrow as pa
 from stepward.report import sections
 from stepward.report.page import Gap, Page, Section
 from stepward.report.sections import errors, ranking_making
+from stepward.report.sections.compared import compared_section
 from stepward.report.sections.rivals import rival_sentences, rivals_section
 from stepward.report.sources import MissingError, Source, Sources
 
@@ -91,6 +92,7 @@ def build_page(sources: Sources, tree: pa.Table | None = None) -> Page:
 
 def builders(sources: Sources, tree: pa.Table | None) -> Iterator[tuple[str, Builder]]:
     """Title and section, in the order of the page: what was found, how it was made, and from what."""
+    yield "What is compared", compared_section
     yield from ((part.title, part.build) for part in PARTS if part.shown(sources))
     if has(sources, "frontier"):
         yield "One search, drawn", partial(sections.tree_section, tree=tree)

@@ -1,14 +1,22 @@
-"""The page: what it is made of, and its one template. Everything is in the file: no script, no link to elsewhere."""
+"""The page: what it is made of, and its one template. Everything is in the file, and nothing is fetched.
+
+Tables sort on a click on a heading, by a script of a few lines that is the only one the page allows to run.
+"""
 
 from __future__ import annotations
 
 import base64
+import csv
+import hashlib
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,32 @@ class Grid:
     folded: str = ""
     kind: ClassVar[str] = "grid"
 
+    @property
+    def csv(self) -> str:
+        """The table as a CSV file, in base64; a text that a spreadsheet would compute gets an apostrophe before it."""
+        lines = io.StringIO()
+        csv.writer(lines).writerows([[_no_formula(cell) for cell in row] for row in (self.header, *self.rows)])
+        return base64.b64encode(lines.getvalue().encode()).decode()
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A state of a search and those that were proposed from it. `chosen`: on the way to the solution that was taken."""
+
+    text: str
+    note: str
+    chosen: bool
+    children: Sequence[Branch]
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A search tree that unfolds on clicks; the way to the solution is open."""
+
+    title: str
+    root: Branch
+    kind: ClassVar[str] = "explorer"
+
 
 @dataclass(frozen=True)
 class Verbatim:
@@ -65,7 +99,11 @@ class Gap:
     kind: ClassVar[str] = "gap"
 
 
-Block = Prose | Picture | Grid | Verbatim | Gap
+def _no_formula(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(("=", "@", "\t")) else cell
+
+
+Block = Prose | Picture | Grid | Explorer | Verbatim | Gap
 
 
 @dataclass(frozen=True)
@@ -110,4 +148,6 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(page=page)
+    script = (files("stepward.report") / "sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html").render(page=page, script=Markup(script), digest=digest)

@@ -12,22 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from stepward.core.artifacts import Artifact
-from stepward.core.config import validate
-from stepward.core.stage import FOLDERS, StageSettings
+from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
-from stepward.evaluate.context import Evaluation
-from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
-from stepward.evaluate.trials import run_arm, select
-from stepward.report import MAX_NODES, Page, Sources, build_page, read_sources, render, tree_table
+from stepward.report import Page, Sources, build_page, read_sources, render
+from stepward.runtime.drawn_search import draw_searches
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.usual_settings import usual_settings
 
 TRAINED = ("prm", "hmm")
-DRAWN = (3, 8)  # expansions of the search that is drawn: enough to show a choice, few enough to read
 
 
 class ReportJob(StageSettings):
@@ -85,7 +80,7 @@ def run_report(settings: ReportJob) -> Reported:
     finished = not settings.overwrite and _is_of(artifact, identity)
     if not finished:
         with artifact.claim(identity, overwrite=True):
-            tree = draw_search(settings, sources)
+            tree = draw_searches(settings.store, settings.wing, sources)
             page = build_page(sources, tree)
             html = _write(artifact, page, tree)
             artifact.finish(
@@ -125,53 +120,6 @@ def _pretrained(evaluate: Artifact) -> list[str]:
     """Names of the pretrain artifacts that an evaluation read."""
     inputs = evaluate.manifest().inputs if evaluate.finished else {}
     return [role.partition("/")[2] for role in inputs if role.startswith("pretrain/")]
-
-
-def draw_search(settings: ReportJob, sources: Sources) -> pa.Table | None:
-    """Repeat one search of the evaluation and keep its tree: the first problem that took few enough expansions.
-
-    A search depends on its own problem, guide and seed alone, so this is the search that was evaluated.
-    """
-    wing = settings.wing
-    if sources.evaluate.manifest is None or sources.label.manifest is None:
-        return None
-    if wing.drawing is None or wing.drawing.texts is None:
-        return None
-    identity = sources.evaluate.manifest.identity | {"store": settings.store, "domain": settings.domain}
-    identity.pop(FOLDERS, None)
-    evaluation: EvaluateSettings = validate(evaluate_settings(wing), identity)
-    search = evaluation.main
-    name, arm = next(iter(evaluation.families()[search].items()))
-    chosen = _drawable(select(sources.evaluate.table("tables/trials.parquet"), search, name))
-    problems = sources.label.table("problems.parquet")
-    row = problems.filter(pc.is_in(problems["id"], pa.array(chosen[:1], pa.string()))).slice(0, 1)
-    if not len(row):
-        return None
-    shared = Evaluation(evaluation, 1)
-    if not all(source.finished for source in shared.inputs().values()):
-        return None  # a model that is there no more: the page does without the picture
-    ran = run_arm(
-        row.combine_chunks(),
-        arm,
-        guide=shared.guides[arm.guide],
-        proposer=shared.proposers(arm.proposer),
-        wing=wing,
-        seed=evaluation.seed,
-        num_candidates=evaluation.num_candidates,
-        keep_tree=True,
-    )
-    table = tree_table(ran.result, wing.drawing.texts, chosen[0])
-    return table if len(table) <= MAX_NODES else None
-
-
-def _drawable(trials: pa.Table) -> list[str]:
-    """Problems that were solved in few expansions, in order of their ids."""
-    if "expansions_at_solve" not in trials.column_names:
-        return []
-    low, high = DRAWN
-    at = trials["expansions_at_solve"]
-    few = pc.and_(pc.greater_equal(at, low), pc.less_equal(at, high))
-    return sorted(trials.filter(few)["problem_id"].to_pylist())
 
 
 def _is_of(artifact: Artifact, identity: dict[str, Any]) -> bool:

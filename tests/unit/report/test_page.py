@@ -1,12 +1,13 @@
 """The page: self-contained, escaped, readable; sentences that say no more than the numbers."""
 
 import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
 import pytest
 
-from stepward.report.page import Gap, Grid, Page, Picture, Prose, Section, Verbatim, render
+from stepward.report.page import Branch, Explorer, Gap, Grid, Page, Picture, Prose, Section, Verbatim, render
 from stepward.report.text import count, difference, duration, interval, p_value, rate, signed, with_interval
 from stepward.report.wording import comparison_sentence, question, verdict
 from stepward.statistics.rivals import nearest_budget
@@ -49,13 +50,16 @@ def page(name="prm"):
 def test_the_page_needs_nothing_but_itself():
     html = render(page())
     tags = Reader(html).tags
-    assert not {"script", "link", "iframe", "object", "video", "base", "form"} & {tag for tag, _ in tags}
+    assert not {"link", "iframe", "object", "video", "base", "form"} & {tag for tag, _ in tags}
+    assert [attributes for tag, attributes in tags if tag == "script"] == [{}]  # inline, the one that sorts tables
     sources = [value for _, attributes in tags for key, value in attributes.items() if key in ("src", "srcset", "data")]
     assert len(sources) == 1
     assert base64.b64decode(sources[0].removeprefix("data:image/png;base64,")) == PNG
     links = [attributes["href"] for tag, attributes in tags if tag == "a"]
     anchors = {attributes["id"] for _, attributes in tags if "id" in attributes}
-    assert links and all(link.startswith("#") and link[1:] in anchors for link in links)
+    files = [link for link in links if link.startswith("data:text/csv;base64,")]
+    places = [link for link in links if link not in files]
+    assert places and files and all(link.startswith("#") and link[1:] in anchors for link in places)
     assert not re.search(r"https?://|@import|url\(", html)
 
 
@@ -63,13 +67,16 @@ def test_the_browser_is_told_to_load_nothing():
     policies = [
         a["content"] for t, a in Reader(render(page())).tags if a.get("http-equiv") == "Content-Security-Policy"
     ]
-    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    script = re.search(r"<script>(.*?)</script>", render(page()), re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rule = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert policies == [rule]  # no other script runs, whatever its text
 
 
 def test_hostile_names_stay_text():
     html = render(page(HOSTILE))
     read = Reader(html)
-    assert "script" not in {tag for tag, _ in read.tags}
+    assert [tag for tag, _ in read.tags].count("script") == 1
     assert not [attributes for _, attributes in read.tags if "onerror" in attributes]
     # title, heading, kicker, answer, navigation, section; prose, caption; five of tables; commands; two of the gap
     assert read.text.count(HOSTILE) == 16
@@ -89,6 +96,23 @@ def test_a_gap_gives_its_reason_and_its_command():
     text = Reader(render(missing)).text
     assert "Missing." in text and "There is no sweep." in text and "python jobs/tune.py name=default" in text
     assert missing.num_missing == 1 and page().num_missing == 1 and Page("t", "k", [], []).num_missing == 0
+
+
+def test_tables_are_files_too_and_no_name_is_a_formula():
+    grid = Grid(["guide", "rate"], [["prm", "+0.952"], ["=1+1", "a,b"]])
+    lines = base64.b64decode(grid.csv).decode().splitlines()
+    assert lines == ["guide,rate", "prm,+0.952", '\'=1+1,"a,b"']
+
+
+def test_a_search_unfolds_and_the_way_to_its_solution_is_open():
+    leaf = Branch("#### 7", "score 0.9 · right", True, [])
+    root = Branch(
+        "(the question)", "", True, [Branch("3+4=7", "score 0.8", True, [leaf]), Branch(HOSTILE, "", False, [])]
+    )
+    read = Reader(render(Page("t", "k", [], [Section("One", [Explorer("Problem p", root)])])))
+    opened = [attributes for tag, attributes in read.tags if tag == "details"]
+    assert opened == [{"open": None, "class": "chosen"}] * 2
+    assert HOSTILE in read.text and "score 0.9 · right" in read.text
 
 
 def row(difference=0.1, low=0.05, high=0.15, p=0.001):

@@ -34,10 +34,10 @@ def test_the_page_answers_with_the_pictured_arm_and_shows_every_arm(store: Path)
     page = build_page(sources)
     assert "by prm" in page.title and any("perfect choice" in sentence for sentence in page.answer)
     titles = [section.title for section in page.sections]
-    assert titles[0] == "Trivial rivals" and "trivial rivals" in page.answer[0]
-    assert titles[1:5] == ["Ablation", "Paired comparisons", "Error against time", "Error against computation"]
-    assert titles[5:7] == ["Fields", "Ranking of candidates"]
-    ablation = next(block for block in page.sections[1].blocks if block.kind == "grid")
+    assert titles[:2] == ["What is compared", "Trivial rivals"] and "trivial rivals" in page.answer[0]
+    assert titles[2:6] == ["Ablation", "Paired comparisons", "Error against time", "Error against computation"]
+    assert titles[6:8] == ["Fields", "Ranking of candidates"]
+    ablation = next(block for block in page.sections[2].blocks if block.kind == "grid")
     assert [row[0] for row in ablation.rows] == [*ARMS, "constant", "read_off_state", "near_deterministic"]
     metrics = one["evaluate"].folder.read_json("metrics.json")
     assert ablation.rows[list(ARMS).index("prm")][1] == f"{metrics['prm/nrmse']:.4f}"

@@ -73,7 +73,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(evaluation, "actor_pool", in_turn)
         patch.setattr(training, "_train_on_ray", trained)
         patch.setattr(tuning, "_sweep", swept)
-        patch.setattr(reporting, "draw_search", lambda settings, sources: None)
+        patch.setattr(reporting, "draw_searches", lambda store, wing, sources: None)
         pages: dict[int, Any] = {}
         build = reporting.build_page
         patch.setattr(

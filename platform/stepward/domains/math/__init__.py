@@ -82,6 +82,7 @@ wing = Wing(
     benchmarks=BENCHMARKS,
     pretraining=LanguagePretraining(),
     rivals={"word_pairs": WordPairs, "length_and_p": LengthAndLikelihood, "likelihood": LikelihoodReward},
+    about="A question is answered in written steps; solved is a problem whose final answer is right.",
     defaults=Defaults(
         objective="hard_bce",
         optimisation=OPTIMISATION,

@@ -42,6 +42,8 @@ wing = Wing(
         "read_off_state": ReadOffState,
         "near_deterministic": NearDeterministicSettings,
     },
+    about="Fields are carried forward in time by a neural surrogate that gives several candidates a step; judged is "
+    "the error against a solver's trajectory.",
     defaults=Defaults(
         optimisation=OPTIMISATION,
         trained={"critic": "feature_critic"},

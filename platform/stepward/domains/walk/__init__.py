@@ -72,5 +72,7 @@ wing = Wing(
     budgets=Budgets(lambda states: states.steps_left),
     drawing=Drawing(texts=lambda states: [str(number) for number in states.current.tolist()]),
     rivals={"greedy_path": GreedyPathReward, "distance": DistanceReward},
+    about="A number is led to a target by steps of +1, −1, ×2, ÷2, +3 or −3, at most so many of "
+    "them; solved is a problem whose target is reached.",
     defaults=Defaults(trained={"hmm": "hmm"}, evaluation=EVALUATION),
 )

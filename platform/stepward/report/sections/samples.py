@@ -21,8 +21,9 @@ BASELINES = ("majority", "oracle")  # arms that are no guides
 
 def sample_answer(sources: Sources) -> tuple[str, list[str]]:
     """The question, and its answer: one sentence a rival at the budget that was chosen beforehand."""
-    study = setting(sources).identity["samples"]
-    champion = study["champions"][0]
+    about = setting(sources)
+    champions = about.identity["samples"]["champions"]
+    champion = next((name for name in champions if name in about.guides), champions[0])
     rows = where(evaluate_table(sources, "matched"), main=True, arm=champion).to_pylist()
     gaps = _gaps(sources, 8)
     sentences = [sample_sentence(row) for row in rows]

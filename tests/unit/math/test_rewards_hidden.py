@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
@@ -14,6 +15,7 @@ from stepward.core.artifacts import Artifact
 from stepward.core.cost import Ledger, metered_reward
 from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng
+from stepward.core.storage import Folder
 from stepward.core.wing import Trainable, find_wing
 from stepward.domains.math import LanguageModelSettings, MathDomain, MathStates
 from stepward.domains.math.rewards.hidden import HiddenPRM, LinearHead, MLPHead, TransformerHead
@@ -24,6 +26,8 @@ from stepward.domains.math.vector_files import VectorFiles
 from stepward.evaluate.arms import Arm
 from stepward.evaluate.context import Evaluation
 from stepward.evaluate.proposers import Proposers
+from stepward.evaluate.samples.settings import SampleStudy
+from stepward.evaluate.studies.shared import SharedSamples
 from stepward.rewards.factory import Guides
 from stepward.rewards.guides import TrainedGuide
 from stepward.testing.contracts import check_reward
@@ -63,8 +67,8 @@ def saved(build: Callable[[], PreTrainedModel], place: Path) -> str:
     return str(place)
 
 
-def settings(folder: str, **options: object) -> HiddenPRM:
-    model = ReadingSettings(model=folder, prompt="b{question}\n", dtype="float32")
+def settings(folder: str, dtype: str = "float32", **options: object) -> HiddenPRM:
+    model = ReadingSettings(model=folder, prompt="b{question}\n", dtype=dtype)
     return HiddenPRM(**{"model": model, "layers": (1, 2), "head": HEADS[2], **options})
 
 
@@ -73,9 +77,9 @@ def proposer_settings(folder: str, **options: object) -> LanguageModelSettings:
     return LanguageModelSettings(**{**model, "temperatures": (1.0,), "max_step_tokens": 9, **options})
 
 
-def sampled(folder: str, depth: int = 3) -> list[tuple[MathStates, MathStates]]:
+def sampled(folder: str, depth: int = 3, **options: object) -> list[tuple[MathStates, MathStates]]:
     """(parents, children) of some lines of solutions."""
-    proposer, steps, states = proposer_settings(folder).build(), [], roots(QUESTIONS, QUESTIONS)
+    proposer, steps, states = proposer_settings(folder, **options).build(), [], roots(QUESTIONS, QUESTIONS)
     for step in range(depth):
         rng = Rng.from_ids(0, [f"{step}/{i}" for i in range(len(states))], "propose")
         children = proposer.propose(states, num_candidates=6, rng=rng)
@@ -92,19 +96,22 @@ def alive(states: MathStates) -> np.ndarray:
     return MathDomain().status(states) != Status.DEAD
 
 
-@pytest.mark.parametrize("kind", ["folder", "foreign_folder"])
-def test_states_left_behind_are_those_of_reading(kind, request):
+@pytest.mark.parametrize(
+    ("kind", "dtype", "tolerance"),
+    [("folder", "float32", 2e-4), ("foreign_folder", "float32", 2e-4), ("folder", "bfloat16", 0.1)],
+)
+def test_states_left_behind_are_those_of_reading(kind, dtype, tolerance, request):
     folder = request.getfixturevalue(kind)
-    learner = settings(folder)
+    learner = settings(folder, dtype=dtype)
     left, read = learner.states(), StepStates(learner.model, learner.layers)
-    steps = sampled(folder)
+    steps = sampled(folder, dtype=dtype)
     assert len(steps[-1][1]) >= 12, "there are open solutions to go on from"
     for _, children in ((steps[0][0], steps[0][0]), *steps):
         known = left.sampled(children.question, children.text)
         assert known.mean() > 0.5 or not alive(children).all()
         children = children.take(np.flatnonzero(known))
         expected = read(children.question, children.text)
-        np.testing.assert_allclose(left(children.question, children.text), expected, atol=2e-4)
+        np.testing.assert_allclose(left(children.question, children.text), expected, atol=tolerance)
         assert np.ptp(expected, axis=0).max() > 0.1
     assert left.texts_read == 0 < read.texts_read
 
@@ -235,3 +242,23 @@ def test_an_evaluation_refuses_before_it_begins(folder, tmp_path):
         evaluation.proposers = Proposers(evaluation.wing, LanguageModelSettings().model_dump())
         with nullcontext() if fits else pytest.raises(ValueError, match=r"guide 'prm': .* the proposer is 'embedded'"):
             Evaluation.check_pairs(evaluation)
+
+
+def test_a_study_of_samples_charges_the_head_alone(folder, tmp_path):
+    """The guide must be there before anything is drawn, or all that was sampled would have to be read."""
+    artifact, learner, wing = Artifact(str(tmp_path), "math", "train", "prm"), settings(folder), find_wing("math")
+    described = {"domain": "math", "kind": "hidden", "settings": learner.model_dump(mode="json")}
+    artifact.folder.write_json("reward.json", described)
+    artifact.folder.write_weights("weights.safetensors", trained(learner))
+    guide, proposer = TrainedGuide(artifact="prm"), proposer_settings(folder).build()
+    study = SampleStudy(sizes=(1, 4), budgets=(1,), budget=1)
+    evaluation = SimpleNamespace(wing=wing, folder=Folder(str(tmp_path)), proposers=lambda: proposer)
+    evaluation.settings = SimpleNamespace(samples=study, guides={"prm": guide}, seed=0)
+    evaluation.guides = Guides({"prm": guide}, store=str(tmp_path), wing=wing)
+    evaluation.rows = lambda _: pa.table({"id": ["0", "1"], "question": list(QUESTIONS), "answer": ["1", "2"]})
+    shared = object.__new__(SharedSamples)
+    shared.evaluation, shared.settings, shared.wing = evaluation, evaluation.settings, wing
+    shared.do("samples/0-2")
+    spent = evaluation.folder.read_table("shards/spent/0-2.parquet").to_pandas()
+    mine = spent[(spent["arm"] == "prm") & (spent["size"] == 4)]
+    assert 0 < mine["scored_tokens"].max() < 0.2 * spent[spent["arm"] == ""]["generated_tokens"].max()

@@ -111,7 +111,7 @@ class StepStates:
         """States of (question, text), by running the model."""
         self.texts_read += len(texts)
         rows = self._rows([question for question, _ in texts], [text for _, text in texts])
-        return read_states(self.settings.load(), rows, self.layers)
+        return read_states(_model(self.settings), rows, self.layers)
 
     def _rows(self, questions: Iterable[str], texts: Iterable[str]) -> list[list[int]]:
         """Tokens read for each text, the beginning of what is longer than the context."""
@@ -208,6 +208,12 @@ def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
     """The blocks of a decoder, in order."""
     num = model.config.get_text_config().num_hidden_layers
     return next(m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == num)
+
+
+@lru_cache(maxsize=1)
+def _model(settings: ReadingSettings) -> PreTrainedModel:
+    """Kept, because labels of several splits are read one after another."""
+    return settings.load()
 
 
 @lru_cache(maxsize=4)

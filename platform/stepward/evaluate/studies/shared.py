@@ -41,8 +41,9 @@ class SharedSamples(Base):
         problems, proposer = evaluation.rows(piece), evaluation.proposers()
         ids = problems["id"].to_pylist()
         sample: dict[str, Any] = {"domain": wing.domain, "proposer": proposer, "seed": self.settings.seed}
-        samples = draw(wing.states(problems), ids, max(study.sizes), **sample)
+        # Built before anything is drawn: some read what a proposer leaves behind while it samples.
         guides = {arm: evaluation.guides[arm] for arm in self.settings.guides}
+        samples = draw(wing.states(problems), ids, max(study.sizes), **sample)
         judged = {arm: (guide, self._aggregations(arm, guide)) for arm, guide in guides.items()}
         spent = spending_table(samples, ids, study.sizes, guides, wing.domain)
         solutions = solution_table(samples, ids, judged, wing)

@@ -51,7 +51,7 @@ def write_trained(settings: TextSettings, weights: Mapping[str, np.ndarray], fol
         tokenizer_of(settings.base).save_pretrained(folder)
     else:
         peft = _peft()
-        adapters = peft.get_peft_model_state_dict(body, adapter_name=NAME)
+        adapters = peft.get_peft_model_state_dict(body, adapter_name=NAME, save_embedding_layers=False)
         plain = {f"base_model.model.{name}": weight.contiguous() for name, weight in adapters.items()}
         save_file(plain, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         _config(peft, settings.lora, settings.base, inference=True).save_pretrained(folder)

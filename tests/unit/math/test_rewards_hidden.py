@@ -21,7 +21,7 @@ from stepward.domains.math import LanguageModelSettings, MathDomain, MathStates
 from stepward.domains.math.rewards.hidden import HiddenPRM, LinearHead, MLPHead, TransformerHead
 from stepward.domains.math.settings import ReadingSettings
 from stepward.domains.math.states import roots
-from stepward.domains.math.step_states import StepStates, blocks_of, read_states
+from stepward.domains.math.step_states import StepStates, blocks_of, read_states, settled
 from stepward.domains.math.vector_files import VectorFiles
 from stepward.evaluate.arms import Arm
 from stepward.evaluate.context import Evaluation
@@ -108,12 +108,22 @@ def test_states_left_behind_are_those_of_reading(kind, dtype, tolerance, request
     assert len(steps[-1][1]) >= 12, "there are open solutions to go on from"
     for _, children in ((steps[0][0], steps[0][0]), *steps):
         known = left.sampled(children.question, children.text)
-        assert known.mean() > 0.5 or not alive(children).all()
+        assert known[alive(children)].all()
         children = children.take(np.flatnonzero(known))
         expected = read(children.question, children.text)
         np.testing.assert_allclose(left(children.question, children.text), expected, atol=tolerance)
         assert np.ptp(expected, axis=0).max() > 0.1
     assert left.texts_read == 0 < read.texts_read
+
+
+def test_how_a_text_ends_in_blanks_changes_nothing(folder):
+    """A model that leaves a line empty after each step leaves states behind under the names they are asked for by."""
+    assert settled(["a\n\n", "a \n", "a ", "a", "", "\n"]).tolist() == ["a\n", "a\n", "a", "a", "", "\n"]
+    learner, written = settings(folder), texts("a\n\nb\n\n", "a\n\nb\n", "a\n\nb\n \n")
+    found = learner.encode(written)["states"]
+    np.testing.assert_array_equal(found[1:], found[:1].repeat(2, 0))
+    learner_alone = settings(folder, head=HEADS[1])
+    np.testing.assert_array_equal(learner_alone.encode(written)["states"], found[:, :1])
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -261,4 +271,6 @@ def test_a_study_of_samples_charges_the_head_alone(folder, tmp_path):
     shared.do("samples/0-2")
     spent = evaluation.folder.read_table("shards/spent/0-2.parquet").to_pandas()
     mine = spent[(spent["arm"] == "prm") & (spent["size"] == 4)]
-    assert 0 < mine["scored_tokens"].max() < 0.2 * spent[spent["arm"] == ""]["generated_tokens"].max()
+    heads = mine["flops"].to_numpy() / (2 * evaluation.guides["prm"]._a_head)
+    assert heads.sum() > 3
+    np.testing.assert_allclose(heads, heads.round(), atol=1e-6)  # so many heads, and no token of the model

@@ -13,7 +13,7 @@ from stepward.domains.math.continuation import extend, stopping
 from stepward.domains.math.engine import ContinuationEngine, Continuations, SamplingConfig, VLLMEngine
 from stepward.domains.math.prompts import Prompt, Reading
 from stepward.domains.math.states import MathStates
-from stepward.domains.math.step_states import StepStates, ends_at, watchers
+from stepward.domains.math.step_states import StepStates, ends_at, settled, watchers
 from stepward.domains.math.steps import Limits
 from stepward.domains.math.writer import Writer
 
@@ -116,10 +116,11 @@ class LanguageModelProposer(Writer):
         so that of the sampling is not kept.
         """
         assert sampled.states is not None and sampled.starts is not None, "they were asked for"
+        texts, tokens = settled(after.written()), sampled.token_lists()
         read = [
-            row[: ends_at(row, text)] == [*prefixes[prefix], *tokens[:-1]]
-            for row, text, prefix, tokens in zip(
-                self.encode(after), after.text, sampled.prefix, sampled.token_lists(), strict=True
+            row[: ends_at(row, text)] == [*prefixes[prefix], *drawn[:-1]]
+            for row, text, prefix, drawn in zip(
+                self._tokens(after.question, texts), texts, sampled.prefix, tokens, strict=True
             )
         ]
         rows, bare = np.flatnonzero(read), np.flatnonzero(before.text == "")
@@ -129,7 +130,7 @@ class LanguageModelProposer(Writer):
             mine = [layers.index(layer) for layer in one.layers]
             starts, ends = sampled.starts[sampled.prefix[bare]][:, mine], sampled.states[rows][:, mine]
             one.note(before.question[bare], before.text[bare], starts.reshape(-1, one.width))
-            one.note(after.question[rows], after.text[rows], ends.reshape(-1, one.width))
+            one.note(after.question[rows], texts[rows], ends.reshape(-1, one.width))
 
 
 def _parameters_a_token(engine: ContinuationEngine | VLLMEngine) -> int:

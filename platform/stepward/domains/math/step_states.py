@@ -2,8 +2,10 @@
 
 The state of a text is the one that its last token was drawn from: the model has read all of the step but what ends it,
 the token that breaks the line, and knows that it is over. (A text without a line break at its end was ended by the end
-token, and is read to its last.) The state of a bare question is that at the end of the prompt. So sampling makes all of
-them, and no token is run for their sake; a text that nobody sampled here is read, which gives the same numbers.
+token, or by the beginning of the next sentence, and is read to its last word.) Blank lines at its end change nothing.
+The state of a bare question is that at the end of the prompt. So sampling makes all of them, and no token is run for
+their sake; a text that nobody sampled here is read, which gives the same numbers. Steps that end otherwise, at so many
+tokens or where the next one's marker begins, are not over when their last token is drawn, and are always read.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ from transformers import PreTrainedModel
 from stepward.domains.math.models import load_tokenizer, skeleton
 from stepward.domains.math.prompts import Reading
 from stepward.domains.math.settings import ReadingSettings
-from stepward.domains.math.states import text_keys
+from stepward.domains.math.states import object_array, text_keys
 from stepward.domains.math.vector_files import VectorFiles
 
-__all__ = ["StepStates", "blocks_of", "ends_at", "read_states", "states_of", "watchers"]
+__all__ = ["StepStates", "blocks_of", "ends_at", "read_states", "settled", "states_of", "watchers"]
 
 MAX_BYTES = 2**30  # of states kept in memory; those that were used longest ago go first
 PADDED = 8192  # tokens of a pass, padding included
@@ -37,8 +39,13 @@ _SHARED: WeakValueDictionary[tuple[Reading, tuple[int, ...]], StepStates] = Weak
 Texts = Shaped[np.ndarray, " n"]
 
 
+def settled(texts: Iterable[str]) -> Texts:
+    """Texts without the spaces at their ends, and with one line break there where there were several."""
+    return object_array([body + "\n" * ("\n" in text[len(body) :]) for text in texts for body in [text.rstrip()]])
+
+
 def ends_at(ids: Sequence[int], text: str) -> int:
-    """How many of the tokens of prompt and text are read for the state of the text."""
+    """How many of the tokens of prompt and settled text are read for the state of the text."""
     return max(len(ids) - text.endswith("\n"), 1)
 
 
@@ -70,6 +77,7 @@ class StepStates:
 
     def __call__(self, questions: Texts, texts: Texts) -> Float[np.ndarray, "n w"]:
         """The state of every text; those that are not there are read."""
+        texts = settled(texts)
         keys = text_keys(questions, texts).tolist()
         new = {k: (q, t) for k, q, t in zip(keys, questions, texts, strict=True) if k not in self._kept}
         found = self.files.completed(new, self._read) if new else {}
@@ -84,17 +92,17 @@ class StepStates:
 
     def note(self, questions: Texts, texts: Texts, states: Float[np.ndarray, "n w"]) -> None:
         """Keep states that sampling left behind."""
-        for key, state in zip(text_keys(questions, texts).tolist(), states, strict=True):
+        for key, state in zip(text_keys(questions, settled(texts)).tolist(), states, strict=True):
             self._sampled.add(key)
             self._keep(key, state)
 
     def sampled(self, questions: Texts, texts: Texts) -> Bool[np.ndarray, " n"]:
         """Whether the state of each text is here and came from sampling."""
-        return np.array([key in self._sampled for key in text_keys(questions, texts).tolist()], bool)
+        return np.array([key in self._sampled for key in text_keys(questions, settled(texts)).tolist()], bool)
 
     def num_tokens(self, questions: Texts, texts: Texts) -> Int[np.ndarray, " n"]:
         """Tokens that are read for each text, the prompt included."""
-        return np.array([len(row) for row in self._rows(questions, texts)], np.int64)
+        return np.array([len(row) for row in self._rows(questions, settled(texts))], np.int64)
 
     def forget(self) -> None:
         """Drop all states."""

@@ -15,7 +15,7 @@ from stepward.core.interfaces import Status
 from stepward.domains.math.rewards.hidden import HiddenPRM, LinearHead, TransformerHead, beginnings
 from stepward.domains.math.rewards.step_network import StepNetwork
 from stepward.domains.math.rewards.weights import fill
-from stepward.domains.math.states import MathDomain, MathStates
+from stepward.domains.math.states import MathDomain, MathStates, object_array
 
 if TYPE_CHECKING:
     from stepward.domains.math.rewards.hidden import Head
@@ -128,12 +128,13 @@ class HiddenReward:
 
     def _to_read(self, children: MathStates) -> Int[np.ndarray, " n"]:
         """Tokens of each text that are not in another one of the batch, the longest that it goes on from."""
-        counts = self._states.num_tokens(children.question, children.text)
+        rows = beginnings(children)
+        counts = self._states.num_tokens(children.question, object_array([row[-1] for row in rows]))
         tokens = counts.copy()
-        index = {key: row for row, key in enumerate(zip(children.question, children.text, strict=True))}
-        for row, before in enumerate(beginnings(children)):
-            known = [index[place] for text in before[:-1] if (place := (children.question[row], text)) in index]
-            tokens[row] -= max((counts[i] for i in known), default=0)
+        index = {(question, row[-1]): i for i, (question, row) in enumerate(zip(children.question, rows, strict=True))}
+        for i, (question, row) in enumerate(zip(children.question, rows, strict=True)):
+            known = [index[question, text] for text in row[:-1] if (question, text) in index]
+            tokens[i] -= max((counts[j] for j in known), default=0)
         return tokens
 
 

@@ -180,7 +180,7 @@ def train(labels: Labels, settings: Mapping[str, Any] | None = None, **blocks: A
 
 def train_here(job: TrainSettings) -> PRM:
     """A reward model by settings of the train stage, in this process."""
-    source, wing = job.artifact("label", job.label), job.wing
+    source, wing, job = job.artifact("label", job.label), job.wing, job.settled()
     artifact, identity, started = job.artifact("train"), job.identity(), time.monotonic()
     with artifact.claim(identity, overwrite=job.overwrite) as finished:
         if not finished:

@@ -143,7 +143,23 @@ class MeteredProposer:
                 f"{type(self.inner).__name__}.propose: expected {len(states)} states x {num_candidates} candidates = "
                 f"{expected} children, got {len(children)}. A proposer returns exactly k children of every state."
             )
-        ledger = _recording.get()
+        self._charge(children, num_candidates, seconds)
+        return children
+
+    def tell(self, states: Any, *, rng: Rng) -> Iterator[tuple[Any, Any]] | None:
+        """Rollouts of the inner proposer, where it tells them; every step is charged as a proposal."""
+        told = self.inner.tell(states, rng=rng) if hasattr(self.inner, "tell") else None
+        return None if told is None else self._charged(told)
+
+    def _charged(self, told: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        start = time.perf_counter()
+        for rows, children in told:
+            self._charge(children, 1, time.perf_counter() - start)
+            yield rows, children
+            start = time.perf_counter()
+
+    def _charge(self, children: Any, num_candidates: int, seconds: float) -> None:
+        ledger, expected = _recording.get(), len(children)
         if ledger is not None and expected:
             tokens = charged_tokens(self.inner, self.domain, children)
             passes = charged_passes(self.inner, num_candidates)
@@ -155,7 +171,6 @@ class MeteredProposer:
                 flops=2.0 * self.num_parameters * (passes or 1.0) * tokens,
                 seconds=seconds / expected,
             )
-        return children
 
 
 class MeteredReward:

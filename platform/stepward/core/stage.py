@@ -11,6 +11,7 @@ from pydantic import Field
 from stepward.core.artifacts import NAME, Artifact
 from stepward.core.command_line import load_config
 from stepward.core.config import Config, peek
+from stepward.core.presets import expanded
 from stepward.core.weights import weights_digest
 from stepward.core.wing import Wing, find_wing
 
@@ -136,8 +137,8 @@ def load_job(
         domain: the domain of a command line that names none.
         main: dotted names of the settings that ``--help`` shows; see `load_config`.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        arguments = expanded(sys.argv[1:] if argv is None else argv)
         settings_class = settings_for(find_wing(peek(arguments, "domain", domain)))
     except ValueError as error:
         print(error, file=sys.stderr)

@@ -58,6 +58,7 @@ class Mining(Protocol):
 
     # optional: IN_WORKERS = True, where mining takes a model or a simulation, so that the actor pool does it
     # optional: prepare(), which loads what mining takes, and raises if it cannot be used: no problem is to blame then
+    # optional: follow(proposer), the same settings with what they leave to the proposer that is labelled
 
     def mine(self, problems: pa.Table, seed: int) -> pa.Table:
         """Partial solutions, one a row with a unique `id` and its `problem_id`; deterministic by (seed, id)."""
@@ -76,6 +77,7 @@ class Trainable(Protocol):
     # `stepward.train.ExampleTask`
     # optional: adapt(module, inputs), which sets what a fresh module takes from its training rows, such as their scale
     # optional: exports(weights, folder), which writes what was trained as other libraries read it
+    # optional: follow(proposer), the same settings with what they leave to the labels' proposer, given as plain values
     # optional: check_proposer(settings), which raises ValueError for a proposer whose steps it cannot score
 
     def module(self) -> Any:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stepward.core.artifacts import Artifact
 from stepward.core.wing import Rejected
@@ -52,7 +51,7 @@ def mine(settings: LabelSettings, problems: pa.Table, rejected: list[Rejected]) 
     """
     task = MineTask(settings)
     for split in SPLITS:
-        of_split = problems.filter(pc.equal(problems["split"], split))
+        of_split = settings.labelled(problems, split)
         for first in range(0, len(of_split), CHUNK):
             mined, bad = salvage(task.label, of_split.slice(first, CHUNK))
             rejected += bad

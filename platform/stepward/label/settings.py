@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, create_model, model_validator
 
 from stepward.core.artifacts import Artifact
@@ -25,6 +27,14 @@ class LabelSettings(StageSettings):
     mining: Any
     proposer: Any
     labels: Any = Field(ContinuationLabels(), description="what a label holds")
+    num_labelled_test: int | None = Field(
+        None, ge=1, description="test problems that are labelled, the first ones; others are for evaluations; none: all"
+    )
+
+    def labelled(self, problems: pa.Table, split: str) -> pa.Table:
+        """The problems of a split whose partial solutions are labelled."""
+        found = problems.filter(pc.equal(problems["split"], split))
+        return found.slice(0, self.num_labelled_test) if split == "test" else found
 
     @property
     def source(self) -> ProblemSource:
@@ -35,12 +45,13 @@ class LabelSettings(StageSettings):
     @property
     def miner(self) -> Mining:
         """What says which partial solutions are labelled: the kind of label, if it brings its own, or `mining`."""
-        miner: Mining = self.labels if isinstance(self.labels, Mining) else self.mining
-        return miner
+        miner: Any = self.labels if isinstance(self.labels, Mining) else self.mining
+        followed: Mining = miner.follow(self.proposer) if hasattr(miner, "follow") else miner
+        return followed
 
     @model_validator(mode="after")
     def _no_setting_without_effect(self) -> LabelSettings:
-        unused = {"problems": self.source is not self.problems, "mining": self.miner is not self.mining}
+        unused = {"problems": self.source is not self.problems, "mining": isinstance(self.labels, Mining)}
         for name in (name for name, is_unused in unused.items() if is_unused):
             default = type(self).model_fields[name].get_default()
             if default is not None and getattr(self, name) != default:

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stepward.core.artifacts import Manifest, content_digest
 from stepward.label.mining import MiningWork, mine, read_problems
@@ -25,7 +24,7 @@ def plan(settings: LabelSettings, work: LabelWork, batch_size: int) -> None:
 def plan_mining(settings: LabelSettings, mining: MiningWork, batch_size: int) -> None:
     """The first half of `plan` where workers mine: read problems, and write them as batches."""
     problems, rejected = read_problems(settings)
-    splits = (problems.filter(pc.equal(problems["split"], split)) for split in SPLITS)
+    splits = (settings.labelled(problems, split) for split in SPLITS)
     mining.plan(splits, rejected, batch_size, problems=problems)
 
 

@@ -67,7 +67,7 @@ def run_train(settings: TrainJob) -> TrainResult:
             of other settings, or of labels that have changed since.
         TrainingError: workers died more often than `pool.max_failures`, or the training itself raised.
     """
-    started = time.monotonic()
+    started, settings = time.monotonic(), settings.settled()
     artifact, identity = settings.artifact("train"), settings.identity()
     with artifact.claim(identity, overwrite=settings.overwrite, worth=lambda: has_checkpoint(artifact)) as was_finished:
         manifest = artifact.open() if was_finished else _make(settings, started)

@@ -84,7 +84,7 @@ def run_trial(
     if of != "train":
         _report_search(space.settings(arm_trial_settings(wing), base, trial_values(config, space)))
         return
-    settings = space.settings(train_settings(wing), base, trial_values(config, space))
+    settings = space.settings(train_settings(wing), base, trial_values(config, space)).settled()
     found = tune.get_checkpoint()
     with tempfile.TemporaryDirectory() as scratch:
         start = None if found is None else found.to_directory(scratch)

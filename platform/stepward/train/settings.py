@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, create_model, model_validator
 
@@ -11,6 +11,8 @@ from stepward.core.learning import Learning
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Fittable, Wing
 from stepward.train.counts import CountLearning
+
+T = TypeVar("T", bound="TrainSettings")
 
 
 class TrainSettings(StageSettings):
@@ -32,6 +34,17 @@ class TrainSettings(StageSettings):
     def fitted_at_once(self) -> bool:
         """Whether the learner is fitted in one call, without gradient descent."""
         return isinstance(self.learner, Fittable)
+
+    def settled(self: T) -> T:
+        """The same, with what the learner leaves to the proposer whose labels it learns from, such as the prompt.
+
+        Raises:
+            ValueError: there are no such labels.
+        """
+        if not hasattr(self.learner, "follow"):
+            return self
+        policy = self.artifact("label", self.label).open().identity["proposer"]
+        return self.model_copy(update={"learner": self.learner.follow(policy)})
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the weights; a learner fitted at once has no objective and no optimisation."""

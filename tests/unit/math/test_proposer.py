@@ -8,11 +8,14 @@ import torch
 from scipy.stats import chi2_contingency
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 
+from stepward.core.cost import Ledger, metered_proposer
 from stepward.core.interfaces import Status
+from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
 from stepward.domains.math import AnswerVerifier, Ending, LanguageModelSettings, MathDomain, MathStates
 from stepward.domains.math.proposer import LanguageModelProposer
 from stepward.domains.math.states import roots
+from stepward.domains.math.steps import Limits, StepRule
 from stepward.label import count_successes
 from stepward.testing import check_proposer
 from unit.math.small_models import CONTEXT, TOKENS, small_model, small_proposer, small_tokenizer
@@ -113,6 +116,24 @@ def test_whole_solutions_are_distributed_as_line_by_line(proposer: LanguageModel
     table = table[:, table.sum(axis=0) > 0]
     assert table.shape[1] > 10
     assert chi2_contingency(table).pvalue > 1e-4
+
+
+def test_rollouts_told_at_once_are_those_of_single_steps() -> None:
+    """Greedy, so that random numbers do not matter: rows, parents, children and costs of every step."""
+    found = []
+    for at_once in (False, True):
+        limits = Limits(max_steps=4, steps=StepRule(by="tokens", tokens=2))
+        policy = small_proposer(temperatures=(0.0,), at_once=at_once, limits=limits)
+        proposer = metered_proposer(policy, DOMAIN)
+        states, ledger = questions("a+1", "b", "a+1", "1+2" * 9), Ledger(4)
+        with ledger.recording():
+            steps = list(rollout(states, domain=DOMAIN, proposer=proposer, streams=forked(streams(4))))
+        found.append((steps, ledger.total().to_dict() | {"seconds": 0.0}))
+    (single, cost), (told, same_cost) = found
+    assert len(single) == len(told) > 1 and cost == same_cost
+    for a, b in zip(single, told, strict=True):
+        assert (a.number, a.rows.tolist(), a.last.tolist()) == (b.number, b.rows.tolist(), b.last.tolist())
+        assert same(a.parents, b.parents) and same(a.children, b.children)
 
 
 def test_labels_by_either_way_agree(proposer: LanguageModelProposer) -> None:

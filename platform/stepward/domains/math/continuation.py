@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,12 +82,11 @@ def step_by_step(
 ) -> Iterator[tuple[Int[np.ndarray, " m"], MathStates]]:
     """(rows, their states) after one step, after two, … of solutions whose steps were sampled at once."""
     through = _through(states, sampled, limits, texts)
-    empty = np.array([i for i, cuts in enumerate(through) if not cuts], np.int64)
+    full = _Cut(0, "", (), Ending.OUT_OF_CONTEXT)  # nothing was sampled
+    through = [cuts or [replace(full, text=text)] for cuts, text in zip(through, states.text, strict=True)]
     for depth in range(max(map(len, through), default=0)):
         rows = np.array([i for i, cuts in enumerate(through) if len(cuts) > depth], np.int64)
         yield rows, _states(states, sampled, through, rows, [depth] * len(states), limits)
-    if len(empty):
-        yield empty, states.take(empty).replace(ending=np.full(len(empty), Ending.OUT_OF_CONTEXT, np.int8))
 
 
 def _through(states: MathStates, sampled: Continuations, limits: Limits, texts: TokenTexts) -> list[list[_Cut]]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stepward.core.batch import repeat
 from stepward.core.config import Config, one_of
@@ -16,7 +16,7 @@ from stepward.core.interfaces import Proposer
 from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
 from stepward.domains.math.server.settings import ServerSettings
-from stepward.domains.math.settings import LanguageModelSettings
+from stepward.domains.math.settings import LanguageModelSettings, WriterSettings
 from stepward.domains.math.states import MathDomain, MathStates, math_states, state_columns
 
 __all__ = ["MathMining"]
@@ -27,18 +27,36 @@ class MathMining(Config):
 
     IN_WORKERS: ClassVar[bool] = True  # sampling takes a model, so the actor pool mines
 
-    model: one_of({"lm": LanguageModelSettings, "server": ServerSettings}) = Field(  # type: ignore[valid-type]
-        LanguageModelSettings(temperatures=(0.7, 1.0)),
-        description="what samples them: two temperatures, because low ones are typical and high ones show more errors",
+    model: one_of({"lm": LanguageModelSettings, "server": ServerSettings}) | None = Field(  # type: ignore[valid-type]
+        None, description="what samples them; none: the proposer that is labelled, with its prompt and its steps"
+    )
+    temperatures: tuple[float, ...] = Field(
+        (0.7, 1.0),
+        min_length=1,
+        description="of the proposer, where no model is named; low ones are typical and high ones show more errors",
     )
     samples_per_problem: int = Field(2, ge=1, description="solutions sampled for a problem")
     max_prefixes: int = Field(
         0, ge=0, description="beginnings kept of a solution, chosen at random, the finished one always; 0: all"
     )
 
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> MathMining:
+        if self.model is not None and self.temperatures not in ((0.7, 1.0), self.model.temperatures):
+            raise ValueError("temperatures: would have no effect beside a model of its own; write model.temperatures")
+        return self
+
+    def follow(self, policy: Config) -> MathMining:
+        """The same, with the proposer that is labelled in place of a model that is not named."""
+        if self.model is not None:
+            return self
+        if isinstance(policy, WriterSettings):
+            policy = policy.model_copy(update={"temperatures": self.temperatures})
+        return self.model_copy(update={"model": policy})
+
     def prepare(self) -> None:
         """Load the model, which raises if it cannot be used."""
-        _proposer(self.model)
+        _proposer(self.model or LanguageModelSettings(temperatures=self.temperatures))
 
     def mine(self, problems: pa.Table, seed: int) -> pa.Table:
         """Beginnings of sampled solutions, from the bare question to the finished text.
@@ -58,7 +76,8 @@ class MathMining(Config):
         steps = [(np.arange(len(states)), states)]
         if not len(states):
             return steps
-        found = rollout(states, domain=MathDomain(), proposer=_proposer(self.model), streams=forked(rng, first=1))
+        model = self.model or LanguageModelSettings(temperatures=self.temperatures)
+        found = rollout(states, domain=MathDomain(), proposer=_proposer(model), streams=forked(rng, first=1))
         return [*steps, *((step.rows, step.children) for step in found)]
 
     def _kept(self, steps: Sequence[np.ndarray], rng: Rng) -> list[np.ndarray]:

@@ -17,9 +17,10 @@ from stepward.core.config import Config
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Prompt", "Reading", "Shot", "build_prompt", "opening_of"]
+__all__ = ["PROMPT", "Prompt", "Reading", "Shot", "build_prompt", "opening_of"]
 
 QUESTION = "{question}"
+PROMPT = f"{QUESTION}\n"  # where none is named
 BETWEEN = "\n\n"  # shots
 
 
@@ -49,7 +50,7 @@ class Prompt:
         special_tokens: whether the tokenizer adds its own (BOS) to it; a chat template has written them already.
     """
 
-    template: str = f"{QUESTION}\n"
+    template: str = PROMPT
     special_tokens: bool = True
 
     def fill(self, question: str) -> str:

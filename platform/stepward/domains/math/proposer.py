@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from stepward.domains.math.continuation import extend, stopping
-from stepward.domains.math.engine import ContinuationEngine, Continuations, SamplingConfig, VLLMEngine
+from stepward.domains.math.continuation import extend, step_by_step, stopping
+from stepward.domains.math.engine import ContinuationEngine, Continuations, SamplingConfig, TokenTexts, VLLMEngine
 from stepward.domains.math.prompts import Prompt, Reading
 from stepward.domains.math.states import MathStates
 from stepward.domains.math.step_states import StepStates, ends_at, settled, watchers
 from stepward.domains.math.steps import Limits
-from stepward.domains.math.writer import Writer
+from stepward.domains.math.writer import SEQUENCES_A_CALL, Writer
 
 __all__ = ["LanguageModelProposer"]
 
@@ -34,6 +34,7 @@ class LanguageModelProposer(Writer):
         temperatures, top_p, limits, prompt: see `Writer`.
         reading: name of model and prompt, under which reward models find the hidden states that sampling leaves behind
             (`step_states`); None: none are kept.
+        at_once: rollouts that nobody steers are sampled in one go: see `tell`. Other random numbers are drawn so.
 
     Raises:
         ValueError: an engine without a tokenizer; a prompt that leaves no room for a question in the context.
@@ -48,11 +49,12 @@ class LanguageModelProposer(Writer):
         limits: Limits | None = None,
         prompt: Prompt | None = None,
         reading: Reading | None = None,
+        at_once: bool = False,
     ) -> None:
         if engine.tokenizer is None:
             raise ValueError("engine: expected one with a tokenizer, got one without. Pass tokenizer= to it.")
         super().__init__(temperatures, top_p, limits, prompt)
-        self.engine, self.reading = engine, reading
+        self.engine, self.reading, self.at_once = engine, reading, at_once
         self.num_parameters = _parameters_a_token(engine)
         (alone,) = self._tokens([""], [""])
         if len(alone) >= engine.max_positions:
@@ -80,10 +82,43 @@ class LanguageModelProposer(Writer):
         self, states: MathStates, keys: UInt64[np.ndarray, " m"], temperature: float, *, whole: bool
     ) -> MathStates:
         """Open solutions with one step more, or with all steps; the engine reads each text once for all of its rows."""
+        watching = watchers(self.reading)
+        order, prefixes, sampled = self._sampled(states, keys, temperature, whole=whole, watching=watching)
+        states = states.take(order)
+        extended = extend(states, sampled, self.limits, self._texts)
+        if watching:
+            self._leave_states(watching, prefixes, sampled, states, extended)
+        return extended.take(np.argsort(order))
+
+    def tell(self, states: MathStates, *, rng: Rng) -> Iterator[tuple[Int[np.ndarray, " _"], MathStates]] | None:
+        """Whole solutions, told step by step: texts are read once and not anew for every step.
+
+        None with several temperatures, and where somebody wants the hidden states at the ends of steps.
+        """
+        one = len(self.temperatures) == 1 and len(states) <= SEQUENCES_A_CALL
+        if not self.at_once or not one or watchers(self.reading):
+            return None
+        keys, _ = self._draw(rng, 1)
+        order, _, sampled = self._sampled(states, keys, self.temperatures[0], whole=True)
+        return _in_order(order, step_by_step(states.take(order), sampled, self.limits, self._texts))
+
+    @property
+    def _texts(self) -> TokenTexts:
+        assert self.engine.texts is not None, "an engine with a tokenizer knows the texts of tokens"
+        return self.engine.texts
+
+    def _sampled(
+        self,
+        states: MathStates,
+        keys: UInt64[np.ndarray, " m"],
+        temperature: float,
+        *,
+        whole: bool,
+        watching: Sequence[StepStates] = (),
+    ) -> tuple[Int[np.ndarray, " m"], list[list[int]], Continuations]:
+        """An order of the rows in which equal texts are neighbours, the texts, and continuations in that order."""
         prefixes, which = _distinct(self.encode(states))
         order = np.argsort(which, kind="stable")
-        states, back, limits = states.take(order), np.argsort(order), self.limits
-        watching = watchers(self.reading)
         sampled = self.engine.sample(
             prefixes,
             np.bincount(which, minlength=len(prefixes)),
@@ -93,14 +128,10 @@ class LanguageModelProposer(Writer):
                 temperature=temperature,
                 top_p=self.top_p,
                 state_layers=tuple(sorted({layer for one in watching for layer in one.layers})),
-                **stopping(states, limits, whole=whole),
+                **stopping(states.take(order), self.limits, whole=whole),
             ),
         )
-        assert self.engine.texts is not None, "an engine with a tokenizer knows the texts of tokens"
-        extended = extend(states, sampled, limits, self.engine.texts)
-        if watching:
-            self._leave_states(watching, prefixes, sampled, states, extended)
-        return extended.take(back)
+        return order, prefixes, sampled
 
     def _leave_states(
         self,
@@ -131,6 +162,15 @@ class LanguageModelProposer(Writer):
             starts, ends = sampled.starts[sampled.prefix[bare]][:, mine], sampled.states[rows][:, mine]
             one.note(before.question[bare], before.text[bare], starts.reshape(-1, one.width))
             one.note(after.question[rows], texts[rows], ends.reshape(-1, one.width))
+
+
+def _in_order(
+    order: Int[np.ndarray, " n"], told: Iterator[tuple[Int[np.ndarray, " _"], MathStates]]
+) -> Iterator[tuple[Int[np.ndarray, " _"], MathStates]]:
+    """What is told of states that were put into another order."""
+    for rows, children in told:
+        by_row = np.argsort(order[rows])
+        yield order[rows][by_row], children.take(by_row)
 
 
 def _parameters_a_token(engine: ContinuationEngine | VLLMEngine) -> int:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from stepward.core.config import Config
 from stepward.core.weights import weights_digest
 from stepward.domains.math.defaults import EMBEDDED
-from stepward.domains.math.prompts import Prompt, Reading, Shot, build_prompt, opening_of
+from stepward.domains.math.prompts import PROMPT, Prompt, Reading, Shot, build_prompt, opening_of
 from stepward.domains.math.steps import LINES, Limits, StepRule
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["LanguageModelSettings", "ReadingSettings", "WriterSettings"]
 class PromptSettings(Config):
     """What stands before a solution."""
 
-    prompt: str = Field("{question}\n", description="what the model continues; {question} stands for the question")
+    prompt: str = Field(PROMPT, description="what the model continues; {question} stands for the question")
     shots: tuple[Shot, ...] = Field((), description="examples before the question, [{question: …, solution: …}, …]")
     chat: bool = Field(False, description="put shots and prompt into the turns of the tokenizer's chat template")
     system: str | None = Field(None, min_length=1, description="system text of the chat")
@@ -142,6 +142,7 @@ class LanguageModelSettings(ReadingSettings, WriterSettings):
         return LanguageModelProposer(
             engine,
             temperatures=self.temperatures,
+            at_once=self.model != EMBEDDED,
             top_p=self.top_p,
             limits=self.limits,
             prompt=self.full_prompt(tokenizer),

@@ -16,7 +16,7 @@ from stepward.domains.math.prompts import Prompt
 from stepward.domains.math.states import Ending, MathDomain, MathStates
 from stepward.domains.math.steps import Limits, is_final_answer
 
-__all__ = ["Writer", "answered"]
+__all__ = ["SEQUENCES_A_CALL", "Writer", "answered"]
 
 SEQUENCES_A_CALL = 8192  # of an engine: its account of tokens takes 4 KiB a sequence of 512 tokens
 

@@ -73,8 +73,9 @@ class HiddenPRM(Config):
     """
 
     kind: Literal["hidden"] = "hidden"
-    model: ReadingSettings = Field(
-        ReadingSettings(), description="whose states: model and prompt of the proposer, which must be the same in both"
+    model: ReadingSettings | None = Field(
+        None,
+        description="whose states: model and prompt, which must be the proposer's; none: those of the labels",
     )
     layers: tuple[int, ...] = Field((), description="blocks, from 1, after which states are taken; none: one at .6")
     head: Head = Field(MLPHead(), description="what reads the states")
@@ -89,20 +90,33 @@ class HiddenPRM(Config):
             raise ValueError(f"expected numbers of blocks from 1, each once and in order, got {layers}")
         return layers
 
+    @property
+    def source(self) -> ReadingSettings:
+        """The model that is read, and what it reads first."""
+        return self.model or ReadingSettings()
+
+    def follow(self, policy: Mapping[str, Any]) -> HiddenPRM:
+        """The same, with model and prompt of the labels' proposer where none are named."""
+        if self.model is not None or "model" not in policy:
+            return self
+        same = {name: policy[name] for name in ReadingSettings.model_fields if name in policy}
+        return self.model_copy(update={"model": ReadingSettings.model_validate(same)})
+
     def states(self) -> StepStates:
         """Where the states come from."""
         from stepward.domains.math.step_states import StepStates, states_of
 
         layers = self._layers()
-        return StepStates(self.model, layers) if self.second_pass else states_of(self.model, layers)
+        return StepStates(self.source, layers) if self.second_pass else states_of(self.source, layers)
 
     def _layers(self) -> tuple[int, ...]:
         from stepward.domains.math.models import skeleton
 
-        num = skeleton(self.model.model).config.get_text_config().num_hidden_layers
+        num = skeleton(self.source.model).config.get_text_config().num_hidden_layers
         if max(self.layers, default=0) >= num:
             raise ValueError(
-                f"layers: expected blocks from 1 to {num - 1} of the {num} of {self.model.model!r}, got {self.layers}; "
+                f"layers: expected blocks from 1 to {num - 1} of the {num} of {self.source.model!r}, got "
+                f"{self.layers}; "
                 "the state after the last is normalised, and nearest to the words"
             )
         return self.layers or (max(int(DEPTH * num), 1),)
@@ -152,10 +166,10 @@ class HiddenPRM(Config):
 
     def check_proposer(self, proposer: Config) -> None:
         """Raise ValueError for settings of a proposer that leaves no states behind, or those of another model."""
-        reason = "" if self.second_pass else _misfit(self.model, proposer)
+        reason = "" if self.second_pass else _misfit(self.source, proposer)
         if reason:
             raise ValueError(
-                f"This reward model reads the hidden states of {self.model.model!r} while it samples, but {reason}. "
+                f"This reward model reads the hidden states of {self.source.model!r} while it samples, but {reason}. "
                 "Train it with the proposer's model and prompt (learner.model.…), or with learner.second_pass=true, "
                 "which reads all texts again and is charged for it."
             )

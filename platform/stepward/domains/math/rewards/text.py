@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from stepward.core.config import Config
 from stepward.core.interfaces import Status
 from stepward.domains.math.defaults import EMBEDDED
+from stepward.domains.math.prompts import PROMPT
 from stepward.domains.math.rewards.rows import padded
 from stepward.domains.math.states import MathDomain, MathStates, roots
 
@@ -55,7 +56,9 @@ class TextSettings(Config):
         "last", description="read the last token of the text, or its first ([CLS]; encoders only)"
     )
     head_width: int | None = Field(None, ge=1, description="units inside the head; none: the width of the body")
-    prompt: str = Field("{question}\n", description="what the model reads before the solution")
+    prompt: str | None = Field(
+        None, description="what the model reads before the solution; none: the proposer's, without its shots"
+    )
     lora: LowRank | None = Field(
         None, description="train adapters (package peft) and leave the body; none: train all of it"
     )
@@ -84,10 +87,14 @@ class TextSettings(Config):
 
     @field_validator("prompt")
     @classmethod
-    def _has_question(cls, prompt: str) -> str:
-        if "{question}" not in prompt:
+    def _has_question(cls, prompt: str | None) -> str | None:
+        if prompt is not None and "{question}" not in prompt:
             raise ValueError(f"expected a text with {{question}} in it, got {prompt!r}")
         return prompt
+
+    def follow(self, policy: Mapping[str, Any]) -> TextSettings:
+        """The same, with the prompt of the labels' proposer where none is named."""
+        return self if self.prompt is not None else self.model_copy(update={"prompt": policy.get("prompt", PROMPT)})
 
     def module(self) -> Any:
         """A fresh torch module: ``tokens`` [n, t] -> logits [n]."""
@@ -97,9 +104,8 @@ class TextSettings(Config):
         """Token ids of every state; of a text longer than the model's context its end."""
         from stepward.domains.math.rewards.body import context_of, tokenizer_of
 
-        texts = [
-            self.prompt.replace("{question}", q) + t for q, t in zip(states.question, states.written(), strict=True)
-        ]
+        prompt = self.prompt or PROMPT
+        texts = [prompt.replace("{question}", q) + t for q, t in zip(states.question, states.written(), strict=True)]
         distinct = list(dict.fromkeys(texts))
         if not distinct:
             return []

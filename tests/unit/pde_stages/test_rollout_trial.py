@@ -24,7 +24,7 @@ def trial(store: Path, **changes: Any) -> ArmTrial:
 def test_a_trial_of_one_guide_is_the_arm_of_that_guide(store: Path) -> None:
     settings = rollout_settings_of(
         store, name="validated", split="validation", arms={"prm": {"guide": "prm"}}, references=["prm"], rankings=None,
-        pictures=None,
+        pictures=None, rivals=[],
     )  # fmt: skip
     arm = do_all(settings).tables()["trials"]
     errors, cost = judge_trial(trial(store))

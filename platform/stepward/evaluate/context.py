@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property, partial
 
@@ -62,7 +63,15 @@ class Evaluation:
         chosen = table.filter(pc.equal(table["split"], self.settings.split))
         if not len(chosen):
             raise ValueError(f"{self.labels.url}: expected problems of split {self.settings.split!r}, found none.")
-        return chosen.slice(0, self.settings.num_problems or len(chosen)).combine_chunks()
+        chosen = chosen.slice(0, self.settings.num_problems or len(chosen)).combine_chunks()
+        counts = Counter(chosen["id"].to_pylist())
+        again = [name for name, times in counts.items() if times > 1]
+        if again:
+            raise ValueError(
+                f"{self.labels.url}: expected one problem an id, got {len(again)} twice or more, first {again[0]!r}. "
+                "Pairs of arms and intervals over problems would be wrong: give every problem an id of its own."
+            )
+        return chosen
 
     @cached_property
     def guides(self) -> Guides:

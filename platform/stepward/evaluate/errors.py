@@ -25,7 +25,6 @@ from stepward.statistics.bootstrap import Estimate, bootstrap_mean, bootstrap_sa
 from stepward.statistics.paired import ArmComparison, holm_adjusted, paired_comparison
 
 Row = dict[str, Any]
-PURPOSE = "rollouts"  # of the draw of problems that all intervals share
 
 
 class ArmValues:
@@ -98,7 +97,7 @@ def ablation_rows(
     for arm, values in found.items():
         row: Row = {"arm": arm, "num_problems": int(values.whole.sum()), "num_blown_up": values.num_blown_up}
         estimate = bootstrap_mean(
-            values.mean(headline.name)[values.whole], rng=settings.resampling(PURPOSE), **settings.statistics
+            values.mean(headline.name)[values.whole], rng=settings.resampling(), **settings.statistics
         )
         row |= {"value": estimate.value, "value_low": estimate.low, "value_high": estimate.high}
         row |= {measure.name: values.published(measure) for measure in measures}
@@ -116,7 +115,7 @@ def ablation_rows(
 def saving(arm: ArmValues, base: ArmValues, settings: EvaluateSettings) -> tuple[Estimate, int]:
     """Share of the base's mean value that an arm is better by, paired, over problems whole in both; and how many."""
     values, reference = _both(arm, base, settings.measure)
-    estimate = bootstrap_saving(values, reference, rng=settings.resampling(PURPOSE), **settings.statistics)
+    estimate = bootstrap_saving(values, reference, rng=settings.resampling(), **settings.statistics)
     if settings.headline.higher_is_better:
         estimate = replace(estimate, value=-estimate.value, low=-estimate.high, high=-estimate.low)
     return estimate, len(values)
@@ -140,7 +139,7 @@ def compared(name: str, arm: ArmValues, reference: str, base: ArmValues, setting
     values, others = _both(arm, base, settings.measure)
     sign = 1.0 if settings.headline.higher_is_better else -1.0
     tested = paired_comparison(
-        sign * values, sign * others, names=(name, reference), rng=settings.resampling(PURPOSE), **settings.statistics
+        sign * values, sign * others, names=(name, reference), rng=settings.resampling(), **settings.statistics
     )
     gain, _ = saving(arm, base, settings)
     means = float(values.mean()), float(others.mean())
@@ -155,7 +154,7 @@ def step_rows(found: Mapping[str, ArmValues], settings: EvaluateSettings, measur
         for measure in (measure for measure in measures if measure.per_step):
             for step, column in enumerate(values[measure.name].T, start=1):
                 there = column[np.isfinite(column)]
-                estimate = bootstrap_mean(there, rng=settings.resampling(PURPOSE), **few)
+                estimate = bootstrap_mean(there, rng=settings.resampling(), **few)
                 rows.append(
                     {"arm": arm, "measure": measure.name, "step": step, "value": measure.of_problems(there),
                      "mean": estimate.value, "low": estimate.low, "high": estimate.high, "num_problems": len(there)}

@@ -147,6 +147,7 @@ def _robustness(
         if scale_of(arm, settings.guides, wing) == "probability":
             predictions = np.clip(guide.score(states, states), 0.0, 1.0)
             bins: dict[str, Any] = {"num_bins": _study(settings).num_bins, "confidence": settings.confidence}
+            bins["clusters"] = states.problem
             error = expected_calibration_error(predictions, truths, rng=rng, **bins)
             row |= {"brier_exact": brier_score(predictions, truths), "bias": float((predictions - truths).mean())}
             row |= {"ece": error.debiased, "ece_low": error.low, "ece_high": error.high}

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 def pair_rows(rankings: pa.Table, settings: EvaluateSettings) -> list[Row]:
     """One row a trained guide and bin: guide, and the figures of `pair_reliability`."""
-    rng, rows = settings.resampling("pairs"), list[Row]()
+    rng, rows = settings.resampling(), list[Row]()
     for guide in settings.ranking_guides():
         mine = rankings.filter(pc.equal(rankings["guide"], guide))
         if isinstance(settings.guides.get(guide), TrainedGuide) and len(mine):

@@ -92,7 +92,7 @@ def ranking_rows(rankings: pa.Table, settings: EvaluateSettings) -> list[dict[st
     means, rows = {guide: _by_problem(table) for guide, table in tables.items()}, []
 
     def estimate(values: Float[np.ndarray, " p"]) -> Estimate:
-        return bootstrap_mean(values, rng=settings.resampling("rankings"), **settings.statistics)
+        return bootstrap_mean(values, rng=settings.resampling(), **settings.statistics)
 
     for guide, figures in means.items():
         row: dict[str, Any] = {"guide": guide, "num_states": len(tables[guide])}

@@ -228,8 +228,8 @@ class EvaluateSettings(StageSettings):
         """Of every interval and test."""
         return {"confidence": self.confidence, "num_resamples": self.num_resamples}
 
-    def resampling(self, purpose: str) -> np.random.Generator:
-        """The source of resamples for one purpose, from its beginning: equal data get equal intervals."""
+    def resampling(self, purpose: str = "problems") -> np.random.Generator:
+        """The source of resamples, from its beginning: one draw of problems for all: equal data, one interval."""
         return np.random.default_rng(stable_hash(self.seed, purpose))
 
 

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 def solving_tables(trials: pa.Table, settings: EvaluateSettings, wing: Wing) -> dict[str, pa.Table]:
     """frontier, comparisons, searches and costs."""
-    rng = settings.resampling("searches")
+    rng = settings.resampling()
     return {
         "frontier": frontier_table(trials, settings),
         "comparisons": comparison_table(trials, settings, rng),

@@ -15,6 +15,7 @@ from stepward.core.config import Config
 from stepward.core.cost import KINDS
 from stepward.core.measures import measures_of
 from stepward.evaluate.headlines import headlines, overview
+from stepward.evaluate.readings import note_reading
 from stepward.evaluate.samples.settings import SAMPLES
 from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.solving import solve_curve
@@ -49,6 +50,8 @@ def minimum_detectable_effect(settings: EvaluateSettings, num_problems: int) -> 
 def foresight(work: EvaluateWork) -> str:
     """What the comparisons can find, in words, before anything was run."""
     settings, num = work.settings, len(work.problems)
+    if hopeless := _hopeless(settings, num):
+        return hopeless
     if settings.headline.binary:
         return str(minimum_detectable_effect(settings, num))
     if num < FEW:
@@ -57,6 +60,21 @@ def foresight(work: EvaluateWork) -> str:
     return (
         f"{num} trials an arm, {arms} arms: differences of {effect.effect:.2f} standard deviations of a paired "
         "difference can be found"
+    )
+
+
+def _hopeless(settings: EvaluateSettings, num_problems: int) -> str:
+    """A sentence where not even the clearest result could pass the tests of a family; "" where one could."""
+    arms = settings.families()[settings.main]
+    points = len(settings.budgets) if settings.headline.binary else 1
+    num, level = max(1, len(arms) - 1) * max(1, points), 1 - settings.confidence
+    least = min(1.0, num * 2.0 ** (1 - num_problems))
+    if least <= level:
+        return ""
+    return (
+        f"{num_problems} problem{'s' if num_problems > 1 else ''} and {num} comparisons with a reference: nothing "
+        f"can be significant, because the least p that Holm's adjustment leaves is {least:.2g}. Take more problems, or "
+        "compare fewer arms."
     )
 
 
@@ -88,6 +106,7 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
             "minimum_detectable_effect": foresight(work),
             "arms": list(dict.fromkeys([*_arms(settings), *(arm for arm, _ in runs)])),
             "split": settings.split,
+            "test_readings": note_reading(settings, work.labels),
             "bounds": settings.bounds,
             "rivals": rival_facts(settings, tables["rivals"].to_pylist() if "rivals" in tables else []),
             "main": settings.main,

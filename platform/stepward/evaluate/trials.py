@@ -124,7 +124,14 @@ def voted(result: SearchResult, wing: Wing) -> Int[np.ndarray, " p"] | None:
 def select(trials: pa.Table, search: str, arm: str, answer: str = BEST) -> pa.Table:
     """Trials of one arm, ordered by problem, so that rows of different arms are pairs."""
     mask = pc.and_(pc.equal(trials["search"], search), pc.equal(trials["arm"], arm))
-    return trials.filter(pc.and_(mask, pc.equal(trials["answer"], answer))).sort_by("problem_id")
+    found = trials.filter(pc.and_(mask, pc.equal(trials["answer"], answer))).sort_by("problem_id")
+    mine, every = (pc.count_distinct(table["problem_id"]).as_py() for table in (found, trials))
+    if len(found) and not len(found) == mine == every:
+        raise ValueError(
+            f"trials of {arm!r} in {search!r}: expected one a problem and seed, got {len(found)} of {mine} problems "
+            f"where there are {every}. Delete the evaluation and make it again (overwrite=true)."
+        )
+    return found
 
 
 def _chosen(

@@ -7,12 +7,12 @@ were labelled too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import ndtri
 
 from stepward.core.batch import repeat
 from stepward.core.interfaces import Proposer, RewardModel
@@ -20,13 +20,10 @@ from stepward.core.seeding import Rng
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.study_settings import ValueStudy
 from stepward.rewards.calibrators import Calibrator, calibrate
-from stepward.statistics.calibration import (
-    brier_score,
-    debiased_brier,
-    expected_calibration_error,
-    reliability_curve,
-)
-from stepward.statistics.ranking import sibling_accuracy, sibling_spearman, spearman, top1_regret
+from stepward.statistics.bootstrap import Estimate
+from stepward.statistics.calibration import expected_calibration_error, reliability_curve
+from stepward.statistics.clusters import clustered_mean, clustered_spearman
+from stepward.statistics.ranking import sibling_accuracy, sibling_spearman, top1_regret
 
 Row = dict[str, Any]
 
@@ -55,18 +52,18 @@ def ranking_row(
         family: (parents, children), `study.num_children` rows a parent; None: not judged.
         family_truths: values of the children.
     """
-    rho = spearman(guide.score(states, states), truths)
-    low, high = spearman_interval(rho, len(truths), confidence)
-    row: Row = {"num_states": len(truths), "spearman": rho, "spearman_low": low, "spearman_high": high}
+    rho = clustered_spearman(guide.score(states, states), truths, states.problem, confidence)
+    row: Row = {"num_states": len(truths), "num_problems": rho.num_units}
+    row |= {"spearman": rho.value, "spearman_low": rho.low, "spearman_high": rho.high}
     if family is None or family_truths is None:
         return row
     sets = np.repeat(np.arange(len(family_truths) // study.num_children), study.num_children)
     scores = guide.score(*family)
-    spread: dict[str, Any] = {"rng": rng, "min_spread": study.min_spread}
+    spread: dict[str, Any] = {"min_spread": study.min_spread, "clusters": family[0].problem}
     found = {
-        "sibling_spearman": sibling_spearman(scores, family_truths, sets, **spread),
-        "sibling_accuracy": sibling_accuracy(scores, family_truths, sets, **spread),
-        "top1_regret": top1_regret(scores, family_truths, sets, **spread),
+        "sibling_spearman": sibling_spearman(scores, family_truths, sets, rng=deepcopy(rng), **spread),
+        "sibling_accuracy": sibling_accuracy(scores, family_truths, sets, rng=deepcopy(rng), **spread),
+        "top1_regret": top1_regret(scores, family_truths, sets, rng=deepcopy(rng), **spread),
     }
     for name, estimate in found.items():
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
@@ -92,17 +89,19 @@ def calibration_row(
 ) -> Row:
     """Brier scores and calibration errors of predictions, against Monte-Carlo labels and, where known, V^π."""
     shares = held.successes / held.num_rollouts
-    bins: dict[str, Any] = {"rng": rng, "num_bins": study.num_bins, "confidence": confidence}
+    bins: dict[str, Any] = {"num_bins": study.num_bins, "confidence": confidence, "clusters": held.states.problem}
+    units: dict[str, Any] = {"clusters": held.states.problem, "confidence": confidence}
     row: Row = {
         "num_states": len(held),
         "mean_prediction": float(predictions.mean()),
         "mean_label": float(shares.mean()),
     }
-    row["brier_monte_carlo"] = debiased_brier(predictions, held.successes, held.num_rollouts)
-    row |= _error("ece_monte_carlo", expected_calibration_error(predictions, shares, **bins))
+    noise = shares * (1 - shares) / np.maximum(held.num_rollouts - 1, 1)
+    row |= _mean("brier_monte_carlo", clustered_mean((predictions - shares) ** 2 - noise, rng=deepcopy(rng), **units))
+    row |= _error("ece_monte_carlo", expected_calibration_error(predictions, shares, rng=deepcopy(rng), **bins))
     if held.exact is not None:
-        row["brier_exact"] = brier_score(predictions, held.exact)
-        row |= _error("ece", expected_calibration_error(predictions, held.exact, **bins))
+        row |= _mean("brier_exact", clustered_mean((predictions - held.exact) ** 2, rng=deepcopy(rng), **units))
+        row |= _error("ece", expected_calibration_error(predictions, held.exact, rng=deepcopy(rng), **bins))
     return row
 
 
@@ -111,7 +110,8 @@ def reliability_rows(
 ) -> list[Row]:
     """The reliability curve against V^π where it is known, else against Monte-Carlo labels."""
     truths = held.successes / held.num_rollouts if held.exact is None else held.exact
-    curve = reliability_curve(predictions, truths, num_bins=study.num_bins, confidence=confidence)
+    units: dict[str, Any] = {"confidence": confidence, "clusters": held.states.problem}
+    curve = reliability_curve(predictions, truths, num_bins=study.num_bins, **units)
     return [{"bin": position, **asdict(point)} for position, point in enumerate(curve)]
 
 
@@ -124,18 +124,8 @@ def calibrated(
     return {"none": predictions} | {name: calibrate(c, predictions, budgets) for name, c in calibrators.items()}
 
 
-def spearman_interval(rho: float, num_rows: int, confidence: float) -> tuple[float, float]:
-    """Interval of a rank correlation by Fisher's z with variance (1 + ρ²/2) / (n − 3).
-
-    Source: Bonett and Wright 2000, "Sample size requirements for estimating Pearson, Kendall and Spearman
-    correlations". Rows count as independent.
-    """
-    if num_rows <= 3 or not np.isfinite(rho):
-        return float("nan"), float("nan")
-    if abs(rho) >= 1 - 1e-12:
-        return rho, rho
-    half = ndtri((1 + confidence) / 2) * np.sqrt((1 + rho**2 / 2) / (num_rows - 3))
-    return float(np.tanh(np.arctanh(rho) - half)), float(np.tanh(np.arctanh(rho) + half))
+def _mean(name: str, found: Estimate) -> Row:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _error(name: str, error: Any) -> Row:

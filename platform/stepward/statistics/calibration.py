@@ -93,26 +93,36 @@ def expected_calibration_error(
     num_bins: int = 15,
     confidence: float = 0.95,
     num_resamples: int = 2_000,
+    clusters: Int[np.ndarray, " n"] | None = None,
 ) -> CalibrationError:
     """Equal-mass ECE with a debiased estimate and an interval that holds at perfect calibration too.
 
     Resampling rows adds noise to noise: percentile bootstrap intervals of an ECE lie above the truth altogether.
-    Instead the bootstrap is inverted. Let d_b be the bins' residuals and s_b their standard errors; suppose the truth
-    were c d_b. Draw what the plug-in would then show, Σ w_b |c d_b + s_b z_b| with z_b ~ N(0, 1), and keep every c for
-    which the figure really seen is no surprise. The interval is c · plug_in over these; the c that puts it at the
-    median gives the debiased estimate. Simulated coverage is 92 to 97 % for n from 500 to 3,000, calibrated or not.
+    Instead the bootstrap is inverted. Let d_b be the bins' residuals, shrunk to their mean by what noise alone would
+    spread them and scaled to the plug-in figure, and s_b their standard errors; suppose the truth were c d_b. Draw what
+    the plug-in would then show, Σ w_b |c d_b + s_b z_b| with z_b ~ N(0, 1), and keep every c for which the figure that
+    was seen is no surprise. The interval is c · plug_in over these; the c that puts it at the median gives the debiased
+    estimate. Simulated coverage is 90 to 97 % for n from 500 to 3,000.
 
     Args:
         predictions, targets: per row, both in [0, 1].
         rng: source of the draws z.
         num_bins: 15 is usual; at least 20 rows a bin for the normal approximation of its mean.
+        clusters: problem of each row: the noise of all bins together is that of problems; None: rows are independent.
     """
     predictions, targets = _checked(predictions, targets)
     bins = equal_mass_bins(predictions, num_bins)
     counts, residuals, variances = _bin_moments(bins, predictions - targets)
     weights = counts / len(bins)
     plug_in = float(np.abs(residuals) @ weights)
-    noise = rng.standard_normal((num_resamples, len(counts))) * np.sqrt(variances / counts)
+    if clusters is None:
+        noise = rng.standard_normal((num_resamples, len(counts))) * np.sqrt(variances / counts)
+    else:
+        deviations = _by_cluster(bins, predictions - targets - residuals[bins], clusters)
+        noise = rng.standard_normal((num_resamples, len(deviations))) @ deviations / counts
+
+    shape = _shrunk(residuals, weights, noise.var(axis=0))
+    shape = shape * plug_in / max(float(np.abs(shape) @ weights), 1e-300)
 
     def scale_at(level: float) -> float:
         """The c whose `level` quantile is the plug-in seen: 0 if even a calibrated model shows more."""
@@ -121,7 +131,7 @@ def expected_calibration_error(
             return 0.0
         for _ in range(30):
             middle = (low + high) / 2
-            shown = np.quantile(np.abs(middle * residuals + noise) @ weights, level)
+            shown = np.quantile(np.abs(middle * shape + noise) @ weights, level)
             low, high = (middle, high) if shown < plug_in else (low, middle)
         return high
 
@@ -135,11 +145,13 @@ def reliability_curve(
     *,
     num_bins: int = 15,
     confidence: float = 0.95,
+    clusters: Int[np.ndarray, " n"] | None = None,
 ) -> list[ReliabilityBin]:
     """Mean target against mean prediction in equal-mass bins, each with a Wilson interval.
 
     Soft targets vary less than 0/1 outcomes of the same mean μ, so Wilson is taken at the effective number of rows
-    n_b · μ (1 - μ) / s² (Kish's design effect), never fewer than n_b. For 0/1 targets that is n_b itself.
+    n_b · μ (1 - μ) / s² (Kish's design effect), never fewer than n_b. For 0/1 targets that is n_b itself. With
+    clusters, the problem of each row, s² / n_b is the variance over problems, and there may be fewer.
     """
     predictions, targets = _checked(predictions, targets)
     bins = equal_mass_bins(predictions, num_bins)
@@ -149,12 +161,37 @@ def reliability_curve(
     binomial_variance = means * (1 - means)
     ratio = np.divide(binomial_variance, variances, out=np.ones_like(means), where=variances > 0)
     effective = counts * np.maximum(ratio, 1.0)
+    if clusters is not None:
+        spread = (_by_cluster(bins, targets - means[bins], clusters) ** 2).sum(axis=0) / counts**2
+        effective = np.divide(binomial_variance, spread, out=effective, where=spread > 0)
     low, high = binomial_interval(means * effective, effective, confidence=confidence)
     predicted = np.bincount(bins, predictions) / counts
     return [
         ReliabilityBin(int(counts[b]), float(predicted[b]), float(means[b]), float(low[b]), float(high[b]))
         for b in range(len(counts))
     ]
+
+
+def _shrunk(
+    residuals: Float[np.ndarray, " b"], weights: Float[np.ndarray, " b"], variances: Float[np.ndarray, " b"]
+) -> Float[np.ndarray, " b"]:
+    """Residuals with as much of their spread about the mean as is more than noise; themselves where nothing is left."""
+    mean = float(weights @ residuals)
+    away = residuals - mean
+    spread = float(weights @ away**2)
+    share = max(0.0, 1 - float(weights @ variances) / spread) if spread > 0 else 0.0
+    shape = mean + share * away
+    return shape if np.abs(shape).max(initial=0.0) > 0 else residuals
+
+
+def _by_cluster(
+    bins: np.ndarray, deviations: np.ndarray, clusters: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, "clusters bins"]:
+    """Sums of deviations of every cluster in every bin, times √(G / (G − 1)) for the mean that was taken off."""
+    codes = np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    num, width = int(codes.max(initial=0)) + 1, int(bins.max(initial=0)) + 1
+    sums = np.bincount(codes * width + bins, deviations, minlength=num * width).reshape(num, width)
+    return sums * np.sqrt(num / max(num - 1, 1))
 
 
 def _bin_moments(bins: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

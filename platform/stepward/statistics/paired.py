@@ -7,6 +7,7 @@ sequentially rejective multiple test procedure"; Fisher's sign-flip permutation 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,6 +94,7 @@ def paired_comparison(
             f"Expected one outcome a problem, for the same problems, in {names[0]!r} and {names[1]!r}; "
             f"got shapes {arm.shape} and {reference.shape}. Align them by problem id first."
         )
+    rng = deepcopy(rng)  # of the caller's draw of problems: equal data get equal intervals, whatever came before
     a, b = np.asarray(arm, np.float64), np.asarray(reference, np.float64)
     binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
     interval = bootstrap_mean(a - b, rng=rng, confidence=confidence, num_resamples=num_resamples)

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 from scipy.stats import rankdata
 
-from stepward.statistics.bootstrap import Estimate, bootstrap_mean
+from stepward.statistics.bootstrap import Estimate
+from stepward.statistics.clusters import clustered_mean
 
 
 def spearman(predictions: Real[np.ndarray, " n"], truths: Real[np.ndarray, " n"]) -> float:
@@ -34,6 +35,7 @@ def sibling_spearman(
     *,
     rng: np.random.Generator,
     min_spread: float | int = 0.0,
+    clusters: Int[np.ndarray, " n"] | None = None,
 ) -> Estimate:
     """Mean of the rank correlations within groups whose truths span more than `min_spread`.
 
@@ -43,9 +45,10 @@ def sibling_spearman(
         groups: any integer id a sibling set, for example the parent's.
         rng: source of the bootstrap over groups.
         min_spread: .02 for V^π of the walk: below that the best and the worst child are as good as equal.
+        clusters: problem of each row, one a group: intervals are over problems; None: over groups.
     """
-    p, t, g, _ = _eligible(predictions, truths, groups, min_spread)
-    return bootstrap_mean(_group_spearman(p, t, g), rng=rng)
+    p, t, g, owners = _eligible(predictions, truths, groups, min_spread, clusters)
+    return clustered_mean(_group_spearman(p, t, g), owners, rng=rng)
 
 
 def sibling_accuracy(
@@ -55,13 +58,15 @@ def sibling_accuracy(
     *,
     rng: np.random.Generator,
     min_spread: float | int = 0.0,
+    clusters: Int[np.ndarray, " n"] | None = None,
 ) -> Estimate:
     """Share of sibling pairs put in the right order, a group at a time; 1/2 is chance.
 
     A pair counts if its truths differ by more than `min_spread`; equal predictions count 1/2. The mean is over groups
     with such a pair, so that one large family does not decide. Arguments as in `sibling_spearman`.
     """
-    p, t, g, num_groups = _eligible(predictions, truths, groups, min_spread)
+    p, t, g, owners = _eligible(predictions, truths, groups, min_spread, clusters)
+    num_groups = len(owners)
     p = rankdata(p, method="dense")  # finite, so that differences of infinite scores are no NaN
     right, pairs = np.zeros(num_groups), np.zeros(num_groups)
     largest = np.bincount(g).max() if len(g) else 0
@@ -71,7 +76,7 @@ def sibling_accuracy(
         owner = g[shift:][pair]
         pairs += np.bincount(owner, minlength=num_groups)
         right += np.bincount(owner, (1 + np.sign(dt[pair]) * np.sign(dp[pair])) / 2, minlength=num_groups)
-    return bootstrap_mean(right / pairs, rng=rng)
+    return clustered_mean(right / pairs, owners, rng=rng)
 
 
 def top1_regret(
@@ -81,37 +86,44 @@ def top1_regret(
     *,
     rng: np.random.Generator,
     min_spread: float | int = 0.0,
+    clusters: Int[np.ndarray, " n"] | None = None,
 ) -> Estimate:
     """Truth lost by following the guide: best truth of the group minus the truth of the child it scores highest.
 
     Children tied for the highest score share its place: their mean truth counts, which is what a random choice among
     them gets. In the unit of the truths, 0 is best. Arguments as in `sibling_spearman`.
     """
-    p, t, g, num_groups = _eligible(predictions, truths, groups, min_spread)
+    p, t, g, owners = _eligible(predictions, truths, groups, min_spread, clusters)
+    num_groups = len(owners)
     if num_groups == 0:
-        return bootstrap_mean(np.zeros(0), rng=rng)
+        return clustered_mean(np.zeros(0), owners, rng=rng)
     starts = _starts(g)
     chosen = p == np.maximum.reduceat(p, starts)[g]
     truth_chosen = np.bincount(g, t * chosen) / np.bincount(g, chosen)
-    return bootstrap_mean(np.maximum.reduceat(t, starts) - truth_chosen, rng=rng)
+    return clustered_mean(np.maximum.reduceat(t, starts) - truth_chosen, owners, rng=rng)
 
 
 def _eligible(
-    predictions: np.ndarray, truths: np.ndarray, groups: np.ndarray, min_spread: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Predictions, truths and group codes 0 .. k - 1 of the groups that count, sorted by group; and k."""
+    predictions: np.ndarray,
+    truths: np.ndarray,
+    groups: np.ndarray,
+    min_spread: float,
+    clusters: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Predictions, truths and codes 0 .. k - 1 of the groups that count, sorted by group; and the cluster of each."""
     _require_finite(predictions, truths)
     if min_spread < 0:
         raise ValueError(f"Expected min_spread >= 0, got {min_spread}.")
     order = np.argsort(groups, kind="stable")
     p, t, g = (np.asarray(predictions, np.float64)[order], np.asarray(truths, np.float64)[order], groups[order])
     if len(g) == 0:
-        return p, t, g, 0
+        return p, t, g, np.zeros(0, np.int64)
     starts = _starts(g)
     wide = np.maximum.reduceat(t, starts) - np.minimum.reduceat(t, starts) > min_spread
     sizes = np.diff(np.append(starts, len(g)))
     keep = np.repeat(wide, sizes)
-    return p[keep], t[keep], np.repeat(np.cumsum(wide) - 1, sizes)[keep], int(wide.sum())
+    owners = np.arange(int(wide.sum())) if clusters is None else np.asarray(clusters, np.int64)[order][starts][wide]
+    return p[keep], t[keep], np.repeat(np.cumsum(wide) - 1, sizes)[keep], owners
 
 
 def _group_spearman(predictions: np.ndarray, truths: np.ndarray, groups: np.ndarray) -> Float[np.ndarray, " k"]:

@@ -9,6 +9,7 @@ many solutions as a majority vote does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -234,7 +235,7 @@ def gap_rows(
             if method.arm in (MAJORITY, ORACLE) or bound.mean() == base.mean():
                 continue
             gain = outcomes.solved(method, size) - base
-            draws = rng.integers(0, len(gain), (num_resamples, len(gain)), dtype=np.int32)
+            draws = deepcopy(rng).integers(0, len(gain), (num_resamples, len(gain)), dtype=np.int32)
             gains, ways = gain[draws].sum(axis=1), (bound - base)[draws].sum(axis=1)
             shares = gains[ways > 0] / ways[ways > 0]  # a resample without a gap has no share of it
             low, high = np.quantile(shares, [(1 - confidence) / 2, (1 + confidence) / 2])

@@ -24,7 +24,6 @@ from stepward.evaluate.trials import select
 from stepward.rewards.guides import is_trained
 from stepward.statistics.paired import ArmComparison, holm_adjusted, paired_comparison
 
-PURPOSE = "rivals"
 Row = dict[str, Any]
 
 
@@ -98,7 +97,7 @@ class RivalStudy(Base):
                 yield from self._rows(pairs, costs, study.budget, words)
 
     def _paired(self, ours: np.ndarray, theirs: np.ndarray, names: tuple[str, str]) -> ArmComparison:
-        rng = self.settings.resampling(PURPOSE)
+        rng = self.settings.resampling()
         return paired_comparison(ours, theirs, names=names, rng=rng, **self.settings.statistics)
 
     def _rows(

@@ -55,7 +55,7 @@ class SharedSamples(Base):
         that steer against choosing.
         """
         found, settings = self.outcomes(), self.settings
-        rng, searches = settings.resampling("samples"), self._searches(tables["trials"], found.problem_ids)
+        rng, searches = settings.resampling(), self._searches(tables["trials"], found.problem_ids)
         made = {
             "samples": rate_rows(found, settings.confidence),
             "matched": comparison_rows(found, rng, **settings.statistics),

@@ -123,7 +123,8 @@ def ablation_section(sources: Sources) -> Section:
 def gain_section(sources: Sources) -> Section:
     """Every arm against every reference, paired, with Holm's adjustment."""
     table = sources.evaluate.table("tables/comparisons.parquet")
-    blocks: list[Block] = []
+    text = sources.evaluate.open().facts.get("minimum_detectable_effect")
+    blocks: list[Block] = [Prose(f"{text.rstrip('.')}.")] if text else []
     styles = looks(_ablation(sources))
     for reference in sources.evaluate.open().identity["references"]:
         rows = where(table, reference=reference)

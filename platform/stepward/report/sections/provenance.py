@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 
 from stepward.core.artifacts import Manifest
@@ -29,7 +31,18 @@ def provenance_section(sources: Sources) -> Section:
         ),
         Verbatim("\n".join(source.command for source in sources.usable())),
     ]
-    return Section("Made from", [artifacts, _versions(list(usable.values())), *settings, *again])
+    read = sources.evaluate.open().facts.get("test_readings") or []
+    return Section("Made from", [*_readings(read), artifacts, _versions(list(usable.values())), *settings, *again])
+
+
+def _readings(readings: list[dict[str, Any]]) -> list[Block]:
+    """How often the test problems were read: a second reading under other settings is a second chance."""
+    if not readings:
+        return []
+    times = "once" if len(readings) == 1 else f"{len(readings)} times, under as many settings"
+    rows = [[reading["name"], reading["command"]] for reading in readings]
+    folded = Grid(["evaluation", "command"], rows, words=True, folded="Readings of the test problems, the first first")
+    return [Prose(f"The test problems of these labels were read {times}."), folded]
 
 
 def _made(role: str, manifest: Manifest) -> list[str]:

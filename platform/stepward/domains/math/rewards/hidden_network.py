@@ -54,6 +54,7 @@ class HiddenNetwork(nn.Module):
         inputs = 4 * width if head.history else width
         if isinstance(head, LinearHead):
             self.head = nn.Linear(inputs, 1)
+            nn.init.zeros_(self.head.weight)  # else a few hundred steps go by until chance is unlearned
         else:
             drop = head.dropout
             self.head = nn.Sequential(

@@ -25,21 +25,7 @@ from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
 from stepward.evaluate.stage import finish as finish_evaluation
 from stepward.evaluate.summary import line
 from stepward.evaluate.work import EvaluateWork
-from stepward.label import (
-    LabelSettings,
-    LabelWork,
-    MineTask,
-    MiningWork,
-    label_settings,
-    mines_in_workers,
-    plan,
-    plan_mined,
-    plan_mining,
-)
-from stepward.label import (
-    finish as finish_labels,
-)
-from stepward.label.continuations import IN_FLIGHT
+from stepward.label import LabelSettings, label_settings, make_labels
 from stepward.report import Page, build_page
 from stepward.rewards.guides import TrainedGuide, reached
 from stepward.train import TrainSettings, state_arrays, train_settings, training
@@ -47,7 +33,6 @@ from stepward.train.artifact import finish as finish_training
 from stepward.train.workers import Workers
 
 S = TypeVar("S", bound=StageSettings)
-BATCH = 200  # rows a batch: what is lost at most when the kernel is stopped
 SHARD = 100  # problems an item of an evaluation
 
 
@@ -148,16 +133,7 @@ def label(domain: str = "math", settings: Mapping[str, Any] | None = None, **blo
 
 def label_here(job: LabelSettings) -> Labels:
     """Labels by settings of the label stage, in this process."""
-    artifact, identity, started = job.artifact("label"), job.identity(), time.monotonic()
-    work = LabelWork(artifact, identity)
-    with artifact.claim(identity, overwrite=job.overwrite) as finished:
-        if not finished:
-            job.check_inputs()
-            if not work.planned:
-                _mine(job, work)
-            _do(job.labels.task(job, IN_FLIGHT), work, "Labelling")
-            finish_labels(job, work, started)
-    return Labels(artifact)
+    return Labels(make_labels(job))
 
 
 def train(labels: Labels, settings: Mapping[str, Any] | None = None, **blocks: Any) -> PRM:
@@ -265,28 +241,6 @@ def _guide(value: Any) -> Any:
     if isinstance(value, PRM):
         return value.as_guide()
     return {"kind": value} if isinstance(value, str) else value.model_dump() if isinstance(value, Config) else value
-
-
-def _mine(job: LabelSettings, work: LabelWork) -> None:
-    size = (job.labels.POOL or {}).get("batch_size", BATCH)
-    if not mines_in_workers(job):
-        plan(job, work, size)
-        return
-    mining = MiningWork(work.artifact, job.identity())
-    if not mining.planned:
-        plan_mining(job, mining, BATCH)
-    _do(MineTask(job), mining, "Mining")
-    plan_mined(job, work, mining, size)
-
-
-def _do(task: Any, work: LabelWork, title: str) -> None:
-    """Every batch that is not done."""
-    batches, left = work.batches(), work.left()
-    with progress(title, sum(batches.values()), sum(batches.values()) - sum(batches[b] for b in left)) as advance:
-        for batch in left:
-            labels, rejected = task(work.rows(batch))
-            work.commit(batch, labels, rejected)
-            advance(batches[batch])
 
 
 def _fitted(job: Any) -> Trained:

@@ -61,7 +61,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command(
         words.TRAIN, "training:train_job", "training:run_train",
-        (*SHARED, "label", "learner.kind", "objective.kind", "optimisation.num_epochs", "optimisation.batch_size",
+        (*SHARED, "label", "given.kind", "given.path", "given.format",
+         "learner.kind", "objective.kind", "optimisation.num_epochs", "optimisation.batch_size",
          "optimisation.learning_rate", "pool.num_workers"),
     ),
     "tune": Command(

@@ -53,6 +53,7 @@ TRAIN = """Train a reward model on the labels of stepward label, on Ray Train.
 
     stepward train                                            the embedded default: an MLP for number walks
     stepward train learner.kind=hmm name=hmm                  the hidden-Markov baseline
+    stepward train domain=math given.path=rated.jsonl         step labels of a file: no labelling run is needed
     stepward train domain=pde                                 a CNN that orders candidates of a surrogate
     stepward train domain=pde learner.kind=feature_critic name=critic
     stepward train settings.yaml --pool.num_workers 4

@@ -86,6 +86,11 @@ def label_kinds(wing: Wing) -> Mapping[str, type[Config]]:
     return {**(wing.labels or {"continuations": ContinuationLabels}), **plugins(f"labels.{wing.name}")}
 
 
+def comes_with_data(kind: type[Config]) -> bool:
+    """Whether labels of a kind bring their own problems and rows, so that no policy is asked."""
+    return issubclass(kind, ProblemSource) and issubclass(kind, Mining)
+
+
 def label_settings(wing: Wing, base: type[LabelSettings] = LabelSettings) -> type[LabelSettings]:
     """`base` with the problems, the mining and the proposers of a domain as typed fields."""
     first, kinds = next(iter(wing.proposers.values())), label_kinds(wing)

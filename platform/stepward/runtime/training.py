@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, create_model
 
-from stepward.core.artifacts import Manifest
+from stepward.core.artifacts import Manifest, fingerprint
+from stepward.core.config import one_of, validate
 from stepward.core.learning import Trained
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing, find_wing
+from stepward.label import comes_with_data, label_kinds, label_settings, make_labels
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.workers import Ended, TrainingError, TrainPool, has_checkpoint, on_worker, train_on_ray
@@ -26,9 +28,15 @@ from stepward.train.artifact import finish
 __all__ = ["TrainJob", "TrainPool", "TrainResult", "TrainingError", "run_train", "shipped", "train_job"]
 
 
+ROWS = 2000  # a batch of given labels
+
+
 class TrainJob(TrainSettings):
     """All settings of jobs/train.py; `train_job` narrows them to a domain."""
 
+    NOT_IDENTITY: ClassVar[frozenset[str]] = TrainSettings.NOT_IDENTITY | {"given"}  # `label` names what they become
+
+    given: Any = Field(None, description="labels that come with the data, to learn from without a labelling run")
     pool: TrainPool = Field(TrainPool(), description="workers and retries")
     cluster: ClusterSettings = Field(ClusterSettings(), description="which Ray cluster does the work")
     tracking: Tracking = Field(Tracking(), description="where the finished artifact is logged")
@@ -55,8 +63,14 @@ SHOWN = ("validation_loss", "debiased_brier", "spearman_exact", "ece", "pairs", 
 
 
 def train_job(wing: Wing) -> type[TrainJob]:
-    """Settings of the train job for a domain."""
-    return train_settings(wing, TrainJob)  # type: ignore[return-value]
+    """Settings of the train job for a domain, with its kinds of label that come with the data."""
+    job: Any = train_settings(wing, TrainJob)
+    given = {name: kind for name, kind in label_kinds(wing).items() if comes_with_data(kind)}
+    if not given:
+        return job
+    field: Any = (one_of(given) | None, Field(None, description=TrainJob.model_fields["given"].description))
+    narrowed: Any = create_model("TrainJob", __base__=job, __module__=__name__, given=field)
+    return narrowed
 
 
 def run_train(settings: TrainJob) -> TrainResult:
@@ -67,13 +81,28 @@ def run_train(settings: TrainJob) -> TrainResult:
             of other settings, or of labels that have changed since.
         TrainingError: workers died more often than `pool.max_failures`, or the training itself raised.
     """
-    started, settings = time.monotonic(), settings.settled()
+    started, settings = time.monotonic(), with_labels(settings).settled()
     artifact, identity = settings.artifact("train"), settings.identity()
     with artifact.claim(identity, overwrite=settings.overwrite, worth=lambda: has_checkpoint(artifact)) as was_finished:
         manifest = artifact.open() if was_finished else _make(settings, started)
     track(artifact, settings.tracking)
     metrics = artifact.folder.read_json("metrics.json")
     return TrainResult(artifact.url, manifest, metrics, time.monotonic() - started, was_finished)
+
+
+def with_labels(settings: TrainJob) -> TrainJob:
+    """The settings with the name of labels that exist: given ones are made into an artifact here.
+
+    That is named by what it holds, or by `label`. It needs neither a policy nor a cluster.
+    """
+    if settings.given is None:
+        return settings
+    values = {"domain": settings.domain, "store": settings.store, "seed": settings.seed, "labels": settings.given}
+    job = validate(label_settings(settings.wing), values)
+    unnamed = settings.label == TrainJob.model_fields["label"].default
+    name = f"given-{fingerprint(job.identity())[:8]}" if unnamed else settings.label
+    make_labels(job.model_copy(update={"name": name}), batch_size=ROWS)
+    return settings.model_copy(update={"label": name})
 
 
 def _make(settings: TrainJob, started: float) -> Manifest:
@@ -91,7 +120,7 @@ def shipped(settings: StageSettings, *leave_out: str) -> dict[str, Any]:
     run in a folder of their own.
     """
     store = settings.store if "://" in settings.store else str(Path(settings.store).resolve())
-    left_out = {"overwrite", "pool", "cluster", "tracking", *leave_out}
+    left_out = {"overwrite", "pool", "cluster", "tracking", "given", *leave_out}
     return settings.model_dump(mode="json", exclude=left_out) | {"store": store}
 
 

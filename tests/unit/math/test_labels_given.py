@@ -11,6 +11,7 @@ from stepward.core.config import parse_config
 from stepward.core.wing import find_wing
 from stepward.domains.math import Ending, math_states
 from stepward.label import LabelSettings, LabelWork, finish, label_settings, mines_in_workers, plan
+from stepward.runtime.training import train_job, with_labels
 from stepward.train.labels import read_labels
 
 WING = find_wing("math")
@@ -143,3 +144,20 @@ def test_prmbench_and_math_shepherd_are_formats(tmp_path: Path) -> None:
         (tmp_path / name).write_text(json.dumps(row))
         rows = settings.miner.mine(settings.source.problems("train", 0)[0], 0).to_pylist()
         assert [(row["successes"], row["num_rollouts"]) for row in rows] == [(1, 1), (0, 1)]
+
+
+def test_trainings_take_given_labels_without_a_labelling_run(tmp_path: Path) -> None:
+    rows = [{"question": f"{i}+1?", "steps": ["so", f"A: {i + 1}"], "labels": [True, i % 2 == 0]} for i in range(40)]
+    (tmp_path / "rated.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    values = ["domain=math", f"store={tmp_path}", f"given.path={tmp_path / 'rated.jsonl'}", "given.split=no_test"]
+    settings = parse_config(train_job(WING), values)
+    ready = with_labels(settings)
+    assert ready.label.startswith("given-") and with_labels(settings).label == ready.label
+    splits = [len(ready.learning.read(ready, split)) for split in ("train", "validation")]
+    assert sum(splits) == 80 and min(splits) > 0
+    assert "given" not in ready.identity() and ready.identity()["label"] == ready.label
+    assert with_labels(parse_config(train_job(WING), [*values, "label=rated"])).label == "rated"
+    (tmp_path / "rated.jsonl").write_text(json.dumps(rows[0]))
+    with pytest.raises(ValueError, match="rated is finished with other settings"):
+        with_labels(parse_config(train_job(WING), [*values, "label=rated"]))
+    assert with_labels(settings).label != ready.label, "another content, other labels"

@@ -99,8 +99,9 @@ class GivenLabels(Config):
     format: str = Field(
         "steps", description=f"of the file: {', '.join(FORMATS)}; steps: your rows of question, steps, ratings"
     )
-    split: Literal["hash", "train", "validation", "test"] = Field(
-        "hash", description="split of its problems; hash: 70, 10 and 20 % by the text of the question"
+    split: Literal["hash", "no_test", "train", "validation", "test"] = Field(
+        "hash",
+        description="split of its problems; hash: 70, 10 and 20 % by the text of the question; no_test: 90 and 10 %",
     )
     steps: StepRule = Field(
         LINES, description="how the given steps are written one after the other, and where they end"
@@ -160,8 +161,10 @@ class GivenLabels(Config):
         return replace(found, cost={"ratings": found.cost["rollouts"]})
 
     def _split_of(self, problem: Problem) -> Split:
+        if self.split != "hash" and self.split != "no_test":
+            return self.split
         text = problem.group or problem.question
-        return SPLITS[split_by_text(text, (70, 10, 20))] if self.split == "hash" else self.split
+        return SPLITS[split_by_text(text, (70, 10, 20) if self.split == "hash" else (90, 10))]
 
     def _right(self, rating: int | None) -> int | None:
         """1 or 0; None for a beginning that is no row."""

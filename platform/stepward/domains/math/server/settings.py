@@ -36,6 +36,8 @@ class ServerSettings(ServerConfig, WriterSettings):
     def _agrees(self) -> ServerSettings:
         if self.chat != (self.tokenizer is not None):
             raise ValueError("chat and tokenizer: expected both or neither; the tokenizer's template writes the chat")
+        if self.steps.by != "line":
+            raise ValueError(f"steps.by: a server is asked for lines, got {self.steps.by!r}; take by=line")
         if self.steps != LINES:
             raise ValueError("steps: expected lines of a server, which stops at a text; other steps take a model here")
         return self

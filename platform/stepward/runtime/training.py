@@ -69,8 +69,7 @@ def train_job(wing: Wing) -> type[TrainJob]:
     if not given:
         return job
     field: Any = (one_of(given) | None, Field(None, description=TrainJob.model_fields["given"].description))
-    narrowed: Any = create_model("TrainJob", __base__=job, __module__=__name__, given=field)
-    return narrowed
+    return create_model("TrainJob", __base__=job, __module__=__name__, given=field)
 
 
 def run_train(settings: TrainJob) -> TrainResult:

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from kill_points import every_point, kill
+from s3_server import s3_server
 from stepward.core import registry
 from stepward.core.artifacts import Artifact, ArtifactError, Manifest
 from stepward.core.config import parse_config
 from stepward.core.learning import Trained
+from stepward.core.storage import Folder
 from stepward.core.wing import find_wing
 from stepward.runtime import evaluation, pools, reporting, training, tuning
 from stepward.runtime.evaluation import evaluate_job, run_evaluate
@@ -48,7 +50,7 @@ OTHER = dict.fromkeys(JOBS, "seed=1") | {"report": "headline_budget=3"}
 SAMPLED = 25  # every so manieth point in `make test`; all of them in `make test-slow`
 
 
-def stage(name: str, store: Path, *more: str) -> Manifest:
+def stage(name: str, store: Path | str, *more: str) -> Manifest:
     """Run a job in this process; what it made."""
     job_class, run = JOBS[name]
     words = [f"store={store}", "tracking.enabled=false", *SMALL[name], *more]
@@ -185,6 +187,25 @@ def test_some_kills_of_every_stage(name: str, base: Path, tmp_path: Path, expect
     assert len(points) >= 12
     for number, point in enumerate(points[len(name) % SAMPLED :: SAMPLED]):
         disturb(name, base, tmp_path / str(number), expected(name), point, anew=bool(number % 2))
+
+
+@pytest.mark.slow  # a minute of waiting for the store
+def test_every_stage_makes_on_a_throttling_s3_what_it_makes_on_a_disk(
+    base: Path, expected: Callable[[str], Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, wanted = Folder(base), {name: expected(name) for name in JOBS}
+    with s3_server(monkeypatch) as server:
+        store = Folder("s3://store/sw")
+        for path in here.files("walk"):
+            if "/evaluate/" not in path and "/.locks/" not in path:
+                store.write_bytes(path, here.read_bytes(path))
+        server.slow_down, server.fail, server.lose = 17, 13, 11
+        for name, manifest in wanted.items():
+            made = stage(name, store.url)
+            assert (made.digest, made.rows, set(made.files)) == (manifest.digest, manifest.rows, set(manifest.files))
+            artifact = Artifact(store.url, "walk", name, made.name)
+            assert set(artifact.folder.files()) == {*made.files, "manifest.json"} and not artifact.scratch.files()
+        assert min(server.counts[kind] for kind in ("slow_down", "fail", "lose")) > 3, server.counts
 
 
 @pytest.mark.slow  # some hundred runs of every stage

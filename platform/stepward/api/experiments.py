@@ -9,6 +9,7 @@ from typing import Any
 from stepward.api.stages import Evaluation, evaluate_here, label_here, train_here, watching
 from stepward.core.artifacts import Artifact
 from stepward.core.config import override, parse_config, peek
+from stepward.core.presets import expanded
 from stepward.core.wing import find_wing
 from stepward.train.pretraining import PretrainSettings, finish_pretraining, pretrain_settings
 from stepward.train.workers import Workers
@@ -34,7 +35,7 @@ def experiment(*arguments: str) -> Evaluation:
     """A whole experiment without Ray: everything up to the evaluation, but no sweep. Finished stages are passed over.
 
     Args:
-        arguments: as jobs/experiment.py takes them: a file of settings, and ``name=value``.
+        arguments: as jobs/experiment.py takes them: a preset, a file of settings, and ``name=value``.
 
     Raises:
         ValueError: a setting is wrong, or a stage says what it lacks.
@@ -42,7 +43,8 @@ def experiment(*arguments: str) -> Evaluation:
     from stepward.runtime.experiment import stages
     from stepward.runtime.experiment_settings import experiment_job
 
-    job = parse_config(experiment_job(find_wing(peek(list(arguments), "domain", "walk"))), list(arguments))
+    written = expanded(arguments)
+    job = parse_config(experiment_job(find_wing(peek(written, "domain", "walk"))), written)
     here: dict[str, Any] = {
         "pretrain": pretrain_here, "label": label_here, "train": train_here, "evaluate": evaluate_here,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = ["evaluate", "experiment", "label", "load", "pretrain", "report", "search", "train"]
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class _Stage(ModuleType):
     """A package that can be called as the function of its name."""
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
+    def __call__(self, *arguments: object, **options: object) -> object:
         from stepward import api
 
         return getattr(api, self.__name__.rpartition(".")[2])(*arguments, **options)
@@ -35,12 +35,12 @@ class _Stage(ModuleType):
 class _Package(ModuleType):
     """The whole: it is told of each of its modules when that is imported."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in __all__ and isinstance(value, ModuleType):
             value.__class__ = _Stage
         super().__setattr__(name, value)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module 'stepward' has no attribute {name!r}; its functions are {', '.join(__all__)}")
         from stepward import api  # which imports the packages of these names

@@ -17,7 +17,7 @@ from stepward.train.workers import Workers
 __all__ = ["experiment", "pretrain"]
 
 
-def pretrain(domain: str, settings: Mapping[str, Any] | None = None, **blocks: Any) -> Artifact:
+def pretrain(domain: str, settings: Mapping[str, object] | None = None, **blocks: object) -> Artifact:
     """Train what a domain needs before it can label: a surrogate, a language model.
 
     Args:

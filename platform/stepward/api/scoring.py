@@ -75,7 +75,7 @@ class PRM:
         """Steps with their scores."""
         return pd.DataFrame({"step": list(steps), "score": self.score(question, steps)})
 
-    def as_guide(self) -> dict[str, Any]:
+    def as_guide(self) -> dict[str, object]:
         """Settings of a guide that is this reward model, for an evaluation in the same store."""
         parts = self.place.rstrip("/").split("/")
         if parts[-2:-1] != ["train"]:

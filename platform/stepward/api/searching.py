@@ -71,8 +71,8 @@ def search(
     guide: PRM | str,
     *,
     generate: Generate | None = None,
-    proposer: Mapping[str, Any] | None = None,
-    search: Mapping[str, Any] = DEFAULT_SEARCH,
+    proposer: Mapping[str, object] | None = None,
+    search: Mapping[str, object] = DEFAULT_SEARCH,
     budget: int = 20,
     domain: str = "math",
     seed: int = 0,
@@ -107,7 +107,7 @@ def search(
     return Found(result, asked, wing)
 
 
-def _proposer(wing: Wing, values: Mapping[str, Any]) -> Any:
+def _proposer(wing: Wing, values: Mapping[str, object]) -> Any:
     kind = str(values.get("kind", next(iter(wing.proposers))))
     settings: Any = validate(lookup(wing.proposers, kind, kind="proposer"), {**values, "kind": kind})
     return settings.build()

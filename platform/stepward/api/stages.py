@@ -30,6 +30,7 @@ from stepward.report import Page, build_page
 from stepward.rewards.guides import TrainedGuide, reached
 from stepward.train import TrainSettings, state_arrays, train_settings, training
 from stepward.train.artifact import finish as finish_training
+from stepward.train.trainer import Tick
 from stepward.train.workers import Workers
 
 S = TypeVar("S", bound=StageSettings)
@@ -113,7 +114,7 @@ class Report:
         return f'<iframe srcdoc="{escape(page)}" width="100%" height="700" title="report"></iframe>'
 
 
-def label(domain: str = "math", settings: Mapping[str, Any] | None = None, **blocks: Any) -> Labels:
+def label(domain: str = "math", settings: Mapping[str, object] | None = None, **blocks: object) -> Labels:
     """Label partial solutions of problems: how often does a policy that goes on from here end well?
 
     Args:
@@ -136,7 +137,7 @@ def label_here(job: LabelSettings) -> Labels:
     return Labels(make_labels(job))
 
 
-def train(labels: Labels, settings: Mapping[str, Any] | None = None, **blocks: Any) -> PRM:
+def train(labels: Labels, settings: Mapping[str, object] | None = None, **blocks: object) -> PRM:
     """Train a reward model on labels.
 
     Args:
@@ -167,7 +168,11 @@ def train_here(job: TrainSettings) -> PRM:
 
 
 def evaluate(
-    labels: Labels, settings: Mapping[str, Any] | None = None, *, guides: Mapping[str, Any] | None = None, **named: Any
+    labels: Labels,
+    settings: Mapping[str, object] | None = None,
+    *,
+    guides: Mapping[str, object] | None = None,
+    **named: object,
 ) -> Evaluation:
     """Compare guides on held-out problems of labels, at matched cost, with paired intervals.
 
@@ -201,7 +206,7 @@ def evaluate_here(job: EvaluateSettings) -> Evaluation:
     return Evaluation(artifact)
 
 
-def report(evaluation: Evaluation, **options: Any) -> Report:
+def report(evaluation: Evaluation, **options: object) -> Report:
     """The report page of an evaluation: one HTML file that needs nothing else.
 
     Args:
@@ -213,7 +218,7 @@ def report(evaluation: Evaluation, **options: Any) -> Report:
     return Report(run_report(_report_settings(evaluation.artifact, **options)).page)
 
 
-def _report_settings(evaluation: Artifact, **options: Any) -> Any:
+def _report_settings(evaluation: Artifact, **options: object) -> Any:
     """Of the report of an evaluation, which is logged nowhere."""
     from stepward.runtime.reporting import report_job
 
@@ -222,12 +227,12 @@ def _report_settings(evaluation: Artifact, **options: Any) -> Any:
     return _settings(report_job(find_wing(evaluation.domain)), None, given | options)
 
 
-def _settings(kind: type[S], dotted: Mapping[str, Any] | None, blocks: Mapping[str, Any]) -> S:
+def _settings(kind: type[S], dotted: Mapping[str, object] | None, blocks: Mapping[str, object]) -> S:
     """Settings from keyword blocks, then dotted names."""
     return override(kind, dict(blocks), dict(dotted or {}))
 
 
-def _untrained(kind: type[EvaluateSettings]) -> dict[str, Any]:
+def _untrained(kind: type[EvaluateSettings]) -> dict[str, object]:
     """Guides of the domain's own evaluation that need no training, nor any that does."""
     usual = kind.model_fields["guides"].default
     return {
@@ -237,7 +242,7 @@ def _untrained(kind: type[EvaluateSettings]) -> dict[str, Any]:
     }
 
 
-def _guide(value: Any) -> Any:
+def _guide(value: object) -> object:
     if isinstance(value, PRM):
         return value.as_guide()
     return {"kind": value} if isinstance(value, str) else value.model_dump() if isinstance(value, Config) else value
@@ -262,7 +267,7 @@ def watching(title: str) -> Iterator[Callable[[Any], None]]:
     """A line that shows how far a training is, to be told by its loop."""
     with training_progress(title) as show:
 
-        def watch(tick: Any) -> None:
+        def watch(tick: Tick) -> None:
             done = tick.epoch - 1 + tick.step / max(tick.num_steps, 1)
             show(done, tick.num_epochs, f"epoch {tick.epoch} of {tick.num_epochs}, loss {tick.loss:.3f}")
 

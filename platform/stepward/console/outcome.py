@@ -7,15 +7,17 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from rich.console import Console
 from rich.logging import RichHandler
 
 FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
+S = TypeVar("S")
 
-def report(run: Callable[[Any], Any], settings: Any) -> None:
+
+def report(run: Callable[[S], object], settings: S) -> None:
     """Run a stage, print its result, or its error without a traceback and exit 1; or with the result's `exit_code`.
 
     A ValueError is about what the user gave, a RuntimeError about what the job met (`is_sentence`); any other error is

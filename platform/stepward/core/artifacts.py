@@ -68,7 +68,7 @@ class Manifest(BaseModel):
 
     @field_validator("files")
     @classmethod
-    def _inside(cls, files: dict[str, Any]) -> dict[str, Any]:
+    def _inside(cls, files: dict[str, object]) -> dict[str, object]:
         """Whoever wrote a manifest must not make its readers open or write a file elsewhere."""
         for name in files:
             parts = PurePosixPath(name).parts
@@ -121,7 +121,7 @@ class Artifact:
 
     @contextmanager
     def claim(
-        self, identity: Mapping[str, Any], *, overwrite: bool = False, worth: Callable[[], bool] | None = None
+        self, identity: Mapping[str, object], *, overwrite: bool = False, worth: Callable[[], bool] | None = None
     ) -> Iterator[bool]:
         """The block makes the artifact, and no other process does; True if it is finished with these settings.
 
@@ -155,7 +155,7 @@ class Artifact:
                         self._remove()
                 raise
 
-    def begin(self, identity: Mapping[str, Any], *, overwrite: bool = False) -> bool:
+    def begin(self, identity: Mapping[str, object], *, overwrite: bool = False) -> bool:
         """Claim the folder for these settings. True if the artifact is already finished with just these settings.
 
         Raises:
@@ -180,13 +180,13 @@ class Artifact:
     def finish(
         self,
         *,
-        identity: Mapping[str, Any],
+        identity: Mapping[str, object],
         seed: int,
         digest: str,
         inputs: Mapping[str, Artifact] | None = None,
         rows: Mapping[str, int] | None = None,
         cost: Mapping[str, float] | None = None,
-        facts: Mapping[str, Any] | None = None,
+        facts: Mapping[str, object] | None = None,
         scratch: Iterable[str] = (),
     ) -> Manifest:
         """Write the manifest over everything in the folder; from now on the artifact can be read.
@@ -279,7 +279,7 @@ class Artifact:
             self.folder.delete(top)
         self.folder.delete(STARTED)
 
-    def _require_same(self, there: Mapping[str, Any], wanted: Mapping[str, Any], verb: str) -> None:
+    def _require_same(self, there: Mapping[str, object], wanted: Mapping[str, object], verb: str) -> None:
         changed = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
         if changed:
             shown = "; ".join(f"{key}: there {there.get(key)!r}, wanted {wanted.get(key)!r}" for key in changed)
@@ -288,7 +288,7 @@ class Artifact:
             )
 
 
-def fingerprint(content: Any) -> str:
+def fingerprint(content: object) -> str:
     """16 hexadecimal digits that stand for JSON-like content."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -306,7 +306,7 @@ def content_digest(tables: Iterable[pa.Table]) -> str:
     return f"{total % 2**64:016x}-{count}"
 
 
-def _hashable_columns(table: pa.Table) -> dict[str, Any]:
+def _hashable_columns(table: pa.Table) -> dict[str, object]:
     """Columns by name, in the order of their names: numbers and texts as they are, all else as JSON.
 
     Short lists of numbers, all of one size, become one column an element, which is ten times as fast as JSON; tensors
@@ -360,6 +360,6 @@ def git_commit() -> str | None:
         return None
 
 
-def _describe_file(folder: Folder, name: str) -> dict[str, Any]:
+def _describe_file(folder: Folder, name: str) -> dict[str, object]:
     content = folder.read_bytes(name)
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

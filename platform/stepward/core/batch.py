@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
+Indices = np.ndarray | Sequence[int] | slice  # of rows: numbers, repeats allowed, or a boolean mask
 B = TypeVar("B", bound="Batch")
 A = TypeVar("A", bound="ArrayBatch")
 
@@ -29,8 +30,12 @@ class Batch(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self: B, indices: Any) -> B:
+    def take(self: B, indices: Indices) -> B:
         """The states at `indices` (integers, repeats allowed, or a boolean mask), in that order."""
+        ...
+
+    def replace(self: B, **changes: Any) -> B:
+        """A copy with some fields exchanged, such as `problem`."""
         ...
 
     @classmethod
@@ -59,7 +64,7 @@ class ArrayBatch:
     def __len__(self) -> int:
         return len(self.problem)
 
-    def take(self: A, indices: Any) -> A:
+    def take(self: A, indices: Indices) -> A:
         """The rows at `indices` (integers, a mask or a slice), in that order; a row may be taken twice."""
         return type(self)(**{name: getattr(self, name)[indices] for name in self.__dataclass_fields__})
 
@@ -78,7 +83,7 @@ def repeat(states: B, times: int) -> B:
     return states.take(np.repeat(np.arange(len(states)), times))
 
 
-def _concat(arrays: list[Any]) -> Any:
+def _concat(arrays: list[np.ndarray]) -> np.ndarray:
     if isinstance(arrays[0], np.ndarray):
         return np.concatenate(arrays)
     import torch  # only batches that hold tensors need torch

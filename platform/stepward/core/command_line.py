@@ -96,7 +96,7 @@ def _field_text(field: FieldInfo, nested: bool) -> str:
     return f"{text} [{_type_name(field.annotation)}; {default}]".strip()
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     """A default as it would be written on the command line; of named blocks the names."""
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_show, value))}]"

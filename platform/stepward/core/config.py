@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origi
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
 
+Plain = dict[str, Any]  # plain values by name, as JSON, YAML and rows of tables hold them: of any type until checked
 C = TypeVar("C", bound="Config")
 HELP = ("-h", "--help", "--help-all")
 
@@ -28,7 +29,7 @@ class Config(BaseModel):
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()
     """Settings that do not change what is made, only where and how fast."""
 
-    def deciding(self) -> dict[str, Any]:
+    def deciding(self) -> Plain:
         """The settings that decide what is made, as plain values."""
         plain = self.model_dump(mode="json")
         return {k: _deciding(getattr(self, k), plain[k]) for k in plain if k not in self.NOT_IDENTITY}
@@ -60,7 +61,7 @@ def parse_config(config_class: type[C], argv: Sequence[str]) -> C:
 
 def peek(argv: Sequence[str], key: str, default: str) -> str:
     """The value of one top-level setting before the rest is validated, for example which domain a job is for."""
-    found = default
+    found: object = default
     for name, value, text in _pairs([a for a in argv if a not in HELP]):
         if name is None:
             found = read_yaml(value, as_texts=True).get(key, found)
@@ -69,7 +70,7 @@ def peek(argv: Sequence[str], key: str, default: str) -> str:
     return str(found)
 
 
-def override(config_class: type[C], settings: Mapping[str, Any], changes: Mapping[str, Any]) -> C:
+def override(config_class: type[C], settings: Mapping[str, object], changes: Mapping[str, object]) -> C:
     """Plain settings changed at dotted names, as a configuration.
 
     A changed `kind` is applied before the other changes of its block, since another kind starts its block afresh.
@@ -83,7 +84,7 @@ def override(config_class: type[C], settings: Mapping[str, Any], changes: Mappin
     return validate(config_class, _with_default_kinds(config_class, changed))
 
 
-def validate(config_class: type[C], settings: dict[str, Any], written: Mapping[str, Any] | None = None) -> C:
+def validate(config_class: type[C], settings: Mapping[str, object], written: Mapping[str, object] | None = None) -> C:
     """Validate plain settings; errors name the dotted field, what was expected and what came.
 
     Args:
@@ -110,13 +111,13 @@ def one_of(kinds: Mapping[str, type[Config]]) -> Any:
         return classes[0]
     first = next(iter(kinds))
 
-    def add_kind(value: Any) -> Any:
+    def add_kind(value: object) -> object:
         return {"kind": first, **value} if isinstance(value, dict) else value
 
     return Annotated[Union[classes], Field(discriminator="kind"), BeforeValidator(add_kind)]  # noqa: UP007
 
 
-def with_defaults(config_class: type[C], values: Mapping[str, Any]) -> type[C]:
+def with_defaults(config_class: type[C], values: Mapping[str, object]) -> type[C]:
     """The same settings with other defaults, which also hold for what is left out of a block that is given in part.
 
     Raises:
@@ -137,12 +138,12 @@ def with_defaults(config_class: type[C], values: Mapping[str, Any]) -> type[C]:
     )
 
 
-def _values_of_config(settings: Any) -> Any:
+def _values_of_config(settings: object) -> object:
     """Settings of the class that another was made from are taken as they are."""
     return settings.model_dump() if isinstance(settings, Config) else settings
 
 
-def _as_written(value: Any, written: Any, location: tuple[Any, ...]) -> Any:
+def _as_written(value: object, written: object, location: tuple[str | int, ...]) -> object:
     """`value` with what was typed at a location, whose parts may be kinds beside keys; unchanged if there is none."""
     if not location:
         return written if isinstance(written, str) else value
@@ -158,7 +159,7 @@ def _as_written(value: Any, written: Any, location: tuple[Any, ...]) -> Any:
     return value
 
 
-def read_yaml(path: str | Path, *, as_texts: bool = False) -> dict[str, Any]:
+def read_yaml(path: str | Path, *, as_texts: bool = False) -> Plain:
     """A YAML file that holds a mapping; its values as texts where that is asked for."""
     file = Path(path)
     if not file.is_file():
@@ -184,7 +185,7 @@ def dotted_fields(config_class: type[Config], prefix: str = "") -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _load(text: str, as_texts: bool = False) -> Any:
+def _load(text: str, as_texts: bool = False) -> object:
     return yaml.load(text, yaml.BaseLoader) if as_texts else yaml.safe_load(text)
 
 
@@ -207,7 +208,7 @@ def _pairs(argv: Sequence[str]) -> list[tuple[str | None, Any, Any]]:
     return pairs
 
 
-def _values(key: str, text: str) -> tuple[Any, Any]:
+def _values(key: str, text: str) -> tuple[object, object]:
     try:
         written = _load(text, as_texts=True)
         value = _load(text)
@@ -223,11 +224,11 @@ def _values(key: str, text: str) -> tuple[Any, Any]:
     return value, written
 
 
-def _nest(path: list[str], value: Any) -> dict[str, Any]:
+def _nest(path: list[str], value: object) -> dict[str, object]:
     return {path[0]: value if len(path) == 1 else _nest(path[1:], value)}
 
 
-def _merge(base: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: Plain, update: Plain) -> Plain:
     merged = dict(base)
     for key, value in update.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -239,7 +240,7 @@ def _merge(base: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _with_default_kinds(config_class: type[Config], settings: dict[str, Any]) -> dict[str, Any]:
+def _with_default_kinds(config_class: type[Config], settings: Mapping[str, object]) -> dict[str, object]:
     """Blocks that choose among kinds and do not say which: the default's kind is meant."""
     filled = dict(settings)
     for name, field in config_class.model_fields.items():
@@ -253,7 +254,7 @@ def _with_default_kinds(config_class: type[Config], settings: dict[str, Any]) ->
     return filled
 
 
-def _readable(known: list[str], location: tuple[Any, ...]) -> str:
+def _readable(known: list[str], location: tuple[str | int, ...]) -> str:
     """Dotted name of a setting; the kind that pydantic puts between a block and its fields is left out."""
     name = ""
     for part in location[:-1]:
@@ -262,7 +263,7 @@ def _readable(known: list[str], location: tuple[Any, ...]) -> str:
     return ".".join(filter(None, [name, *map(str, location[-1:])]))
 
 
-def _explain(config_class: type[Config], item: Any) -> str:
+def _explain(config_class: type[Config], item: Mapping[str, Any]) -> str:
     known = dotted_fields(config_class)
     name = _readable(known, item["loc"])
     if item["type"] == "extra_forbidden":
@@ -272,7 +273,7 @@ def _explain(config_class: type[Config], item: Any) -> str:
     return f"{name or 'settings'}: {item['msg']} (got {item['input']!r})"
 
 
-def inner_configs(annotation: Any) -> list[type[Config]]:
+def inner_configs(annotation: object) -> list[type[Config]]:
     """Settings classes that a field may hold; several where a `kind` chooses among them."""
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return [annotation]

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -132,7 +131,7 @@ class MeteredProposer:
         self.inner, self.domain = inner, domain
         self.num_parameters, self.nfe = inner.num_parameters, inner.nfe
 
-    def propose(self, states: Any, *, num_candidates: int, rng: Rng) -> Any:
+    def propose(self, states: Batch, *, num_candidates: int, rng: Rng) -> Batch:
         """The inner proposer's children, charged to the problem of each: proposals, tokens, passes, FLOPs, seconds."""
         start = time.perf_counter()
         children = self.inner.propose(states, num_candidates=num_candidates, rng=rng)
@@ -146,19 +145,21 @@ class MeteredProposer:
         self._charge(children, num_candidates, seconds)
         return children
 
-    def tell(self, states: Any, *, rng: Rng) -> Iterator[tuple[Any, Any]] | None:
+    def tell(self, states: Batch, *, rng: Rng) -> Iterator[tuple[Int[np.ndarray, " _"], Batch]] | None:
         """Rollouts of the inner proposer, where it tells them; every step is charged as a proposal."""
         told = self.inner.tell(states, rng=rng) if hasattr(self.inner, "tell") else None
         return None if told is None else self._charged(told)
 
-    def _charged(self, told: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    def _charged(
+        self, told: Iterator[tuple[Int[np.ndarray, " _"], Batch]]
+    ) -> Iterator[tuple[Int[np.ndarray, " _"], Batch]]:
         start = time.perf_counter()
         for rows, children in told:
             self._charge(children, 1, time.perf_counter() - start)
             yield rows, children
             start = time.perf_counter()
 
-    def _charge(self, children: Any, num_candidates: int, seconds: float) -> None:
+    def _charge(self, children: Batch, num_candidates: int, seconds: float) -> None:
         ledger, expected = _recording.get(), len(children)
         if ledger is not None and expected:
             tokens = charged_tokens(self.inner, self.domain, children)
@@ -180,7 +181,7 @@ class MeteredReward:
         self.inner, self.domain = inner, domain
         self.num_parameters = inner.num_parameters
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: Batch, children: Batch) -> Float[np.ndarray, " n"]:
         """The inner model's scores, charged to the problem of each child: scored tokens, passes, FLOPs, seconds."""
         start = time.perf_counter()
         scores = np.asarray(self.inner.score(parents, children), dtype=np.float64)
@@ -209,7 +210,7 @@ class Combinator:
     num_parameters = 0
 
 
-def charged_tokens(component: Any, domain: Domain, children: Batch) -> Float[np.ndarray, " n"]:
+def charged_tokens(component: Proposer | RewardModel, domain: Domain, children: Batch) -> Float[np.ndarray, " n"]:
     """Tokens a forward pass over each child is charged for: the component's own count, or those of the last step."""
     count = getattr(component, "charged_tokens", None) or domain.step_tokens
     return count(children).astype(np.float64)

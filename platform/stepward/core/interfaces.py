@@ -125,14 +125,25 @@ class Combines(Protocol[S]):
         ...
 
 
-def rollout_policy(proposer: Any) -> Any:
+def rollout_policy(proposer: Proposer) -> Proposer:
     """The policy a lookahead rolls states forward by: what the proposer offers for that, or the proposer itself."""
     return proposer.rollout_policy() if hasattr(proposer, "rollout_policy") else proposer
 
 
+@runtime_checkable
 class Search(Protocol[S_contra]):
     """From root states, one a problem, to solutions, within a budget that is counted a problem."""
 
-    def __call__(self, problems: S_contra, *, domain: Any, proposer: Any, reward: Any, budget: Any, rng: Rng) -> Any:
+    def __call__(
+        self,
+        problems: S_contra,
+        *,
+        domain: Domain,
+        proposer: Proposer,
+        reward: RewardModel,
+        budget: Any,
+        rng: Rng,
+        keep_tree: bool = False,
+    ) -> Any:
         """Solutions of every problem; what it may spend is limited a problem, and `rng` holds one stream a problem."""
         ...

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
 
+from stepward.core.batch import Batch
 from stepward.core.wing import Rejected, Wing
 
 __all__ = ["LabelKind", "LabelParts", "LabelStage", "LabelTask", "Summary"]
@@ -105,7 +106,7 @@ class LabelKind(Protocol):
         """Whether all rows of a problem must be labelled together."""
         ...
 
-    def check(self, states: Any) -> None:
+    def check(self, states: Batch) -> None:
         """Raise ValueError where states of the domain cannot be labelled so; it says which setting asks too much."""
         ...
 

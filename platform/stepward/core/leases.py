@@ -19,8 +19,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+from stepward.core.config import Plain
 from stepward.core.storage import Folder, StoreError, writable
 
 logger = logging.getLogger("stepward.store")
@@ -60,7 +60,7 @@ def leased(place: Folder, what: str) -> Iterator[None]:
             place.write_bytes(number, FREE)
 
 
-def _take(place: Folder, what: str) -> tuple[str, dict[str, Any]]:
+def _take(place: Folder, what: str) -> tuple[str, Plain]:
     newest = max(place.files(), default="000000")
     if newest != "000000":
         _require_free(place, newest, what)
@@ -113,7 +113,7 @@ def _machine() -> str:
     return f"{socket.gethostname()} {boot.read_text().strip() if boot.exists() else ''}".strip()
 
 
-def _gone(holder: dict[str, Any]) -> bool:
+def _gone(holder: Plain) -> bool:
     """Whether a holder was a process of this machine that is there no more."""
     if holder["host"] != _machine() or " " not in holder["host"]:
         return False
@@ -126,7 +126,7 @@ def _gone(holder: dict[str, Any]) -> bool:
     return False
 
 
-def _keep(place: Folder, number: str, holder: dict[str, Any], what: str, over: threading.Event) -> None:
+def _keep(place: Folder, number: str, holder: Plain, what: str, over: threading.Event) -> None:
     beat = 0
     while not over.wait(BEAT):
         beat += 1

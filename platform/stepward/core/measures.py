@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from stepward.core.batch import Batch
 from stepward.core.interfaces import Verifier
 from stepward.core.registry import lookup
 
@@ -66,8 +67,10 @@ def measure_named(verifier: Verifier, name: str) -> Measure:
     return lookup({measure.name: measure for measure in measures_of(verifier)}, name, kind="measure")
 
 
-def measured(verifier: Verifier, roots: Any, found: Any) -> dict[str, Float[np.ndarray, " n"]]:
+def measured(verifier: Verifier, roots: Batch, found: Batch) -> dict[str, Float[np.ndarray, " n"]]:
     """Name of each measure -> its value for each of n states that were found, NaN where it has none.
+
+    A verifier without ``measure`` has one: its outcome, whose sign is the measure's.
 
     Args:
         roots: the problem that each state belongs to, row by row.
@@ -77,7 +80,10 @@ def measured(verifier: Verifier, roots: Any, found: Any) -> dict[str, Float[np.n
         ValueError: the verifier gives other measures than it names, or not one value a state.
     """
     if not hasattr(verifier, "measure"):
-        return {SOLVED.name: (verifier.outcome(found) > 0.5).astype(np.float64)}
+        only, outcome = measures_of(verifier)[0], verifier.outcome(found)
+        if only.binary:
+            return {only.name: (outcome > 0.5).astype(np.float64)}
+        return {only.name: outcome if only.higher_is_better else -outcome}
     values = {name: np.asarray(column, np.float64) for name, column in verifier.measure(roots, found).items()}
     names = [measure.name for measure in measures_of(verifier)]
     shapes = {name: column.shape for name, column in values.items()}

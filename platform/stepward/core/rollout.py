@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -38,7 +38,7 @@ MAX_STEPS = 100_000
 class Completer(Protocol):
     """What a proposer may offer beside `propose`: rollouts to the end in one call, where that is faster."""
 
-    def complete(self, states: Any, *, num_continuations: int, rng: Rng) -> Any:
+    def complete(self, states: B, *, num_continuations: int, rng: Rng) -> B:
         """Every state `num_continuations` times rolled out, n -> n * M, row-major; none of them is open.
 
         Distributed as `propose` applied until nothing is open. `rng` holds one stream a state.
@@ -52,7 +52,7 @@ class Teller(Protocol):
     faster.
     """
 
-    def tell(self, states: Any, *, rng: Rng) -> Iterator[tuple[Int[np.ndarray, " _"], Any]] | None:
+    def tell(self, states: B, *, rng: Rng) -> Iterator[tuple[Int[np.ndarray, " _"], B]] | None:
         """(rows that take a step, their states after it) for step 1, 2, …, until no state is open; None: not now.
 
         Distributed as `propose` applied until nothing is open. `rng` holds one stream a state.
@@ -215,7 +215,7 @@ def _as_they_end(
 
 def _completed(states: B, num: int, domain: Domain, proposer: Completer, rng: Rng) -> B:
     """All rollouts of a few states in one call of the proposer."""
-    found: B = proposer.complete(states, num_continuations=num, rng=rng)
+    found = proposer.complete(states, num_continuations=num, rng=rng)
     expected, num_open = len(states) * num, int((domain.status(found) == Status.OPEN).sum())
     if len(found) != expected or num_open:
         raise ValueError(

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stepward.core.config import Plain
 from stepward.core.wing import Rejected
 
 __all__ = ["Row", "bad_row", "read_rows", "stem"]
@@ -266,7 +267,7 @@ def _json_rows(data: bytes, name: str, suffix: str) -> PlacedRows:
     return _checked(name, [(1, document)])
 
 
-def _parse(text: bytes) -> Any:
+def _parse(text: bytes) -> object:
     """What JSON says, or a `_Bad`: no JSON, NaN, an infinite number, one of too many digits, too deep."""
     written = text.decode(errors="surrogateescape")
     try:
@@ -281,7 +282,7 @@ def _finite(number: str) -> float:
     return value
 
 
-def _lists(document: Any) -> dict[str, list[Any]]:
+def _lists(document: object) -> dict[str, list[Plain]]:
     """Lists of rows by name, where the document says nothing else but what describes a file."""
     if not isinstance(document, dict) or not all(key in _LISTS or key in _ABOUT for key in document):
         return {}
@@ -290,7 +291,7 @@ def _lists(document: Any) -> dict[str, list[Any]]:
     return lists if whole else {}
 
 
-def _with_split(split: str, row: Any) -> Any:
+def _with_split(split: str, row: object) -> Any:
     return {"split": split, **row} if split in _SPLITS and isinstance(row, dict) else row
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt64
 from scipy.special import ndtri
+
+from stepward.core.batch import Indices
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -33,7 +34,7 @@ class Rng:
         self.counter = counter
 
     @classmethod
-    def from_ids(cls, seed: int, ids: Iterable[Any], purpose: str) -> Rng:
+    def from_ids(cls, seed: int, ids: Iterable[object], purpose: str) -> Rng:
         """One stream a row id. `purpose` separates uses of the same row, for example "label" from "mine"."""
         prefix = hashlib.blake2b(f"{seed}\x1f{purpose}\x1f".encode(), digest_size=8)
         return cls(np.fromiter((_digest(prefix, row_id) for row_id in ids), dtype=np.uint64))
@@ -46,7 +47,7 @@ class Rng:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def take(self, indices: Any) -> Rng:
+    def take(self, indices: Indices) -> Rng:
         """The streams at `indices`, at the position they have reached. Repeated indices repeat the numbers."""
         return Rng(self.keys[indices], self.counter)
 
@@ -84,7 +85,7 @@ class Rng:
         return (points[:, :, None] > cumulative[:, None, :-1]).sum(axis=2)
 
 
-def stable_hash(*parts: Any) -> int:
+def stable_hash(*parts: object) -> int:
     """A 64-bit hash of the parts' text that is the same in every process (Python's own `hash` is not)."""
     return int.from_bytes(hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest(), "little")
 
@@ -95,7 +96,7 @@ def mix_keys(keys: np.ndarray, seed: int) -> UInt64[np.ndarray, " n"]:
         return _mix(_mix(keys.astype(np.uint64) + GOLDEN) ^ np.uint64(stable_hash(seed)))
 
 
-def _digest(prefix: Any, row_id: Any) -> int:
+def _digest(prefix: hashlib.blake2b, row_id: object) -> int:
     state = prefix.copy()
     state.update(str(row_id).encode())
     return int.from_bytes(state.digest(), "little")

@@ -33,7 +33,7 @@ class StageSettings(Config):
     seed: int = Field(0, ge=0, description="root of every random stream")
     overwrite: bool = Field(False, description="delete an artifact of this name first")
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """The settings that decide what is made.
 
         Where they name local folders with weights, `FOLDERS` holds digests of these: a path may hold others later.
@@ -61,7 +61,7 @@ class StageSettings(Config):
         """
         return in_store(settings, self.store, self.domain)
 
-    def named_artifacts(self, *settings: Any, unfinished: bool = False) -> dict[str, Artifact]:
+    def named_artifacts(self, *settings: object, unfinished: bool = False) -> dict[str, Artifact]:
         """``stage/name`` -> every artifact that settings name: what a stage reads beside its main input.
 
         Args:
@@ -110,7 +110,7 @@ def replace_texts(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
-def texts_of(value: Any) -> Iterator[str]:
+def texts_of(value: object) -> Iterator[str]:
     """Every text in settings, in their order."""
     if isinstance(value, str):
         yield value

@@ -12,6 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
@@ -138,7 +139,7 @@ class Folder:
         """The value of a JSON file. Raises FileNotFoundError, or ValueError where the text is not JSON."""
         return json.loads(self.read_bytes(name))
 
-    def write_json(self, name: str, content: Any) -> None:
+    def write_json(self, name: str, content: object) -> None:
         """Write a value as JSON with sorted keys, all or nothing. Raises TypeError for what JSON cannot hold."""
         self.write_bytes(name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
@@ -171,13 +172,13 @@ class Folder:
         pq.write_table(table, sink, compression="zstd")
         self.write_bytes(name, sink.getvalue().to_pybytes())
 
-    def read_weights(self, name: str) -> dict[str, Any]:
+    def read_weights(self, name: str) -> dict[str, np.ndarray]:
         """Tensors of a safetensors file, as numpy arrays."""
         from safetensors.numpy import load
 
         return load(self.read_bytes(name))
 
-    def write_weights(self, name: str, tensors: dict[str, Any]) -> None:
+    def write_weights(self, name: str, tensors: dict[str, np.ndarray]) -> None:
         """Tensors (numpy arrays) as a safetensors file."""
         from safetensors.numpy import save
 

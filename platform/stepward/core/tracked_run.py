@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 import pyarrow as pa
 
 from stepward.core.artifacts import MANIFEST, Artifact, Manifest
+from stepward.core.config import Plain
 from stepward.core.storage import Folder
 
 MAX_TABLE_ROWS = 2_000  # shown as a table in the tracking UI; larger ones are kept as Parquet files only
@@ -51,7 +51,7 @@ class RunContent:
     children: list[RunContent] = field(default_factory=list)
 
 
-def run_content(artifact: Artifact, manifest: Manifest, usual: Mapping[str, Any] | None = None) -> RunContent:
+def run_content(artifact: Artifact, manifest: Manifest, usual: Plain | None = None) -> RunContent:
     """Everything of a finished artifact that is worth tracking.
 
     Args:
@@ -77,7 +77,7 @@ def run_content(artifact: Artifact, manifest: Manifest, usual: Mapping[str, Any]
     )
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Nested settings as dotted names and texts; lists as JSON."""
     flat: dict[str, str] = {}
     for key, value in settings.items():
@@ -89,7 +89,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _differing(manifest: Manifest, usual: Mapping[str, Any]) -> dict[str, str]:
+def _differing(manifest: Manifest, usual: Plain) -> dict[str, str]:
     """The parameters that a person set, or that are not what the stage has by default."""
     ordinary = flatten(usual)
     own = {name: value for name, value in flatten(manifest.identity).items() if ordinary.get(name) != value}
@@ -101,7 +101,7 @@ def metric_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_\-. /:]", "_", name.replace("@", "_at_"))
 
 
-def finite(values: Mapping[str, Any]) -> dict[str, float]:
+def finite(values: Mapping[str, object]) -> dict[str, float]:
     """The numbers among `values` that can be drawn, under allowed names."""
     numbers = {k: v for k, v in values.items() if isinstance(v, bool | int | float) and math.isfinite(v)}
     return {metric_name(key): float(value) for key, value in numbers.items()}
@@ -165,7 +165,7 @@ def _texts(folder: Folder, name: str, names: Iterable[str]) -> dict[str, str]:
     return {key: str(value) for key, value in _json_numbers(folder, name, names).items()}
 
 
-def _json_numbers(folder: Folder, name: str, names: Iterable[str]) -> dict[str, Any]:
+def _json_numbers(folder: Folder, name: str, names: Iterable[str]) -> Plain:
     return dict(folder.read_json(name)) if name in names else {}
 
 

@@ -84,7 +84,7 @@ class Trainable(Protocol):
         """A fresh torch module that maps the tensors of `encode` to one logit a row."""
         ...
 
-    def encode(self, states: Any) -> dict[str, np.ndarray]:
+    def encode(self, states: Batch) -> dict[str, np.ndarray]:
         """Inputs of the module, one row a state."""
         ...
 
@@ -97,7 +97,7 @@ class Trainable(Protocol):
 class Fittable(Protocol):
     """Settings of a reward model that is fitted in one call, for example an HMM."""
 
-    def fit(self, states: Any, successes: np.ndarray, num_rollouts: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    def fit(self, states: Batch, successes: np.ndarray, num_rollouts: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         """Weights fitted to labelled states."""
         ...
 
@@ -123,7 +123,7 @@ class Defaults:
     objective: str = field(default="soft_bce")
     trained: Mapping[str, str] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
     pretrained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

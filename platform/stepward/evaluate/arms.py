@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.core.cost import KINDS, Cost
+from stepward.core.interfaces import Search
 from stepward.rewards.guides import UNSCORED
 from stepward.search.registry import build_search
 
@@ -40,7 +41,7 @@ class Arm(Config):
 
     @field_validator("search")
     @classmethod
-    def _known_search(cls, search: dict[str, Any]) -> dict[str, Any]:
+    def _known_search(cls, search: Plain) -> Plain:
         if search:
             build_search(search)
         return search
@@ -57,7 +58,7 @@ class Arm(Config):
         """The whole budget of a problem."""
         return Cost.limit(**self.limits) if self.limits else UNLIMITED
 
-    def searched(self, num_candidates: int) -> Any:
+    def searched(self, num_candidates: int) -> Search:
         """The search: by default a beam of width 1 over so many candidates, or over one where nothing is chosen."""
         if self.search:
             return build_search(self.search)
@@ -77,7 +78,7 @@ class SearchPlan(Config):
         {}, description="further limits a problem, kind of cost -> amount: generated_tokens, flops, …"
     )
 
-    def model_post_init(self, _: Any) -> None:
+    def model_post_init(self, _: object) -> None:
         """Refuses a second limit of expansions, and settings that make no search."""
         if "expansions" in self.limits:
             raise ValueError("limits: expected other kinds than expansions, which budget limits")

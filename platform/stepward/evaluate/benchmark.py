@@ -26,7 +26,7 @@ from stepward.core.stage import StageSettings
 from stepward.core.wing import Rejected, Wing, rejected_table
 from stepward.evaluate.context import pieces
 from stepward.evaluate.judging import ALWAYS, Judging, Scored, figure_rows
-from stepward.evaluate.tables import table_of
+from stepward.evaluate.tables import Row, table_of
 from stepward.rewards.factory import Guides, Loader, scale_of
 from stepward.rewards.guides import OracleGuide, guide_of, guide_type
 
@@ -171,14 +171,14 @@ class BenchmarkWork:
             found = [one for i in range(len(rows)) for one in self._alone(guide, rows.slice(i, 1).combine_chunks())]
         self.folder.write_table(f"shards/{item}.parquet", pa.Table.from_pylist(found, schema=_schema()))
 
-    def _alone(self, guide: str, row: pa.Table) -> list[dict[str, Any]]:
+    def _alone(self, guide: str, row: pa.Table) -> list[Row]:
         try:
             return self._score(guide, row)
         except Exception as error:
             message = f"{guide}: {type(error).__name__}: {error}"
             return [{"id": row["id"][0].as_py(), "error": message, "scores": None} | dict.fromkeys(CHARGED, 0.0)]
 
-    def _score(self, guide: str, rows: pa.Table) -> list[dict[str, Any]]:
+    def _score(self, guide: str, rows: pa.Table) -> list[Row]:
         parents, children = benchmarks_of(self.wing).steps(rows)
         ledger = Ledger(len(rows))
         with ledger.recording():

@@ -8,8 +8,6 @@ errors that siblings share make it promise too much or too little.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from stepward.core.batch import repeat
@@ -19,6 +17,7 @@ from stepward.core.seeding import Rng
 from stepward.core.wing import Wing
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.study_settings import DividendStudy
+from stepward.evaluate.tables import Row
 from stepward.statistics.parallelism import parallelism_dividend
 
 
@@ -31,7 +30,7 @@ def dividend_rows(
     wing: Wing,
     seed: int,
     rng: np.random.Generator,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Predicted and realised success of k candidates, from the guide's values of the children and of the parents.
 
     Every guide meets the same children and the same continuations.

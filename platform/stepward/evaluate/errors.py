@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,7 @@ from stepward.core.cost import KINDS
 from stepward.core.measures import Measure, measures_of
 from stepward.core.wing import Wing
 from stepward.evaluate.settings import EvaluateSettings
-from stepward.evaluate.tables import table_of
+from stepward.evaluate.tables import Row, table_of
 from stepward.evaluate.trials import select
 from stepward.statistics.bootstrap import Estimate, bootstrap_mean, bootstrap_saving
 from stepward.statistics.paired import ArmComparison, holm_adjusted, paired_comparison
@@ -149,7 +148,8 @@ def compared(name: str, arm: ArmValues, reference: str, base: ArmValues, setting
 
 def step_rows(found: Mapping[str, ArmValues], settings: EvaluateSettings, measures: tuple[Measure, ...]) -> list[Row]:
     """Every measure of every arm at every step, with its interval, over trials that got that far."""
-    few, rows = settings.statistics | {"num_resamples": min(settings.num_resamples, 1000)}, []
+    few, rows = settings.statistics.copy(), []
+    few["num_resamples"] = min(few["num_resamples"], 1000)
     for arm, values in found.items():
         for measure in (measure for measure in measures if measure.per_step):
             for step, column in enumerate(values[measure.name].T, start=1):

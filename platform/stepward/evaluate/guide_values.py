@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from stepward.core.batch import Batch
 from stepward.core.interfaces import RewardModel
 from stepward.core.seeding import stable_hash
 from stepward.core.storage import Folder
@@ -17,7 +18,7 @@ from stepward.evaluate.held_out import HeldOut, label_rows
 from stepward.evaluate.proposers import Proposers
 from stepward.evaluate.settings import EvaluateSettings
 from stepward.evaluate.study_settings import ValueStudy
-from stepward.evaluate.tables import table_of
+from stepward.evaluate.tables import Row, table_of
 from stepward.evaluate.values import calibrated, calibration_row, ranking_row, reliability_rows, siblings
 from stepward.rewards.calibrators import Calibrator
 from stepward.rewards.factory import Guides, load_calibrators, scale_of
@@ -71,7 +72,7 @@ def _ranking(
     rng: np.random.Generator,
     proposers: Proposers,
     children: Float[np.ndarray, " c"] | None,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     truths = held.successes / held.num_rollouts if held.exact is None else held.exact
     rows = []
     for name, mask in held.subsets().items():
@@ -87,7 +88,7 @@ def _ranking(
 
 def _ranked(
     guide: RewardModel,
-    states: Any,
+    states: Batch,
     truths: np.ndarray,
     ids: list[str],
     chosen: np.ndarray,
@@ -95,7 +96,7 @@ def _ranked(
     rng: np.random.Generator,
     proposers: Proposers,
     children: Float[np.ndarray, " c"] | None = None,
-) -> dict[str, Any]:
+) -> Row:
     """Ranking of states, and of the children of the first of them where V^π of children or its estimates are known."""
     study, family, family_truths = _study(settings), None, None
     wing = proposers.wing
@@ -136,7 +137,7 @@ def _robustness(
     settings: EvaluateSettings,
     rng: np.random.Generator,
     proposers: Proposers,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """The same states with fewer or more steps left, against V^π of that many; the guide was trained on factor 1."""
     wing, rows, known = proposers.wing, [], proposers.wing.known
     assert known is not None and known.rebudget is not None, "the caller has asked"

@@ -12,13 +12,13 @@ from typing import Any
 import pyarrow as pa
 
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.tables import Row
 from stepward.statistics.rivals import by_guide, closest
 
 MOST = 12
 BUDGETS = 3  # of an arm's solve rates, with an interval each
 SIZES = (1, 4, 16)  # numbers of samples, of arms that choose among them
 GIGA = 1e9
-Row = Mapping[str, Any]
 
 
 def headlines(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[str, dict[str, float]]:
@@ -57,7 +57,7 @@ def _place(own: Mapping[str, float], higher_is_better: bool) -> float:
     return -answers[0] if higher_is_better else answers[0]
 
 
-def _solved(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[str, dict[str, Any]]:
+def _solved(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[str, Row]:
     found: dict[str, dict[str, Any]] = {}
     shown = sorted(settings.budgets)[:BUDGETS]
     middle = shown[len(shown) // 2]  # the one that arms are ordered and compared by
@@ -73,7 +73,7 @@ def _solved(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[
     return found
 
 
-def _sampled(tables: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
+def _sampled(tables: Mapping[str, pa.Table]) -> dict[str, Row]:
     found: dict[str, dict[str, Any]] = {}
     for row in sorted(_rows(tables.get("samples"), chosen=True), key=lambda row: -row["size"]):
         if row["size"] in SIZES:
@@ -85,7 +85,7 @@ def _sampled(tables: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _measured(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[str, dict[str, Any]]:
+def _measured(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[str, Row]:
     found: dict[str, dict[str, Any]] = {}
     name = f"answer/{settings.measure}"
     for row in _rows(tables["ablation"], search=settings.main):
@@ -101,7 +101,7 @@ def _giga(flops: float | None) -> float | None:
     return None if flops is None else flops / GIGA
 
 
-def _with_interval(name: str, row: Row) -> dict[str, Any]:
+def _with_interval(name: str, row: Row) -> Row:
     return {name: row["solve_rate"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
 
 
@@ -113,6 +113,6 @@ def _versus(rows: list[Row], at: str) -> dict[str, float]:
     return {f"versus/{strongest['reference']}{at}": strongest["difference"]}
 
 
-def _rows(table: pa.Table | None, **only: Any) -> Iterable[Row]:
+def _rows(table: pa.Table | None, **only: object) -> Iterable[Row]:
     rows = [] if table is None else table.to_pylist()
     return [row for row in rows if all(row[key] == value for key, value in only.items())]

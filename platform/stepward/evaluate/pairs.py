@@ -7,8 +7,6 @@ weights and particles do.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,10 +14,10 @@ from jaxtyping import Float, Int
 from scipy.special import expit
 
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.tables import Row
 from stepward.rewards.guides import TrainedGuide
 
 NUM_BINS, NUM_RESAMPLES = 10, 2000
-Row = dict[str, Any]
 
 
 def pair_rows(rankings: pa.Table, settings: EvaluateSettings) -> list[Row]:

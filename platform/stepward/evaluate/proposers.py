@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from stepward.core.config import Config, validate
+from stepward.core.config import Config, Plain, validate
 from stepward.core.interfaces import Proposer
 from stepward.core.registry import lookup
 from stepward.core.stage import in_store
@@ -41,8 +41,8 @@ class Proposers:
     def __init__(
         self,
         wing: Wing,
-        policy: Mapping[str, Any],
-        changes: Mapping[str, Mapping[str, Any]] | None = None,
+        policy: Plain,
+        changes: Mapping[str, Plain] | None = None,
         *,
         default: str | Config | None = None,
         store: str = "artifacts",
@@ -77,7 +77,7 @@ class Proposers:
         return self._built[name]
 
 
-def settings_of(kind: str, wing: Wing, policy: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> Config:
+def settings_of(kind: str, wing: Wing, policy: Plain, changes: Mapping[str, Plain]) -> Config:
     """Settings of a kind of proposer: of the policy where it is that, with its changes.
 
     Raises:

@@ -21,6 +21,7 @@ from stepward.core.storage import Folder
 from stepward.core.tensors import tensor_of
 from stepward.core.wing import Wing
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.tables import Row
 from stepward.statistics.bootstrap import Estimate, bootstrap_mean
 from stepward.statistics.candidates import ranking_metrics
 
@@ -82,7 +83,7 @@ def score_all(
     return np.concatenate(parts).astype(np.float64)
 
 
-def ranking_rows(rankings: pa.Table, settings: EvaluateSettings) -> list[dict[str, Any]]:
+def ranking_rows(rankings: pa.Table, settings: EvaluateSettings) -> list[Row]:
     """One row a guide: how it orders candidates, with intervals, and its lead over the reference guide, paired.
 
     States of one problem are not independent, so intervals are over problems.

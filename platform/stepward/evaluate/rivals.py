@@ -14,6 +14,7 @@ from stepward.core.storage import Folder
 from stepward.core.wing import Wing
 from stepward.evaluate.arms import Arm, SearchPlan
 from stepward.evaluate.proposers import RivalProposer
+from stepward.evaluate.tables import Row
 from stepward.rewards.guides import UNSCORED, RivalGuide, TrainedGuide, is_trained
 
 
@@ -33,7 +34,7 @@ class Rivals:
         """The settings of a rival."""
         return lookup(self._wing.rivals, name, kind="rival")()
 
-    def fit(self, name: str) -> dict[str, Any]:
+    def fit(self, name: str) -> Row:
         """Fit a rival and keep it; what was chosen."""
         fitted: FittedRival = self.settings(name).fit(self._material())
         self._folder.write_weights(f"rivals/{name}.safetensors", fitted.weights)
@@ -56,7 +57,7 @@ class Rivals:
     def _policy(self) -> Proposer:
         return self._material().policy()
 
-    def _weights(self, name: str) -> dict[str, Any]:
+    def _weights(self, name: str) -> Row:
         return self._folder.read_weights(f"rivals/{name}.safetensors")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, create_model, model_validator
 
-from stepward.core.config import Config, one_of, validate, with_defaults
+from stepward.core.config import Config, Plain, one_of, validate, with_defaults
 from stepward.core.measures import Measure, measure_named, measures_of
 from stepward.core.registry import lookup
 from stepward.core.seeding import stable_hash
@@ -30,6 +30,7 @@ from stepward.rewards.guides import (
     guide_type,
     is_trained,
 )
+from stepward.statistics.bootstrap import Resampling
 
 STUDIES: dict[str, type[Config]] = {
     "values": ValueStudy,
@@ -224,7 +225,7 @@ class EvaluateSettings(StageSettings):
         return [name for name, guide in self.guides.items() if not isinstance(guide, skipped) and name != UNSCORED]
 
     @property
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> Resampling:
         """Of every interval and test."""
         return {"confidence": self.confidence, "num_resamples": self.num_resamples}
 
@@ -239,7 +240,8 @@ def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSetting
     proposer: Any = str | one_of(wing.proposers) | None
     arm_proposer: Any = str | one_of({**wing.proposers, "rival": RivalProposer}) | None
     known, first = ", ".join(guide_kinds(wing)), measures_of(wing.verifier())[0]
-    guides = {name: guide_of(values, wing) for name, values in own.get("guides", {}).items()} or default_guides(wing)
+    guides = {name: guide_of(values, wing) for name, values in own.get("guides", {}).items()}
+    guides = guides or default_guides(wing, first)
     arm = create_model("Arm", __base__=Arm, __module__=__name__, proposer=(arm_proposer, Arm.model_fields["proposer"]))
     written = "searches" in own or "arms" in own
     searches = own.get("searches", {} if written or not first.binary else default_searches(wing))
@@ -252,6 +254,7 @@ def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSetting
         "proposer": own.get("proposer"),
         "measure": first.name,
         "budgets": BUDGETS if first.binary else (),
+        "oracle": "oracle" if not first.binary and "oracle" in arms else None,
     }
     types: dict[str, Any] = {"guides": dict[str, guide], "arms": dict[str, arm], "proposer": proposer}  # type: ignore[valid-type]
     words = {"guides": f"name -> reward model, of kind {known}"}
@@ -272,13 +275,16 @@ def evaluate_settings(wing: Wing, base: type[EvaluateSettings] = EvaluateSetting
     return create_model("EvaluateSettings", __base__=base, __module__=__name__, **fields)
 
 
-def default_guides(wing: Wing) -> dict[str, Any]:
-    """The trained PRM, what else the domain trains, and everything that needs no training."""
-    trained = {name: TrainedGuide(artifact=name) for name in ("prm", *wing.defaults.trained)}
-    return trained | {kind: settings() for kind, settings in wing.rewards.items()}
+def default_guides(wing: Wing, headline: Measure) -> dict[str, Config]:
+    """The trained PRM, what else the domain trains, everything that needs no training, and where errors are measured
+    the truth itself, as "oracle".
+    """
+    trained: dict[str, Config] = {name: TrainedGuide(artifact=name) for name in ("prm", *wing.defaults.trained)}
+    untrained = {kind: settings() for kind, settings in wing.rewards.items()}
+    return trained | untrained | ({} if headline.binary else {"oracle": OracleGuide()})
 
 
-def default_searches(wing: Wing) -> dict[str, Any]:
+def default_searches(wing: Wing) -> dict[str, object]:
     """Best-first for the frontier, with other step budgets where a domain has them; then other searches at equal
     budgets: ten steps of `size` states a step, so that whole solutions fit in.
     """
@@ -298,7 +304,7 @@ def default_searches(wing: Wing) -> dict[str, Any]:
     return plans
 
 
-def default_arms(guides: Mapping[str, Any]) -> dict[str, Any]:
+def default_arms(guides: Mapping[str, object]) -> dict[str, object]:
     """What needs no choice, to compare with, and the choice of every guide among the candidates of a step."""
     return {UNGUIDED: {}} | {name: {"guide": name} for name in guides}
 
@@ -308,19 +314,21 @@ def _rebudgets(wing: Wing) -> bool:
     return wing.known is not None and wing.known.rebudget is not None
 
 
-def _default_studies(wing: Wing, own: Mapping[str, Any], headline: Measure) -> set[str]:
+def _default_studies(wing: Wing, own: Plain, headline: Measure) -> set[str]:
     """Studies that an evaluation holds by default: those of the domain's defaults, and what its measure allows."""
     found = {name for name in STUDIES if own.get(name) is not None}
     found |= {"values", "dividend"} if headline.binary else set()
     return found | ({"samples"} if wing.answers is not None else set())
 
 
-def _studies(wing: Wing, own: Mapping[str, Any], headline: Measure) -> dict[str, type[Config]]:
+def _studies(wing: Wing, own: Plain, headline: Measure) -> dict[str, type[Config]]:
     """Settings class of every study, with the domain's defaults."""
     return {name: with_defaults(study, own[name]) if own.get(name) else study for name, study in STUDIES.items()}
 
 
-def _fitting(cls: type[EvaluateSettings], given: Mapping[str, Any], guides: Any, arms: Any) -> dict[str, Any]:
+def _fitting(
+    cls: type[EvaluateSettings], given: Mapping[str, object], guides: Mapping[str, object], arms: Mapping[str, object]
+) -> dict[str, object]:
     """Defaults that fit the guides and arms that were chosen."""
     defaults = {name: field.default for name, field in cls.model_fields.items()}
     if "guides" not in given and "arms" not in given and "searches" not in given:

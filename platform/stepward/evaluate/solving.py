@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +17,10 @@ from jaxtyping import Float
 from stepward.core.cost import KINDS
 from stepward.core.wing import Wing
 from stepward.evaluate.settings import EvaluateSettings
-from stepward.evaluate.tables import table_of
+from stepward.evaluate.tables import Row, table_of
 from stepward.evaluate.trials import select
 from stepward.statistics.frontier import compare_frontiers, solve_frontier
 from stepward.statistics.paired import holm_adjusted, paired_comparison
-
-Row = dict[str, Any]
 
 
 def solving_tables(trials: pa.Table, settings: EvaluateSettings, wing: Wing) -> dict[str, pa.Table]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stepward.core.artifacts import Manifest, content_digest
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.core.cost import KINDS
 from stepward.core.measures import measures_of
 from stepward.evaluate.headlines import headlines, overview
@@ -117,9 +116,9 @@ def finish(work: EvaluateWork, seconds: float) -> Manifest:
     )
 
 
-def rival_facts(settings: EvaluateSettings, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def rival_facts(settings: EvaluateSettings, rows: list[Plain]) -> Plain:
     """What a report needs to say how the guide stands to its trivial rivals, beside the table; and the sentence."""
-    asked: dict[str, Any] = {
+    asked: Plain = {
         "declared": list(settings.wing.rivals),
         "asked": list(settings.rivals),
         "guide": settings.primary,
@@ -137,9 +136,7 @@ def _arms(settings: EvaluateSettings) -> list[str]:
     return list(dict.fromkeys([*settings.families()[settings.main], *(settings.guides if settings.values else ())]))
 
 
-def _runs(
-    tables: Mapping[str, pa.Table], settings: EvaluateSettings
-) -> Iterator[tuple[str, tuple[dict[str, Any], pa.Table]]]:
+def _runs(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Iterator[tuple[str, tuple[Plain, pa.Table]]]:
     """Arm -> parameters and curve of the run that stands for it: the arms of the first family, then those that choose
     among samples.
     """
@@ -182,7 +179,7 @@ def _write_run(
     work: EvaluateWork,
     arm: str,
     figures: Mapping[str, Mapping[str, float]],
-    params: Mapping[str, Any],
+    params: Plain,
     curve: pa.Table,
 ) -> None:
     """A folder `runs/<arm>/`: tracked as a run whose metrics have the same names as those of the other arms."""

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.tables import Row
 from stepward.statistics.rivals import closest
 
 NAMES = ("search", "arm", "guide", "num_pairs")  # of a row, and what is no figure of it
@@ -36,7 +37,7 @@ def summary(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> dict[
     return {name: float(value) for name, value in found.items() if value is not None and not np.isnan(value)}
 
 
-def _searches(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Iterator[tuple[str, Any]]:
+def _searches(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Iterator[tuple[str, object]]:
     main = settings.main
     rates: dict[tuple[str, float], float] = {}
     for row in _rows(tables, "frontier", search=main):
@@ -57,7 +58,7 @@ def _searches(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Ite
             yield f"{row['arm']}/mean_{kind}", row[kind]
 
 
-def _ablation(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Iterator[tuple[str, Any]]:
+def _ablation(tables: Mapping[str, pa.Table], settings: EvaluateSettings) -> Iterator[tuple[str, object]]:
     """Every figure of every arm, and its gain over each reference."""
     for row in _rows(tables, "ablation", search=settings.main):
         for figure, value in row.items():
@@ -87,7 +88,7 @@ def _candidates(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
                 yield f"{row['guide']}/ranking_{figure}", value
 
 
-def _values(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
+def _values(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, object]]:
     for row in _rows(tables, "ranking"):
         for figure in RANKING:
             yield f"{row['arm']}/{figure}{_subset(row)}", row.get(figure)
@@ -97,7 +98,7 @@ def _values(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
             yield f"{row['arm']}/{figure}{after}{_subset(row)}", row.get(figure)
 
 
-def _samples(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
+def _samples(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, object]]:
     """Of every arm's choice among samples: what it solves of N, what that costs, and where it stands at equal cost."""
     chosen: dict[str, tuple[str, str]] = {}
     for row in _rows(tables, "samples", chosen=True):
@@ -137,17 +138,17 @@ def _listed(rates: Mapping[int, float]) -> str:
     return "  ".join(f"{size}: {rates[size]:.3f}" for size in sorted(rates))
 
 
-def _labels(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, Any]]:
+def _labels(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, object]]:
     for row in _rows(tables, "coverage"):
         yield f"coverage/{row['method']}", row["rate"]
         yield f"coverage/{row['method']}_expected", row["expected"]
         yield "coverage/num_partials", row["num_rows"]
 
 
-def _rows(tables: Mapping[str, pa.Table], name: str, **only: Any) -> list[dict[str, Any]]:
+def _rows(tables: Mapping[str, pa.Table], name: str, **only: object) -> list[Row]:
     rows = tables[name].to_pylist() if name in tables else []
     return [row for row in rows if all(row[key] == value for key, value in only.items())]
 
 
-def _subset(row: Mapping[str, Any]) -> str:
+def _subset(row: Mapping[str, object]) -> str:
     return "" if row["states"] == "all" else f"_{row['states']}"

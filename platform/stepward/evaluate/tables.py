@@ -7,8 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+Row = dict[str, Any]  # of a table; its columns say the types
 
-def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+
+def table_of(rows: Iterable[Mapping[str, object]]) -> pa.Table:
     """Rows as a table with the columns of all of them; without any, an empty one that can still be written."""
     rows = list(rows)
     if not rows:

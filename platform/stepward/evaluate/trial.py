@@ -5,6 +5,7 @@ A trial runs one arm on the validation problems, and is judged by the measure of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -85,7 +86,7 @@ class ArmTrial(StageSettings):
         weights = {name: float(getattr(self.weights, name)) for name in type(self.weights).model_fields}
         return {name: weight for name, weight in weights.items() if weight > 0}
 
-    def guides(self) -> dict[str, Any]:
+    def guides(self) -> dict[str, object]:
         """The guides in use, and what is made of them; the last is that of the trial. None where nothing is chosen."""
         single, used = single_guides(self.wing), self.used()
         found = {name: single[name] for name in used}
@@ -108,7 +109,7 @@ class ArmTrial(StageSettings):
             limits={kind: float(limit) for kind, limit in limits.items() if limit is not None},
         )
 
-    def _transform(self, name: str, single: dict[str, Any]) -> str:
+    def _transform(self, name: str, single: Mapping[str, object]) -> str:
         if self.scale == "siblings":
             return SIBLINGS
         return "log" if self.scale == "logs" and scale_of(name, single, self.wing) == "probability" else "none"
@@ -189,7 +190,7 @@ def unit(wing: Wing) -> str:
     return "share of problems not solved" if headline.binary else f"mean {headline.description}"
 
 
-def single_guides(wing: Wing) -> dict[str, Any]:
+def single_guides(wing: Wing) -> dict[str, object]:
     """The guides of an evaluation of the domain that are neither made of others nor the truth itself."""
     guides = evaluate_settings(wing).model_fields["guides"].default
     return {name: guide for name, guide in guides.items() if not isinstance(guide, (*COMBINED, OracleGuide))}

@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from stepward.core.batch import repeat
+from stepward.core.batch import Batch, repeat
+from stepward.core.config import Plain
 from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.seeding import Rng
 from stepward.evaluate.held_out import HeldOut
 from stepward.evaluate.study_settings import ValueStudy
+from stepward.evaluate.tables import Row
 from stepward.rewards.calibrators import Calibrator, calibrate
 from stepward.statistics.bootstrap import Estimate
 from stepward.statistics.calibration import expected_calibration_error, reliability_curve
 from stepward.statistics.clusters import clustered_mean, clustered_spearman
 from stepward.statistics.ranking import sibling_accuracy, sibling_spearman, top1_regret
 
-Row = dict[str, Any]
 
-
-def siblings(parents: Any, ids: list[str], num_children: int, proposer: Proposer, seed: int) -> tuple[Any, Any]:
+def siblings(parents: Batch, ids: list[str], num_children: int, proposer: Proposer, seed: int) -> tuple[Batch, Batch]:
     """`num_children` children of every state, and the parent of each child, row-major."""
     rng = Rng.from_ids(seed, ids, "siblings")
     return repeat(parents, num_children), proposer.propose(parents, num_candidates=num_children, rng=rng)
@@ -36,9 +36,9 @@ def siblings(parents: Any, ids: list[str], num_children: int, proposer: Proposer
 
 def ranking_row(
     guide: RewardModel,
-    states: Any,
+    states: Batch,
     truths: Float[np.ndarray, " n"],
-    family: tuple[Any, Any] | None,
+    family: tuple[Batch, Batch] | None,
     family_truths: Float[np.ndarray, " c"] | None,
     study: ValueStudy,
     rng: np.random.Generator,
@@ -128,7 +128,7 @@ def _mean(name: str, found: Estimate) -> Row:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def _error(name: str, error: Any) -> Row:
+def _error(name: str, error: CalibrationError) -> Row:
     return {
         name: error.debiased,
         f"{name}_low": error.low,
@@ -137,5 +137,5 @@ def _error(name: str, error: Any) -> Row:
     }
 
 
-def _sets(found: Mapping[str, Any]) -> Row:
+def _sets(found: Plain) -> Row:
     return {"num_sibling_sets": found["sibling_spearman"].num_units}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from stepward.core.batch import Batch
 from stepward.core.config import Config, one_of
 from stepward.core.labels import LabelParts, LabelStage, Summary
 from stepward.label.methods import METHODS, Fixed
@@ -41,7 +42,7 @@ class ContinuationLabels(Config):
         """Whether all rows of a problem must be labelled together."""
         return bool(self.method.NEEDS_SAMPLES)
 
-    def check(self, states: Any) -> None:
+    def check(self, states: Batch) -> None:
         """Whether states of the domain can be labelled so.
 
         Raises:

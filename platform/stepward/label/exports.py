@@ -107,6 +107,7 @@ class TRLExport(_Bounded):
     kind: Literal["trl"] = "trl"
 
     def row(self, solution: LabelledSolution) -> dict[str, Any]:
+        """Steps up to the first without label."""
         known = _known(solution)
         labels = [rating == 1 for rating in self.ratings(solution)[:known]]
         return {"prompt": solution.question, "completions": list(solution.steps[:known]), "labels": labels}
@@ -122,6 +123,7 @@ class OpenRLHFExport(_Bounded):
     )
 
     def row(self, solution: LabelledSolution) -> dict[str, Any]:
+        """One text with the placeholder after each step, and one label each."""
         known = _known(solution)
         lines = [f"Step {n}: {step} {self.placeholder}" for n, step in enumerate(solution.steps[:known], 1)]
         text = f"{solution.question} " + "\n".join(lines)
@@ -139,6 +141,7 @@ class PRM800KExport(_Bounded):
     kind: Literal["prm800k"] = "prm800k"
 
     def row(self, solution: LabelledSolution) -> dict[str, Any]:
+        """Every step as its one completion."""
         rated = zip(solution.steps, self.ratings(solution), strict=True)
         steps = [{"completions": [{"text": text, "rating": rating}], "chosen_completion": 0} for text, rating in rated]
         question = {"problem": solution.question, "ground_truth_answer": solution.answer or None}
@@ -152,6 +155,7 @@ class StepsExport(_Bounded):
     kind: Literal["steps"] = "steps"
 
     def row(self, solution: LabelledSolution) -> dict[str, Any]:
+        """All that is known of the solution."""
         whole = {"id": solution.id, "question": solution.question, "answer": solution.answer}
         return whole | {
             "steps": list(solution.steps),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Real
 
+from stepward.core.batch import Batch
 from stepward.core.config import Config
 from stepward.core.labels import LabelParts, LabelStage, Summary
 from stepward.core.wing import Rejected
@@ -33,11 +34,11 @@ class JudgedLabels(Config):
         """Rows are independent."""
         return False
 
-    def check(self, states: Any) -> None:
+    def check(self, states: Batch) -> None:
         """States of every domain can be judged, unless a subclass says otherwise: raise ValueError."""
 
     @abstractmethod
-    def judge(self, states: Any, settings: LabelStage) -> tuple[Real[np.ndarray, " n"], Real[np.ndarray, " n"]]:
+    def judge(self, states: Batch, settings: LabelStage) -> tuple[Real[np.ndarray, " n"], Real[np.ndarray, " n"]]:
         """S and M of n states; what it raises makes the row a dead letter."""
 
     def task(self, settings: LabelStage, in_flight: int) -> _ColumnTask:
@@ -69,7 +70,7 @@ class OutcomeLabels(Config):
         """Rows are independent."""
         return False
 
-    def check(self, states: Any) -> None:
+    def check(self, states: Batch) -> None:
         """Every state has an outcome."""
 
     def task(self, settings: LabelStage, in_flight: int) -> _ColumnTask:

@@ -7,8 +7,7 @@ partial solutions that of labels. Both ways give the same rows in the same order
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
@@ -87,7 +86,7 @@ class MineTask:
 class MiningWork(LabelWork):
     """Problems in batches, and what was mined from each; all of it is scratch, gone once rows are planned."""
 
-    def __init__(self, artifact: Artifact, identity: dict[str, Any]) -> None:
+    def __init__(self, artifact: Artifact, identity: Mapping[str, object]) -> None:
         super().__init__(artifact, identity)
         home = artifact.scratch / "mining"
         self.folder, self.scratch = home / "mined", home / "work"

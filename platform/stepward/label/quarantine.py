@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import Any
 
 import pyarrow as pa
 
+from stepward.core.labels import LabelTask
 from stepward.label.task import reject, salvage
 from stepward.label.work import LabelWork, unit_starts
 
@@ -20,13 +20,13 @@ OVERRAN = "it took longer than a row may (pool.time_limit)"
 
 def label_alone(
     work: LabelWork,
-    task: Any,
+    task: LabelTask,
     batch: str,
     token: str,
     max_attempts: int,
     *,
     time_limit: float | None = None,
-    limited: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    limited: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> int:
     """Label a batch row by row and keep it; returns its number of dead letters. This process may die of it.
 

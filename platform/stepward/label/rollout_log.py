@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from stepward.core.batch import Batch
+
 __all__ = ["COLUMN", "RolloutLog", "rollout_table"]
 
 COLUMN = "rollouts"
@@ -25,7 +27,7 @@ class RolloutLog:
             added to `starts`, row by row.
     """
 
-    def __init__(self, states: Any) -> None:
+    def __init__(self, states: Batch) -> None:
         self._states = states
         self._owner: list[Int[np.ndarray, " m"]] = []
         self._parts: list[dict[str, pa.Array]] = []

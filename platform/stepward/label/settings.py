@@ -61,7 +61,7 @@ class LabelSettings(StageSettings):
                 )
         return self
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """The settings, and what the user's problems hold: the same file or folder may hold others later."""
         path = getattr(self.source, "path", None)
         digest = None if path is None else data_digest(self.here(path))

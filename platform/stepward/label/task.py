@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from stepward.core.batch import Batch
 from stepward.core.interfaces import UnavailableError
 from stepward.core.labels import LabelStage
 from stepward.core.seeding import Rng
@@ -87,7 +88,7 @@ class CountTask:
         times = rows["multiplicity"].to_numpy() if "multiplicity" in rows.column_names else np.ones(len(rows), np.int64)
         return Samples(paths, self.verifier.outcome(states.take(ends)) == 1.0, times[ends].astype(np.int64))
 
-    def _add(self, rows: pa.Table, counts: Counts, states: Any, log: RolloutLog | None) -> pa.Table:
+    def _add(self, rows: pa.Table, counts: Counts, states: Batch, log: RolloutLog | None) -> pa.Table:
         for (name, kind), column in zip(LABEL_FIELDS, (counts.successes, counts.num_rollouts), strict=True):
             rows = rows.append_column(name, pa.array(column, kind))
         if counts.origin is not None:

@@ -20,9 +20,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,7 +42,7 @@ class LabelWork:
         identity: settings of the artifact; scratch files of other settings are not taken up.
     """
 
-    def __init__(self, artifact: Artifact, identity: dict[str, Any]) -> None:
+    def __init__(self, artifact: Artifact, identity: Mapping[str, object]) -> None:
         self.artifact, self.fingerprint = artifact, fingerprint(identity)
         self.folder = artifact.folder
         self.scratch = artifact.scratch / "rows"

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from stepward.core.artifacts import Artifact, ArtifactError, Manifest
+from stepward.core.config import Plain
 
 
 class MissingError(ValueError):
@@ -71,7 +72,7 @@ class Source:
             raise MissingError(f"{name} of {self.role} has no rows: its settings ask for nothing of this kind.")
         return table
 
-    def json(self, name: str) -> dict[str, Any]:
+    def json(self, name: str) -> Plain:
         """A JSON file of the artifact; empty where there is none."""
         return dict(self.artifact.folder.read_json(name)) if self.has(name) else {}
 
@@ -98,7 +99,7 @@ class Sources:
         return [source for source in self.all() if source.manifest is not None]
 
 
-def read_source(artifact: Artifact, defaults: Mapping[str, Any] | None = None) -> Source:
+def read_source(artifact: Artifact, defaults: Mapping[str, object] | None = None) -> Source:
     """Open and check an artifact."""
     try:
         return Source(artifact, artifact.open(), defaults=defaults or {})
@@ -115,7 +116,7 @@ def read_sources(
     pretrains: Iterable[Artifact] = (),
     benchmarks: Iterable[Artifact] = (),
     headline: int = 20,
-    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Sources:
     """Open all artifacts of an experiment. `defaults`: stage -> settings of its job without arguments.
 
@@ -145,6 +146,6 @@ def read_sources(
     return sources
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     """A setting as the command line reads it: JSON is YAML."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

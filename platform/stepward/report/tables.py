@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from stepward.core.config import Plain
 
 
 def by(table: pa.Table, column: str) -> dict[str, pa.Table]:
@@ -43,7 +44,7 @@ def require(table: pa.Table, columns: Iterable[str], name: str) -> pa.Table:
     return table
 
 
-def tensor_rows(table: pa.Table) -> list[dict[str, Any]]:
+def tensor_rows(table: pa.Table) -> list[Plain]:
     """Rows as dictionaries, tensors as arrays."""
     names = [name for name in table.column_names if isinstance(table[name].type, pa.FixedShapeTensorType)]
     plain = table.drop_columns(names).to_pylist()

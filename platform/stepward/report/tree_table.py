@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from stepward.core.batch import Batch
 from stepward.core.interfaces import Status
 from stepward.search.loop import SearchResult
 
@@ -16,11 +16,11 @@ MAX_NODES = 80
 
 def tree_table(
     result: SearchResult,
-    texts: Callable[[Any], list[str]],
+    texts: Callable[[Batch], list[str]],
     problem_id: str,
     *,
-    words: Callable[[Any], list[str]] | None = None,
-    outcome: Callable[[Any], np.ndarray] | None = None,
+    words: Callable[[Batch], list[str]] | None = None,
+    outcome: Callable[[Batch], np.ndarray] | None = None,
 ) -> pa.Table:
     """Nodes of a search over one problem that kept its tree, parents before children.
 

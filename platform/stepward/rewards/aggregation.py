@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
+from stepward.core.batch import Batch
 from stepward.core.interfaces import Domain
 from stepward.core.registry import lookup
 
@@ -118,7 +118,7 @@ def aggregate(
     return aggregation.value(state)
 
 
-def sibling_sets(parents: Any, domain: Domain) -> Int[np.ndarray, " n"]:
+def sibling_sets(parents: Batch, domain: Domain) -> Int[np.ndarray, " n"]:
     """A number for each row's parent, equal for children of one parent; they must all be among the rows."""
     if not len(parents):
         return np.zeros(0, np.int64)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Real
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from stepward.core.config import Plain
 from stepward.rewards.calibration import checked_counts, logits_of
 
 MIN_ROWS = 200  # of a group of budgets: two parameters are fitted to it
@@ -69,7 +69,7 @@ class BudgetCalibration:
         z = logits_of(np.asarray(scores, np.float64), "probabilities")
         return expit(np.asarray(self.slopes)[group] * z + np.asarray(self.shifts)[group])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Kind and groups."""
         return {
             "kind": "budget",
@@ -79,7 +79,7 @@ class BudgetCalibration:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> BudgetCalibration:
+    def from_dict(cls, data: Plain) -> BudgetCalibration:
         """The inverse of `to_dict`."""
         floats = (tuple(map(float, data[name])) for name in ("slopes", "shifts"))
         return cls(tuple(map(int, data["budgets"])), *floats)

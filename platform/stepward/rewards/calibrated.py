@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from stepward.core.batch import Batch
 from stepward.core.cost import Combinator, metered_reward
 from stepward.core.interfaces import Domain, RewardModel
 from stepward.rewards.calibrators import Calibrator, calibrate
@@ -28,11 +28,11 @@ class Calibrated(Combinator):
         inner: RewardModel,
         calibrator: Calibrator,
         domain: Domain,
-        budgets: Callable[[Any], Int[np.ndarray, " n"]] | None = None,
+        budgets: Callable[[Batch], Int[np.ndarray, " n"]] | None = None,
     ) -> None:
         self._inner, self.calibrator, self._budgets = metered_reward(inner, domain), calibrator, budgets
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: Batch, children: Batch) -> Float[np.ndarray, " n"]:
         """Calibrated probability of each child."""
         scores = self._inner.score(parents, children)
         return calibrate(self.calibrator, scores, None if self._budgets is None else self._budgets(children))

@@ -14,14 +14,15 @@ Sources: Guo et al. 2017, "On calibration of modern neural networks", section 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Real
 from scipy.optimize import brentq, isotonic_regression
 from scipy.special import expit, logit
+
+from stepward.core.config import Plain
 
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1 before their logit is taken
 LOG_TEMPERATURE_RANGE = (np.log(0.01), np.log(100.0))
@@ -76,12 +77,12 @@ class TemperatureScaling:
         """sigmoid(z / T). A probability of 0 or 1 is first taken as 1e-6 away from it."""
         return expit(logits_of(np.asarray(scores, np.float64), self.scores_are) / self.temperature)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Kind, temperature and the unit of the scores."""
         return {"kind": "temperature", "temperature": self.temperature, "scores_are": self.scores_are}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TemperatureScaling:
+    def from_dict(cls, data: Plain) -> TemperatureScaling:
         """The inverse of `to_dict`."""
         return cls(float(data["temperature"]), data["scores_are"])
 
@@ -130,12 +131,12 @@ class IsotonicCalibration:
         _require_no_nan(scores)
         return np.interp(np.asarray(scores, np.float64), self.scores, self.probabilities)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Kind and knots."""
         return {"kind": "isotonic", "scores": list(self.scores), "probabilities": list(self.probabilities)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> IsotonicCalibration:
+    def from_dict(cls, data: Plain) -> IsotonicCalibration:
         """The inverse of `to_dict`."""
         return cls(tuple(map(float, data["scores"])), tuple(map(float, data["probabilities"])))
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from stepward.core.config import Plain
 from stepward.core.registry import lookup
 from stepward.rewards.budget_calibration import BudgetCalibration
 from stepward.rewards.calibration import IsotonicCalibration, TemperatureScaling
@@ -51,6 +49,6 @@ def calibrate(
     return calibrator.apply(scores, budgets)
 
 
-def calibrator_from_dict(data: Mapping[str, Any]) -> Calibrator:
+def calibrator_from_dict(data: Plain) -> Calibrator:
     """The calibrator that `to_dict` described; an unknown kind is an error that lists the known ones."""
     return lookup(CALIBRATORS, str(data.get("kind")), kind="calibrator").from_dict(data)

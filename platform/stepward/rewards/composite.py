@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import logit
 
+from stepward.core.batch import Batch
 from stepward.core.cost import Combinator, metered_reward
 from stepward.core.interfaces import WORST, Domain, RewardModel
 from stepward.core.registry import lookup
@@ -78,7 +78,7 @@ class Composite(Combinator):
         self.weights = {name: weights[name] / total for name in self._rewards}
         self._domain, self._needs_siblings = domain, any(parts[n].transform == SIBLINGS for n in self._rewards)
 
-    def components(self, parents: Any, children: Any) -> dict[str, Float[np.ndarray, " n"]]:
+    def components(self, parents: Batch, children: Batch) -> dict[str, Float[np.ndarray, " n"]]:
         """Part -> its transformed scores, before the weights; parts of weight 0 are absent."""
         siblings = np.zeros(len(children), np.int64)
         if self._needs_siblings:
@@ -87,7 +87,7 @@ class Composite(Combinator):
             n: self._transforms[n](reward.score(parents, children), siblings) for n, reward in self._rewards.items()
         }
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: Batch, children: Batch) -> Float[np.ndarray, " n"]:
         """Weighted sum of the parts' transformed scores; a child that one of the parts cannot use scores `WORST`."""
         found = self.components(parents, children)
         total = np.sum([self.weights[name] * scores for name, scores in found.items()], axis=0)

@@ -8,11 +8,11 @@ overoptimization" (mean, worst case, and variance-penalised optimisation).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from stepward.core.batch import Batch
 from stepward.core.cost import Combinator, metered_reward
 from stepward.core.interfaces import Domain, RewardModel
 
@@ -46,7 +46,7 @@ class Ensemble(Combinator):
         self._members = [metered_reward(member, domain) for member in members]
         self.reduction, self.num_deviations = reduction, num_deviations
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: Batch, children: Batch) -> Float[np.ndarray, " n"]:
         """Reduced score of each child."""
         scores = np.stack([member.score(parents, children) for member in self._members])
         if self.reduction == "min":

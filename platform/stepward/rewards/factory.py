@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stepward.core.artifacts import Artifact
+from stepward.core.batch import Batch
 from stepward.core.config import validate
 from stepward.core.cost import Combinator
 from stepward.core.interfaces import Proposer, RewardModel, Verifier, rollout_policy
@@ -52,7 +53,7 @@ class Guides:
 
     def __init__(
         self,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         *,
         store: str,
         wing: Wing,
@@ -129,7 +130,7 @@ class Guides:
         return proposer
 
 
-def scale_of(name: str, guides: Mapping[str, Any], wing: Wing) -> Scale:
+def scale_of(name: str, guides: Mapping[str, object], wing: Wing) -> Scale:
     """What the scores of a guide are: success probabilities, logs of them, or numbers that only rank."""
     guide = guides[name]
     if isinstance(guide, TrainedGuide):
@@ -189,7 +190,7 @@ def load_calibrators(folder: Folder) -> dict[str, Calibrator]:
 class Unscored(Combinator):
     """0 for every step and charged nothing: for arms that choose among no candidates, or by themselves."""
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: Batch, children: Batch) -> Float[np.ndarray, " n"]:
         """0 for every child."""
         return np.zeros(len(children))
 
@@ -203,6 +204,6 @@ class Oracle:
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: Batch, children: Batch) -> Float[np.ndarray, " n"]:
         """Outcome of each child: solved or not, or minus its error."""
         return np.maximum(self._verifier.outcome(children), self.LOWEST)

@@ -66,7 +66,7 @@ class GuidePart(Config):
     weight: float = Field(1.0, ge=0, description="share, relative to the other parts; 0 leaves it out")
     transform: str = Field("none", description=f"of its scores, before the weight: {', '.join(TRANSFORMS)}")
 
-    def model_post_init(self, _: Any) -> None:
+    def model_post_init(self, _: object) -> None:
         """Refuses a transform that does not exist."""
         lookup(TRANSFORMS, self.transform, kind="transform")
 
@@ -80,7 +80,7 @@ class CompositeGuide(Config):
         False, description="its scores are logs of probabilities, a step each: they add up, and votes count exp of them"
     )
 
-    def model_post_init(self, _: Any) -> None:
+    def model_post_init(self, _: object) -> None:
         """Refuses a sum whose weights are all 0."""
         if not any(part.weight for part in self.parts.values()):
             raise ValueError(f"parts: expected a weight above 0 at least, got 0 for all of {sorted(self.parts)}")
@@ -133,7 +133,7 @@ def guide_type(wing: Wing) -> Any:
     return Annotated[Union[tuple(guide_kinds(wing).values())], Field(discriminator="kind")]  # noqa: UP007
 
 
-def guide_of(values: Mapping[str, Any], wing: Wing) -> Config:
+def guide_of(values: Mapping[str, object], wing: Wing) -> Config:
     """A guide from plain settings.
 
     Raises:
@@ -142,7 +142,7 @@ def guide_of(values: Mapping[str, Any], wing: Wing) -> Config:
     return validate(lookup(guide_kinds(wing), str(values["kind"]), kind="guide"), dict(values))
 
 
-def parts_of(guide: Any) -> list[str]:
+def parts_of(guide: object) -> list[str]:
     """Names of the guides that a guide is made of; none where it is made of no others."""
     return guide.parts_named() if isinstance(guide, COMBINED) else []
 

@@ -181,7 +181,7 @@ def _baum_welch(
     return climb(create(n_iter=num_iterations, random_state=seed, first=first), used)
 
 
-def _categorical(num_states: int, num_symbols: int, *, first: Any = None, **options: Any) -> Any:
+def _categorical(num_states: int, num_symbols: int, *, first: Any = None, **options: float) -> Any:
     """An hmmlearn model that starts at random, or from the parameters of `first`."""
     from hmmlearn.hmm import CategoricalHMM
 
@@ -193,7 +193,7 @@ def _categorical(num_states: int, num_symbols: int, *, first: Any = None, **opti
     return model
 
 
-def _gaussian(num_states: int, *, first: Any = None, **options: Any) -> Any:
+def _gaussian(num_states: int, *, first: Any = None, **options: float) -> Any:
     """As `_categorical`, with diagonal Gaussians."""
     from hmmlearn.hmm import GaussianHMM
 

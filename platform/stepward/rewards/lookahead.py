@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from stepward.core.batch import repeat
+from stepward.core.batch import Batch, repeat
 from stepward.core.cost import Combinator, metered_proposer, metered_reward
 from stepward.core.interfaces import Domain, Proposer, RewardModel
 from stepward.core.rollout import forked, rollout
@@ -76,7 +76,7 @@ class Lookahead(Combinator):
         self._domain, self.depth, self.discount = domain, depth, discount
         self.num_rollouts, self.reading, self.seed, self.margin = num_rollouts, reading, seed, margin
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: Batch, children: Batch) -> Float[np.ndarray, " n"]:
         """Rewards of the steps from `parents` to `children`, and of the rollouts from there."""
         own = self._inner.score(parents, children)
         if self.depth == 0 or not len(children):
@@ -90,7 +90,7 @@ class Lookahead(Combinator):
         found[unsure] = returns.reshape(len(unsure), self.num_rollouts).mean(axis=1)
         return found
 
-    def _roll(self, states: Any, own: Float[np.ndarray, " m"], streams: Rng) -> Float[np.ndarray, " m"]:
+    def _roll(self, states: Batch, own: Float[np.ndarray, " m"], streams: Rng) -> Float[np.ndarray, " m"]:
         """Return of one rollout from each state; only rows that are still under way take part in a step."""
         returns = own.copy()
         how: dict[str, Any] = {"domain": self._domain, "proposer": self._proposer, "max_steps": self.depth}

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -140,7 +139,7 @@ def require_room(
     logger.warning("%s The job waits for it to grow; if it cannot, stop the job and ask for less.", text)
 
 
-def _init_arguments(cluster: ClusterSettings, address: str) -> dict[str, Any]:
+def _init_arguments(cluster: ClusterSettings, address: str) -> dict[str, object]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address != "local":
         return quiet | {"address": address, "runtime_env": {"py_modules": [package_path()]}}

@@ -7,6 +7,7 @@ goes on where it stopped.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pydantic import Field, create_model
 from stepward.console.outcome import in_words
 from stepward.console.progress import progress
 from stepward.core.artifacts import Artifact, Manifest
-from stepward.core.config import one_of, validate
+from stepward.core.config import Plain, one_of, validate
 from stepward.core.stage import StageSettings
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing, find_wing
@@ -90,11 +91,11 @@ def run_data(settings: DataJob) -> Data:
 class DataWorker:
     """An actor of the pool: makes one part; an error is an answer, for the driver to stop at."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: Plain) -> None:
         self._settings = validate(data_job(find_wing(settings["domain"])), settings)
         self._folder = self._settings.artifact("data").folder
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+    def __call__(self, batch: Mapping[str, Sequence[object]]) -> dict[str, list[object]]:
         """Makes one item and answers with what went wrong, if anything did."""
         [item], error = map(str, batch["item"]), ""
         try:

@@ -148,7 +148,7 @@ def _factors(kind: Any) -> tuple[Any, Any]:
     return torch.ones(64, 1024, dtype=kind), torch.ones(1024, 4096, dtype=kind)
 
 
-def _least(run: Callable[[], Any]) -> float:
+def _least(run: Callable[[], object]) -> float:
     times = []
     for _ in range(4):
         start = time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from pydantic import Field
 from stepward.console.outcome import in_words
 from stepward.console.progress import progress
 from stepward.core.artifacts import Manifest
-from stepward.core.config import validate
+from stepward.core.config import Plain, validate
 from stepward.core.wing import Wing, find_wing
 from stepward.evaluate.settings import EvaluateSettings, evaluate_settings
 from stepward.evaluate.stage import finish, foresight
@@ -82,7 +82,7 @@ def evaluate_job(wing: Wing) -> type[EvaluateJob]:
     return job
 
 
-def run_evaluate(settings: Any) -> Evaluated:
+def run_evaluate(settings: EvaluateJob) -> Evaluated:
     """Make or finish an evaluate artifact, and track it. A finished one is returned at once.
 
     Raises:
@@ -145,13 +145,13 @@ class ItemWorker:
     JOB: ClassVar[Callable[[Wing], Any]]  # wing -> class of the settings
     WORK: ClassVar[Callable[..., Any]]  # (settings, shard size) -> items of work
 
-    def __init__(self, settings: dict[str, Any], scorers: Sequence[Any] = ()) -> None:
+    def __init__(self, settings: Plain, scorers: Sequence[Any] = ()) -> None:
         job: Any = validate(type(self).JOB(find_wing(settings["domain"])), settings)
         served = {"load": remote_loader(list(scorers), os.getpid())} if scorers else {}
         self._limit = job.pool.time_limit
         self._work = type(self).WORK(job, job.pool.shard_size, **served)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, batch: Mapping[str, Sequence[object]]) -> dict[str, list[object]]:
         """Does one item and answers with what went wrong, if anything did."""
         [item] = batch["item"]
         error = ""
@@ -169,7 +169,7 @@ class EvaluateWorker(ItemWorker):
     JOB, WORK = evaluate_job, EvaluateWork
 
 
-def _shipped(settings: Any) -> dict[str, Any]:
+def _shipped(settings: Any) -> Plain:
     """Settings as plain values, with a store that workers find from their own working directory."""
     from pathlib import Path
 

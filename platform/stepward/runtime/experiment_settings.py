@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import Field, create_model, model_validator
 
 from stepward.core.artifacts import NAME
-from stepward.core.config import Config, with_defaults
+from stepward.core.config import Config, Plain, with_defaults
 from stepward.core.stage import STORE, StageSettings, replace_texts
 from stepward.core.wing import Wing, find_wing
 from stepward.rewards.guides import TrainedGuide
@@ -52,7 +52,7 @@ class ExperimentJob(Config):
         return {name: block for name, block in own.items() if isinstance(block, StageSettings)} | self.added
 
     @property
-    def added(self) -> dict[str, Any]:
+    def added(self) -> Plain:
         """Blocks that a user added: further trainings."""
         return {**getattr(self, "more_pretrained", {}), **getattr(self, "more_trained", {})}
 
@@ -109,7 +109,7 @@ def experiment_job(wing: Wing) -> type[ExperimentJob]:
     return create_model("ExperimentSettings", __base__=ExperimentJob, __module__=__name__, **fields)
 
 
-def _added(wing: Wing) -> dict[str, Any]:
+def _added(wing: Wing) -> Plain:
     """Further trainings of a user, by name."""
     fields: dict[str, Any] = {}
     if wing.pretraining is not None:
@@ -133,7 +133,7 @@ def settings_of(settings: ExperimentJob, name: str) -> StageSettings:
     return replace_texts(filled, lambda text: moves.get(text, text))
 
 
-def _filled(settings: ExperimentJob, name: str, block: StageSettings) -> dict[str, Any]:
+def _filled(settings: ExperimentJob, name: str, block: StageSettings) -> Plain:
     """What a block takes from the experiment: what all share, names of inputs, a seed and name if it has none."""
     tracking = settings.tracking
     if "experiment" not in tracking.model_fields_set:
@@ -193,7 +193,7 @@ def _names_an_input(block: StageSettings, key: str) -> bool:
     return key in ("seed", "problems") or isinstance(getattr(block, key), str | None)
 
 
-def _renamed(guide: Any, trained: dict[str, str]) -> Any:
+def _renamed(guide: object, trained: dict[str, str]) -> object:
     if isinstance(guide, TrainedGuide) and guide.artifact in trained:
         return guide.model_copy(update={"artifact": trained[guide.artifact]})
     return guide

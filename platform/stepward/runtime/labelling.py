@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -24,6 +24,7 @@ from pydantic import Field, create_model
 from stepward.console.outcome import in_words
 from stepward.console.progress import progress
 from stepward.core.artifacts import Manifest
+from stepward.core.config import Plain
 from stepward.core.wing import Wing, find_wing
 from stepward.label import (
     LabelSettings,
@@ -228,11 +229,11 @@ class LabelWorker:
     cannot be built, a full storage) is an answer with `error`, so that the driver can stop and say so.
     """
 
-    def __init__(self, settings: dict[str, Any], phase: Phase = "label") -> None:
+    def __init__(self, settings: Plain, phase: Phase = "label") -> None:
         self._shipped, self._phase = settings, phase
         self._bench: tuple[LabelWork, Any] | None = None
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+    def __call__(self, batch: Mapping[str, Sequence[object]]) -> dict[str, list[object]]:
         """Labels and commits one batch; the answer says what stopped it, if anything did."""
         name = str(batch["item"][0])
         answer = {"batch": name, "error": "", "package": package_path()}
@@ -249,7 +250,7 @@ class LabelWorker:
         return {key: [value] for key, value in answer.items()}
 
 
-def _label_alone(settings: dict[str, Any], batch: str, token: str, phase: Phase) -> dict[str, Any]:
+def _label_alone(settings: Plain, batch: str, token: str, phase: Phase) -> dict[str, object]:
     try:
         (work, task), pool = bench(settings, phase), settings["pool"]
         limit = pool["time_limit"]
@@ -261,12 +262,12 @@ def _label_alone(settings: dict[str, Any], batch: str, token: str, phase: Phase)
     return {"dead": dead, "error": ""}
 
 
-def shipped(settings: LabelJob) -> dict[str, Any]:
+def shipped(settings: LabelJob) -> dict[str, object]:
     """The settings as plain values: classes made for a domain do not travel, their values do."""
     return settings.model_dump(mode="json", exclude={"overwrite", "tracking"})
 
 
-def bench(values: dict[str, Any], phase: Phase = "label") -> tuple[LabelWork, Any]:
+def bench(values: Plain, phase: Phase = "label") -> tuple[LabelWork, Any]:
     """What a worker needs, from shipped settings."""
     settings = label_job(find_wing(values["domain"])).model_validate(values)
     if phase == "mine":

@@ -7,11 +7,11 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import Field
 
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.runtime.cluster import require_room, resources
 
 P = TypeVar("P", bound="PoolSettings")
@@ -65,8 +65,8 @@ class PoolSettings(Config):
 
 
 def actor_pool(
-    worker: type, arguments: Mapping[str, Any], items: Sequence[str], pool: PoolSettings
-) -> Iterator[dict[str, Any]]:
+    worker: type, arguments: Mapping[str, object], items: Sequence[str], pool: PoolSettings
+) -> Iterator[Plain]:
     """Send items through a pool of actors; yields what the workers answer as soon as they do.
 
     Each actor takes one item after another. Items travel in tasks of a few neighbours (`items_per_task`), because a

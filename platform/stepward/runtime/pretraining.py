@@ -6,18 +6,23 @@ A stopped run goes on from its last epoch when the same command is given again.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
+import torch
 from pydantic import Field
 
 from stepward.core.artifacts import Manifest
+from stepward.core.config import Plain
 from stepward.core.wing import Wing, find_wing
 from stepward.runtime.cluster import ClusterSettings, connect
 from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.training import shipped
 from stepward.runtime.workers import Ended, TrainPool, has_checkpoint, on_worker, train_on_ray
+from stepward.train.checkpoints import Checkpoint
 from stepward.train.pretraining import PretrainSettings, finish_pretraining, pretrain_settings
+from stepward.train.trainer import Options
 
 __all__ = ["PretrainJob", "Pretrained", "pretrain_job", "run_pretrain"]
 
@@ -78,10 +83,10 @@ def run_pretrain(settings: PretrainJob) -> Pretrained:
     return Pretrained(artifact.url, manifest, metrics, description, time.monotonic() - started, was_finished)
 
 
-def pretrain(config: dict[str, Any]) -> Ended | None:
+def pretrain(config: Plain) -> Ended | None:
     """The function Ray Train runs on every worker; see `on_worker`."""
 
-    def checkpoints(device: Any, **options: Any) -> Any:
+    def checkpoints(device: torch.device | str, **options: Unpack[Options]) -> Iterator[Checkpoint]:
         values = config["settings"]
         settings = pretrain_settings(find_wing(values["domain"])).model_validate(values)
         return settings.pretraining.checkpoints(settings, device, **options)

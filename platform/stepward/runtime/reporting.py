@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
@@ -122,7 +121,7 @@ def _pretrained(evaluate: Artifact) -> list[str]:
     return [role.partition("/")[2] for role in inputs if role.startswith("pretrain/")]
 
 
-def _is_of(artifact: Artifact, identity: dict[str, Any]) -> bool:
+def _is_of(artifact: Artifact, identity: dict[str, object]) -> bool:
     """Whether the report is there, undamaged, and of just these settings and inputs."""
     return artifact.finished and artifact.manifest().identity == identity and _whole(artifact)
 

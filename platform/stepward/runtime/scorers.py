@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
+from stepward.core.batch import Batch
 from stepward.core.config import Config
 from stepward.core.cost import charged_tokens
 from stepward.core.interfaces import RewardModel
@@ -59,7 +60,7 @@ class Scorer:
         self._wing = find_wing(domain)
         self._rewards: dict[str, RewardModel] = {}
 
-    def facts(self, url: str) -> dict[str, Any]:
+    def facts(self, url: str) -> dict[str, object]:
         """What a search must know of the reward model of the artifact at `url`."""
         reward = self._reward(url)
         return {
@@ -67,11 +68,11 @@ class Scorer:
             "of_complete_states": getattr(reward, "of_complete_states", False),
         }
 
-    def score(self, url: str, parents: Any, children: Any) -> tuple[np.ndarray, np.ndarray]:
+    def score(self, url: str, parents: Batch, children: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Scores of children, and the tokens that each is charged."""
         return np.asarray(self._reward(url).score(parents, children), np.float64), self.tokens(url, children)
 
-    def tokens(self, url: str, children: Any) -> np.ndarray:
+    def tokens(self, url: str, children: Batch) -> np.ndarray:
         """Tokens that reading each child is charged, [n]."""
         return charged_tokens(self._reward(url), self._wing.domain, children)
 
@@ -98,7 +99,7 @@ class RemoteReward:
         self.num_parameters: int = facts["num_parameters"]
         self.of_complete_states: bool = facts["of_complete_states"]
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: Batch, children: Batch) -> Float[np.ndarray, " n"]:
         """Scores of the other worker."""
         import ray
 
@@ -106,7 +107,7 @@ class RemoteReward:
         self._last = children, tokens
         return scores
 
-    def charged_tokens(self, children: Any) -> Float[np.ndarray, " n"]:
+    def charged_tokens(self, children: Batch) -> Float[np.ndarray, " n"]:
         """Tokens as the scorer counts them; of the batch that was scored last they came with the scores."""
         import ray
 

@@ -38,7 +38,9 @@ class TrackedReward(PythonModel):
         self.wing = find_wing(folder.read_json("reward.json")["domain"])
         self.reward = load_trained(folder, self.wing)
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
+    def predict(
+        self, context: object, model_input: pd.DataFrame, params: dict[str, object] | None = None
+    ) -> np.ndarray:
         """One score a row, of the step that led to the state; where a domain scores steps, of the step of the row."""
         if self.wing.steps is not None:
             return self.reward.score(*self.wing.steps(pa.Table.from_pandas(model_input, preserve_index=False)))
@@ -98,7 +100,7 @@ def log_reward_model(run: str, experiment: str, artifact: Artifact, manifest: Ma
         mlflow.set_tracking_uri(before)
 
 
-def _example(manifest: Manifest, folder: Folder) -> dict[str, Any]:
+def _example(manifest: Manifest, folder: Folder) -> dict[str, object]:
     """An input example and its signature, of labels the model was trained on; nothing where these are gone."""
     source = manifest.inputs.get("label", {}).get("url")
     if source is None or not Folder(source).exists(MANIFEST):

@@ -15,17 +15,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pydantic import Field
 
 from stepward.core.artifacts import Artifact, Manifest
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.core.tracked_run import RunContent, run_content
 from stepward.core.wing import find_wing
 from stepward.runtime.tracked_views import comparison, description_tags
 from stepward.runtime.tracking_store import (
+    Client,
     TrackingStoreError,
+    client_of,
     database_of,
     require_driver,
     without_secrets,
@@ -39,6 +41,8 @@ EXPERIMENT = "stepward.experiment"
 FINGERPRINT = "stepward.fingerprint"
 PARENT = "mlflow.parentRunId"
 NOTE = "tracked.json"  # beside the manifest and not of it: where an artifact was logged
+
+T = TypeVar("T")
 
 
 class Tracking(Config):
@@ -106,7 +110,7 @@ def log_artifact(artifact: Artifact, tracking: Tracking) -> str:
     """
     manifest = artifact.manifest()
     with _mlflow_environment(tracking), writing(tracking.uri):
-        client = _client(tracking.uri)
+        client = client_of(tracking.uri)
         experiment = _experiment(client, artifact.domain, tracking.uri)
         parent = _parent_run(client, experiment, tracking.experiment)
         found = _finished_run(client, experiment, parent, manifest.fingerprint)
@@ -118,7 +122,7 @@ def log_artifact(artifact: Artifact, tracking: Tracking) -> str:
         return found
 
 
-def _usual(artifact: Artifact) -> dict[str, Any]:
+def _usual(artifact: Artifact) -> Plain:
     """Settings of the job of an artifact's stage without arguments; nothing where the domain is not installed here."""
     from stepward.runtime.usual_settings import usual_settings
 
@@ -173,7 +177,7 @@ def tracking_errors() -> tuple[type[Exception], ...]:
 
 
 def _log_run(
-    client: Any, experiment: str, content: RunContent, artifact: Artifact, manifest: Manifest, tracking: Tracking
+    client: Client, experiment: str, content: RunContent, artifact: Artifact, manifest: Manifest, tracking: Tracking
 ) -> str:
     end = int(datetime.fromisoformat(manifest.created).timestamp() * 1000)
     start = end - int(1000 * manifest.cost.get("seconds", 0.0))
@@ -198,7 +202,7 @@ def _log_run(
     return run
 
 
-def _log_numbers(client: Any, run: str, content: RunContent, time: int) -> None:
+def _log_numbers(client: Client, run: str, content: RunContent, time: int) -> None:
     from mlflow.entities import Metric, Param
 
     for part in _chunks(content.params.items(), 100):
@@ -209,12 +213,12 @@ def _log_numbers(client: Any, run: str, content: RunContent, time: int) -> None:
         client.log_batch(run, metrics=list(part))
 
 
-def _log_tables(client: Any, run: str, content: RunContent) -> None:
+def _log_tables(client: Client, run: str, content: RunContent) -> None:
     for name, table in content.tables.items():
         client.log_table(run, table.to_pandas(), f"tables/{name}.json")
 
 
-def _log_files(client: Any, run: str, content: RunContent, artifact: Artifact) -> None:
+def _log_files(client: Client, run: str, content: RunContent, artifact: Artifact) -> None:
     if not content.files:
         return
     with tempfile.TemporaryDirectory() as scratch:
@@ -225,7 +229,7 @@ def _log_files(client: Any, run: str, content: RunContent, artifact: Artifact) -
         client.log_artifacts(run, scratch)
 
 
-def _log_inputs(client: Any, run: str, manifest: Manifest) -> None:
+def _log_inputs(client: Client, run: str, manifest: Manifest) -> None:
     """The artifacts and files that were read, each a data set whose digest is its fingerprint."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -245,13 +249,7 @@ def _log_inputs(client: Any, run: str, manifest: Manifest) -> None:
         client.log_inputs(run, inputs)
 
 
-def _client(uri: str) -> Any:
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
-def _experiment(client: Any, name: str, uri: str) -> str:
+def _experiment(client: Client, name: str, uri: str) -> str:
     """The MLflow experiment, whose files lie beside the database where there is one."""
     found = client.get_experiment_by_name(name)
     if found is not None:
@@ -264,7 +262,7 @@ def _experiment(client: Any, name: str, uri: str) -> str:
     return str(made)
 
 
-def _parent_run(client: Any, experiment: str, name: str) -> str:
+def _parent_run(client: Client, experiment: str, name: str) -> str:
     where = f"tags.`{KIND}` = 'experiment' and tags.`{EXPERIMENT}` = '{_quoted(name)}'"
     found = client.search_runs([experiment], where, max_results=1, order_by=["attributes.start_time ASC"])
     if found:
@@ -274,7 +272,7 @@ def _parent_run(client: Any, experiment: str, name: str) -> str:
     return run
 
 
-def _finished_run(client: Any, experiment: str, parent: str, fingerprint: str) -> str | None:
+def _finished_run(client: Client, experiment: str, parent: str, fingerprint: str) -> str | None:
     """The run of an artifact if it was logged to the end; leftovers of attempts that were not are deleted."""
     where = f"tags.`{FINGERPRINT}` = '{fingerprint}' and tags.`{PARENT}` = '{parent}'"
     for run in client.search_runs([experiment], where):
@@ -309,7 +307,7 @@ def _mlflow_environment(tracking: Tracking) -> Iterator[None]:
             os.environ.pop(key, None)
 
 
-def _chunks(items: Iterable[Any], size: int) -> list[list[Any]]:
+def _chunks(items: Iterable[T], size: int) -> list[list[T]]:
     items = list(items)
     return [items[start : start + size] for start in range(0, len(items), size)]
 

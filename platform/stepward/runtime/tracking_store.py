@@ -8,12 +8,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from filelock import FileLock
 
 SQLITE = "sqlite:///"
 HIDDEN = "***"
+
+Client: TypeAlias = Any  # MlflowClient, which is imported when the first run is tracked
 
 
 class TrackingStoreError(ValueError):
@@ -77,13 +79,14 @@ def _make(database: Path) -> None:
         left.unlink()
     new = database.with_name(f".{database.name}.{uuid.uuid4().hex[:8]}.new")
     try:
-        _client(f"{SQLITE}{new}").search_experiments(max_results=1)
+        client_of(f"{SQLITE}{new}").search_experiments(max_results=1)
         new.replace(database)
     finally:
         new.unlink(missing_ok=True)
 
 
-def _client(uri: str) -> Any:
+def client_of(uri: str) -> Client:
+    """A client of the tracking server or database at `uri`."""
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)

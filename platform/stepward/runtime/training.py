@@ -7,6 +7,7 @@ folder under a name made of the labels' fingerprint, so labels that changed mean
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,13 @@ from pydantic import Field, create_model
 
 from stepward.core.artifacts import Manifest, fingerprint
 from stepward.core.config import one_of, validate
+from typing import Unpack
+
+import torch
+from pydantic import Field
+
+from stepward.core.artifacts import Manifest
+from stepward.core.config import Plain
 from stepward.core.learning import Trained
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing, find_wing
@@ -24,6 +32,8 @@ from stepward.runtime.tracking import Tracking, track
 from stepward.runtime.workers import Ended, TrainingError, TrainPool, has_checkpoint, on_worker, train_on_ray
 from stepward.train import TrainSettings, state_arrays, train_settings, training
 from stepward.train.artifact import finish
+from stepward.train.checkpoints import Checkpoint
+from stepward.train.trainer import Options
 
 __all__ = ["TrainJob", "TrainPool", "TrainResult", "TrainingError", "run_train", "shipped", "train_job"]
 
@@ -112,7 +122,7 @@ def _make(settings: TrainJob, started: float) -> Manifest:
     return finish(settings, trained, started)
 
 
-def shipped(settings: StageSettings, *leave_out: str) -> dict[str, Any]:
+def shipped(settings: StageSettings, *leave_out: str) -> dict[str, object]:
     """The settings as plain values: classes made for a domain do not travel, their values do.
 
     Those of the cluster are not a worker's business. The store becomes an absolute path, because workers of Ray Train
@@ -123,10 +133,10 @@ def shipped(settings: StageSettings, *leave_out: str) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=left_out) | {"store": store}
 
 
-def train(config: dict[str, Any]) -> Ended | None:
+def train(config: Plain) -> Ended | None:
     """The function Ray Train runs on every worker; see `on_worker`."""
 
-    def checkpoints(device: Any, **options: Any) -> Any:
+    def checkpoints(device: torch.device | str, **options: Unpack[Options]) -> Iterator[Checkpoint]:
         settings = _received(config["settings"])
         labels, validation = (settings.learning.read(settings, split) for split in ("train", "validation"))
         return training(settings.learning.task(settings, labels, validation, device), **options)
@@ -134,14 +144,14 @@ def train(config: dict[str, Any]) -> Ended | None:
     return on_worker(config, checkpoints)
 
 
-def fit(values: dict[str, Any]) -> Trained:
+def fit(values: Plain) -> Trained:
     """Fit a learner in one call to the training split."""
     settings = _received(values)
     labels, validation = (settings.learning.read(settings, split) for split in ("train", "validation"))
     return Trained(settings.learning.fit(settings, labels, validation)[0], [], 0)
 
 
-def _received(values: dict[str, Any]) -> TrainSettings:
+def _received(values: Plain) -> TrainSettings:
     return train_settings(find_wing(values["domain"])).model_validate(values)
 
 

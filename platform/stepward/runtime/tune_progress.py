@@ -21,7 +21,7 @@ class Ticks(Callback):
     def __init__(self) -> None:
         self._ended = 0
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[Any], **info: object) -> None:
         """Counts the trials that ended since the last step."""
         ended = sum(trial.is_finished() for trial in trials)
         if _displays and ended > self._ended:

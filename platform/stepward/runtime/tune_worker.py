@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from stepward.core.config import Plain
 from stepward.core.wing import find_wing
-from stepward.evaluate.trial import arm_trial_settings, judge_trial
+from stepward.evaluate.trial import ArmTrial, arm_trial_settings, judge_trial
 from stepward.train import Checkpoint, Progress, TrainSettings, train_settings, training
 from stepward.tune import Space
 
@@ -59,9 +60,9 @@ class Standing:
 
 
 def run_trial(
-    config: dict[str, Any],
+    config: Plain,
     *,
-    base: dict[str, Any],
+    base: Plain,
     space: Space,
     threads: int,
     device: str,
@@ -96,7 +97,7 @@ def run_trial(
                 tune.report(standing.progress.history[-1], checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-def _report_search(settings: Any) -> None:
+def _report_search(settings: ArmTrial) -> None:
     """A trial of searches: a history of one row."""
     from ray import tune
 
@@ -134,12 +135,12 @@ def trial(settings: TrainSettings, device: str, start: str | None) -> Iterator[t
         yield Standing(progress, losses, facts | learning.facts(labels)), checkpoint
 
 
-def trial_key(config: Mapping[str, Any]) -> str:
+def trial_key(config: Mapping[str, object]) -> str:
     """What tells a trial from the others of its sweep."""
     return json.dumps(config, sort_keys=True, default=str)
 
 
-def trial_values(config: Mapping[str, Any], space: Space) -> dict[str, Any]:
+def trial_values(config: Plain, space: Space) -> dict[str, object]:
     """Value of each dimension: drawn beforehand, or suggested, where a choice is the index of its value."""
     if "drawn" in config:
         return dict(config["drawn"]["values"])

@@ -43,6 +43,7 @@ from stepward.tune import (
     tune_settings,
 )
 from stepward.tune.artifact import finish, winner_line
+from stepward.tune.dimensions import Uniform
 
 logger = logging.getLogger("stepward.tune")
 
@@ -187,7 +188,7 @@ def _sweep(settings: TuneJob, plan: Plan, run: str) -> list[Trial]:
     return [_trial(number, result, plan) for number, result in sorted(numbered, key=lambda pair: pair[0])]
 
 
-def _died(error: Any) -> bool:
+def _died(error: object) -> bool:
     """Whether a trial ended because its process did."""
     from ray import exceptions
 
@@ -275,6 +276,7 @@ def _domain(dimension: Dimension) -> Any:
 
     if isinstance(dimension, Choice):
         return tune.choice(list(range(len(dimension.values))))
+    assert isinstance(dimension, Uniform), "all others are numbers between two others"
     low, high = dimension.extremes
     if isinstance(dimension, Integers):
         return tune.randint(low, high + 1)
@@ -302,7 +304,7 @@ def _trial(number: int, result: Any, plan: Plan) -> Trial:
     return Trial(**known, status="finished" if ended else "stopped", problem_losses=standing.losses)
 
 
-def _first_words(error: Any) -> str:
+def _first_words(error: object) -> str:
     """What was raised, without Ray's traceback."""
     if error is None:
         return ""

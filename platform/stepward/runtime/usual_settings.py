@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stepward.core.config import Plain
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.evaluate.settings import evaluate_settings
@@ -13,7 +14,7 @@ from stepward.train.pretraining import pretrain_settings
 from stepward.tune import tune_settings
 
 
-def usual_settings(wing: Wing) -> dict[str, dict[str, Any]]:
+def usual_settings(wing: Wing) -> dict[str, Plain]:
     """Stage -> settings of its job without arguments, as plain values."""
     jobs: dict[str, Any] = {"label": label_settings(wing), "evaluate": evaluate_settings(wing)}
     jobs |= {"train": train_settings(wing), "tune": tune_settings(wing)} if wing.learners else {}

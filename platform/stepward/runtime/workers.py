@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 
 from stepward.core.artifacts import Artifact
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.runtime.cluster import require_room, resources
 from stepward.runtime.train_progress import Ticker, shown
 from stepward.train import Checkpoint, DivergedError, Workers
@@ -76,7 +76,7 @@ class TrainPool(Config):
         return self.model_copy(update={"use_gpu": gpu})
 
 
-def on_worker(config: dict[str, Any], checkpoints: Steps) -> Ended | None:
+def on_worker(config: Plain, checkpoints: Steps) -> Ended | None:
     """What a worker does: train from the last checkpoint, and tell Ray of the first epoch, the last, and some between.
 
     Args:
@@ -142,8 +142,8 @@ def _report(checkpoint: Checkpoint, workers: Workers) -> None:
 
 
 def train_on_ray(
-    function: Callable[[dict[str, Any]], Ended | None],
-    values: dict[str, Any],
+    function: Callable[[Plain], Ended | None],
+    values: Plain,
     pool: TrainPool,
     artifact: Artifact,
     run: str,

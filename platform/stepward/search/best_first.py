@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -11,7 +11,7 @@ from pydantic import Field
 from stepward.core.batch import Batch
 from stepward.core.config import Config
 from stepward.core.interfaces import Status
-from stepward.search.loop import SearchResult, rank_within, run_search
+from stepward.search.loop import Parts, SearchResult, rank_within, run_search
 from stepward.search.scoring import Scoring
 from stepward.search.tree import Tree
 
@@ -25,7 +25,7 @@ class BestFirst(Config):
     deduplicate: bool = Field(True, description="drop children whose state was already reached in the same problem")
     scoring: Scoring = Scoring()
 
-    def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+    def __call__(self, problems: Batch, **parts: Unpack[Parts]) -> SearchResult:
         """Searches all problems at once: a node of each a round."""
         return run_search(
             problems,

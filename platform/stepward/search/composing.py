@@ -8,7 +8,7 @@ the very candidates that a choice among K meets.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,7 +18,7 @@ from stepward.core.batch import Batch
 from stepward.core.config import Config
 from stepward.core.interfaces import WORST, Combines, Status
 from stepward.search.beam import BeamRule
-from stepward.search.loop import SearchResult, run_search
+from stepward.search.loop import Parts, SearchResult, run_search
 from stepward.search.scoring import Scoring
 
 TINY = 1e-12
@@ -33,19 +33,19 @@ class _Composing(Config):
 
     num_candidates: int = Field(16, ge=2, description="candidates K of every step")
 
-    def _search(self, problems: Batch, weigh: Weigh, *, domain: Any, smooth: bool = True, **parts: Any) -> SearchResult:
+    def _search(self, problems: Batch, weigh: Weigh, smooth: bool = True, /, **parts: Unpack[Parts]) -> SearchResult:
         """Search with children of weights ``weigh(parents, scores, usable)``: [n, k], or [n, k, r, s] a patch."""
-        mixes: Any = domain
-        if not isinstance(domain, Combines):
+        domain, mixes = parts["domain"], parts["domain"]
+        if not isinstance(mixes, Combines):
             raise ValueError(
                 f"search.kind={self.kind}: expected a domain whose states can be mixed, but {domain.name!r} has no "
                 "combine(parents, candidates, weights). Take beam, best_first or another search that chooses."
             )
         k = self.num_candidates
 
-        def compose(parents: Any, candidates: Any, scores: Float[np.ndarray, " m"]) -> tuple[Any, np.ndarray]:
+        def compose(parents: Batch, candidates: Batch, scores: Float[np.ndarray, " m"]) -> tuple[Batch, np.ndarray]:
             sets = scores.reshape(len(parents), k)
-            usable = (mixes.status(candidates) != Status.DEAD).reshape(len(parents), k) & (sets > WORST)
+            usable = (domain.status(candidates) != Status.DEAD).reshape(len(parents), k) & (sets > WORST)
             weights = weigh(parents, sets, usable)
             share = weights.reshape(*weights.shape[:2], -1).mean(axis=2)
             child = mixes.combine(parents, candidates, weights, smooth=smooth)
@@ -53,7 +53,6 @@ class _Composing(Config):
 
         return run_search(
             problems,
-            domain=mixes,
             rule=lambda tree, rng: BeamRule(tree, 1, k),
             scoring=Scoring(),
             compose=compose,
@@ -66,7 +65,7 @@ class MeanOfK(_Composing):
 
     kind: Literal["mean_of_k"] = "mean_of_k"
 
-    def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+    def __call__(self, problems: Batch, **parts: Unpack[Parts]) -> SearchResult:
         """Searches all problems at once, with equal weights for candidates that are finite."""
         return self._search(problems, lambda _, scores, usable: uniform_weights(usable), **parts)
 
@@ -80,7 +79,7 @@ class WeightedMean(_Composing):
     kind: Literal["weighted_mean"] = "weighted_mean"
     temperature: float = Field(0.5, gt=0, description="T of softmax(z / T)")
 
-    def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+    def __call__(self, problems: Batch, **parts: Unpack[Parts]) -> SearchResult:
         """Searches all problems at once, with weights by the reward of whole candidates."""
         return self._search(problems, lambda _, s, usable: softmax_weights(s, usable, self.temperature), **parts)
 
@@ -96,8 +95,10 @@ class Patchwork(_Composing):
     temperature: float = Field(0.0, ge=0, description="T of the blend; 0 takes the best of each patch")
     smooth: bool = Field(True, description="interpolate weights between the centres of patches: no seams")
 
-    def __call__(self, problems: Batch, *, reward: Any, domain: Any, **parts: Any) -> SearchResult:
+    def __call__(self, problems: Batch, **parts: Unpack[Parts]) -> SearchResult:
         """Searches all problems at once, with weights by the reward's score map; refuses a reward without one."""
+        domain: Any = parts["domain"]  # of states that can be mixed, as `_search` asks
+        reward = parts["reward"]
         if not hasattr(reward, "score_map"):
             raise ValueError(
                 f"search.kind=patchwork: expected a guide with a score map, got {type(reward).__name__}. Take a "
@@ -105,7 +106,7 @@ class Patchwork(_Composing):
             )
         mapped = _Mapped(reward)
 
-        def weigh(parents: Any, scores: np.ndarray, usable: np.ndarray) -> Float[np.ndarray, "n k r s"]:
+        def weigh(parents: Batch, scores: np.ndarray, usable: np.ndarray) -> Float[np.ndarray, "n k r s"]:
             n, k = scores.shape
             grid = tuple(extent // self.patch for extent in domain.extent(parents))
             local = pooled(mapped.maps, domain.extent(parents), self.patch).reshape(n, k, -1).transpose(0, 2, 1)
@@ -119,7 +120,8 @@ class Patchwork(_Composing):
                 weights = np.eye(k)[np.where(good, flat, WORST).argmax(axis=1)]
             return weights.reshape(n, *grid, k).transpose(0, 3, 1, 2)
 
-        return self._search(problems, weigh, reward=mapped, domain=domain, smooth=self.smooth, **parts)
+        parts["reward"] = mapped
+        return self._search(problems, weigh, self.smooth, **parts)
 
 
 class _Mapped:
@@ -131,7 +133,7 @@ class _Mapped:
         if hasattr(reward, "charged_tokens"):
             self.charged_tokens = reward.charged_tokens
 
-    def score(self, parents: Any, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: Batch, children: Batch) -> Float[np.ndarray, " n"]:
         """Mean of each child's map; `WORST` where it is not finite."""
         self.maps = self.reward.score_map(parents, children)
         means = self.maps.mean(axis=(1, 2), dtype=np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -11,7 +11,7 @@ from pydantic import Field
 from stepward.core.batch import Batch
 from stepward.core.config import Config
 from stepward.search.beam import top_per_group
-from stepward.search.loop import SearchResult, run_search
+from stepward.search.loop import Parts, SearchResult, run_search
 from stepward.search.scoring import Scoring
 from stepward.search.tree import Tree
 
@@ -27,7 +27,7 @@ class DVTS(Config):
     num_candidates: int = Field(4, ge=1, description="children proposed of a tree's current state")
     scoring: Scoring = Scoring()
 
-    def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+    def __call__(self, problems: Batch, **parts: Unpack[Parts]) -> SearchResult:
         """Searches all problems at once; trees of a problem share no node."""
         return _run(problems, self.num_trees, self.num_candidates, self.scoring, parts)
 
@@ -39,12 +39,12 @@ class BestOfN(Config):
     num_samples: int = Field(8, ge=1, description="solutions sampled a problem (N)")
     scoring: Scoring = Scoring()
 
-    def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+    def __call__(self, problems: Batch, **parts: Unpack[Parts]) -> SearchResult:
         """Samples N solutions of every problem; the reward chooses among them at the end."""
         return _run(problems, self.num_samples, 1, self.scoring, parts)
 
 
-def _run(problems: Batch, num_trees: int, k: int, scoring: Scoring, parts: dict[str, Any]) -> SearchResult:
+def _run(problems: Batch, num_trees: int, k: int, scoring: Scoring, parts: Parts) -> SearchResult:
     return run_search(
         problems,
         rule=lambda tree, rng: _TreesRule(tree, num_trees, k),

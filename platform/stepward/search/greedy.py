@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from stepward.core.batch import repeat
+from stepward.core.batch import Batch, repeat
 from stepward.core.cost import Combinator, metered_proposer, metered_reward
 from stepward.core.interfaces import Domain, Proposer, RewardModel
 from stepward.core.seeding import Rng
@@ -31,7 +29,7 @@ class Greedy(Combinator):
         self._proposer, self._reward = metered_proposer(proposer, domain), metered_reward(reward, domain)
         self._k = num_candidates
 
-    def propose(self, states: Any, *, num_candidates: int, rng: Rng) -> Any:
+    def propose(self, states: Batch, *, num_candidates: int, rng: Rng) -> Batch:
         """`num_candidates` children of every state, each the best of K candidates of its own."""
         parents = repeat(states, num_candidates)
         streams = rng.fork(rng.counter).repeat(num_candidates)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -73,6 +73,18 @@ class SearchResult:
     cost: dict[str, Float[np.ndarray, " p"]]
     exhausted: Bool[np.ndarray, " p"]
     tree: Tree | None = field(default=None, repr=False)
+
+
+class Parts(TypedDict):
+    """What every search hands on to `run_search`."""
+
+    domain: Domain
+    proposer: Proposer
+    reward: RewardModel
+    budget: Cost
+    rng: Rng
+    keep_tree: NotRequired[bool]
+    on_round: NotRequired[Callable[[Ledger], None] | None]
 
 
 def run_search(
@@ -154,7 +166,7 @@ def run_search(
     return solutions.result(ledger, exhausted, getattr(policy, "weights", None), tree if keep_tree else None)
 
 
-def _number(problems: Any) -> Any:
+def _number(problems: Batch) -> Batch:
     """Roots with their problem index set to their position, which is how the loop addresses problems."""
     if np.array_equal(problems.problem, np.arange(len(problems))):
         return problems
@@ -175,7 +187,7 @@ def _within_budget(
     return chosen, serial[chosen].astype(np.int64)
 
 
-def _propose(states: Any, serial: np.ndarray, k: int, proposer: Proposer, rng: Rng, ledger: Ledger) -> Any:
+def _propose(states: Batch, serial: np.ndarray, k: int, proposer: Proposer, rng: Rng, ledger: Ledger) -> Batch:
     ledger.charge(states.problem, expansions=1.0)
     return proposer.propose(states, num_candidates=k, rng=rng.take(states.problem).fork(serial))
 
@@ -195,7 +207,7 @@ def _grow(
     tree: Tree,
     parents: Int[np.ndarray, " n"],
     siblings: Int[np.ndarray, " n"],
-    children: Any,
+    children: Batch,
     scores: Float[np.ndarray, " n"],
     domain: Domain,
     scoring: Scoring,
@@ -225,7 +237,13 @@ class _Solutions:
         self._nodes.append(nodes)
         self._expansions.append(ledger.spent["expansions"][problem])
 
-    def result(self, ledger: Ledger, exhausted: np.ndarray, weights: Any, tree: Tree | None) -> SearchResult:
+    def result(
+        self,
+        ledger: Ledger,
+        exhausted: np.ndarray,
+        weights: Callable[[np.ndarray], np.ndarray] | None,
+        tree: Tree | None,
+    ) -> SearchResult:
         nodes = np.concatenate(self._nodes)
         problem, value = self.tree.problem[nodes], self.tree.value[nodes]
         best = np.full(self.tree.num_problems, -1, np.int64)

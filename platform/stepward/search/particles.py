@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -12,7 +12,7 @@ from stepward.core.batch import Batch
 from stepward.core.config import Config
 from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng
-from stepward.search.loop import SearchResult, run_search
+from stepward.search.loop import Parts, SearchResult, run_search
 from stepward.search.scoring import Scoring
 from stepward.search.tree import Tree
 
@@ -38,7 +38,7 @@ class Particles(Config):
     )
     scoring: Scoring = Scoring()
 
-    def __call__(self, problems: Batch, **parts: Any) -> SearchResult:
+    def __call__(self, problems: Batch, **parts: Unpack[Parts]) -> SearchResult:
         """Searches all problems at once; particles of a problem are resampled together."""
         return run_search(
             problems,

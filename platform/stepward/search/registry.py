@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from stepward.core.config import Config, validate
+from stepward.core.config import Config, Plain, validate
+from stepward.core.interfaces import Search
 from stepward.core.registry import lookup, plugins
 from stepward.search.beam import Beam
 from stepward.search.best_first import BestFirst
@@ -24,7 +23,7 @@ SEARCHES: dict[str, type[Config]] = {
 }
 
 
-def build_search(settings: dict[str, Any]) -> Any:
+def build_search(settings: Plain) -> Search:
     """A search from plain settings, of which ``kind`` names the search and the rest are its own fields."""
     if "kind" not in settings:
         raise ValueError(f"search.kind: expected one of {sorted(SEARCHES)}, got nothing.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
@@ -23,7 +21,7 @@ class Scoring(Config):
     min_score: float | None = Field(None, description="gate: drop children that score below this (τ_min); none: keep")
     require_improvement: bool = Field(False, description="gate: drop children that score below their parent (Δp < 0)")
 
-    def model_post_init(self, _: Any) -> None:
+    def model_post_init(self, _: object) -> None:
         """Refuses an aggregation that does not exist."""
         aggregation_named(self.aggregation)
 

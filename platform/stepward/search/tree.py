@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int, Int8
 
@@ -46,7 +44,7 @@ class Tree:
             raise AttributeError(name)
         return columns[name].view()
 
-    def states(self, nodes: Int[np.ndarray, " n"]) -> Any:
+    def states(self, nodes: Int[np.ndarray, " n"]) -> Batch:
         """The states of nodes, in that order."""
         return self._store.take(nodes)
 
@@ -100,10 +98,10 @@ class _StateStore:
     pieces and every state is copied O(log n) times.
     """
 
-    def __init__(self, first: Any) -> None:
+    def __init__(self, first: Batch) -> None:
         self._pieces = [first]
 
-    def append(self, states: Any) -> None:
+    def append(self, states: Batch) -> None:
         if not len(states):
             return
         self._pieces.append(states)
@@ -111,7 +109,7 @@ class _StateStore:
             last = self._pieces.pop()
             self._pieces[-1] = type(last).concat([self._pieces[-1], last])
 
-    def take(self, nodes: Int[np.ndarray, " n"]) -> Any:
+    def take(self, nodes: Int[np.ndarray, " n"]) -> Batch:
         ends = np.cumsum([len(piece) for piece in self._pieces])
         which = np.searchsorted(ends, nodes, side="right")
         used = np.unique(which)

@@ -6,6 +6,7 @@ Source: Efron 1987, "Better bootstrap confidence intervals", equations 2.3 (inte
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -28,6 +29,13 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}] (n = {self.num_units})"
+
+
+class Resampling(TypedDict):
+    """How intervals and tests resample: mass of the intervals, and the number of resamples."""
+
+    confidence: float
+    num_resamples: int
 
 
 def bootstrap_mean(

@@ -11,7 +11,7 @@ import numpy as np
 
 from stepward.core.batch import Batch, repeat
 from stepward.core.cost import Cost
-from stepward.core.interfaces import Domain, Proposer, RewardModel, Status
+from stepward.core.interfaces import Domain, Proposer, RewardModel, Search, Status
 from stepward.core.seeding import Rng
 
 
@@ -70,12 +70,17 @@ def check_reward(reward: RewardModel, domain: Domain, parents: Batch, children: 
 
 
 def check_search(
-    search: Any, domain: Domain, proposer: Proposer, reward: RewardModel, roots: Batch, *, expansions: int = 12
+    search: Search, domain: Domain, proposer: Proposer, reward: RewardModel, roots: Batch, *, expansions: int = 12
 ) -> None:
     """`roots`: at least two problems. `proposer` and `search` must agree on the number of candidates."""
     n = len(roots)
     assert n >= 2, "give at least two problems"
-    parts = {"domain": domain, "proposer": proposer, "reward": reward, "budget": Cost.limit(expansions=expansions)}
+    parts: dict[str, Any] = {
+        "domain": domain,
+        "proposer": proposer,
+        "reward": reward,
+        "budget": Cost.limit(expansions=expansions),
+    }
     found = search(roots, rng=_streams(n), **parts)
     assert (found.cost["expansions"] <= expansions).all(), "budget: more expansions than allowed"
     assert (domain.status(found.states) == Status.COMPLETE).all(), "solutions: expected complete states only"
@@ -90,7 +95,7 @@ def check_search(
     assert alone.cost["proposals"][0] == found.cost["proposals"][n - 1], "a problem's cost depends on its neighbours"
 
 
-def children_of(states: Batch, proposer: Proposer, num_candidates: int) -> tuple[Any, Any]:
+def children_of(states: Batch, proposer: Proposer, num_candidates: int) -> tuple[Batch, Batch]:
     """Steps to score in a test: (parents repeated, children)."""
     children = proposer.propose(states, num_candidates=num_candidates, rng=_streams(len(states)))
     return repeat(states, num_candidates), children

@@ -4,6 +4,7 @@ from stepward.train.checkpoints import Checkpoint, Progress
 from stepward.train.counts import CountLearning, problem_losses
 from stepward.train.examples import Examples, make_examples, minibatches
 from stepward.train.labels import LabelledStates, read_labels
+from stepward.train.learned import Layers, LearnedNetwork
 from stepward.train.loop import ExampleTask, epochs, predict_logits, seeded_module, state_arrays
 from stepward.train.objectives import OBJECTIVES, Binomial, Focal, HardBCE, Objective, Pairwise, SoftBCE
 from stepward.train.optimisation import Descent, Optimisation
@@ -31,6 +32,8 @@ __all__ = [
     "LabelSubset",
     "thin",
     "LabelledStates",
+    "Layers",
+    "LearnedNetwork",
     "read_labels",
     "Examples",
     "make_examples",

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from scipy.special import expit
 
 from stepward.core.artifacts import Artifact
 from stepward.core.config import with_defaults
-from stepward.core.learning import Judged, Trained
+from stepward.core.learning import Judged, Trained, TrainStage
 from stepward.core.seeding import stable_hash
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing, find_wing
@@ -41,7 +42,7 @@ class CountLearning:
 
     unit = "nats a rollout"
 
-    def fields(self, wing: Wing) -> dict[str, Any]:
+    def fields(self, wing: Wing) -> dict[str, object]:
         """Subset, objective and optimisation, with the domain's defaults."""
         descent: Any = with_defaults(Optimisation, wing.defaults.optimisation)
         objective = OBJECTIVES[wing.defaults.objective]
@@ -56,7 +57,7 @@ class CountLearning:
         for split in SPLITS:
             read_labels(labels.folder, wing, split)
 
-    def check(self, settings: Any) -> None:
+    def check(self, settings: TrainStage) -> None:
         """Raise ValueError for labels without counts, or without a column that the settings name."""
         folder = settings.artifact("label", settings.label).folder
         for split in SPLITS:
@@ -68,13 +69,15 @@ class CountLearning:
             if settings.optimisation.sampling.needs_lengths:
                 found.column_numbers(settings.optimisation.sampling.length)
 
-    def read(self, settings: Any, split: str) -> LabelledStates:
+    def read(self, settings: TrainStage, split: str) -> LabelledStates:
         """Labels of a split; of the training split, those that are learned from."""
         artifact = settings.artifact("label", settings.label)
         found = _read(artifact.url, settings.domain, split, artifact.manifest().fingerprint)
         return settings.subset.of(found, settings.seed) if split == "train" else found
 
-    def task(self, settings: Any, labels: LabelledStates, validation: LabelledStates, device: Any) -> ExampleTask:
+    def task(
+        self, settings: TrainStage, labels: LabelledStates, validation: LabelledStates, device: torch.device | str
+    ) -> ExampleTask:
         """Descent on the settings' objective, judged by the likelihood of validation rollouts."""
         module, examples = seeded_module(settings.learner.module, settings.seed), examples_of(settings, labels)
         if hasattr(settings.learner, "adapt"):
@@ -95,7 +98,7 @@ class CountLearning:
         return problem_losses(validation, expit(logits))
 
     def fit(
-        self, settings: Any, labels: LabelledStates, validation: LabelledStates
+        self, settings: TrainStage, labels: LabelledStates, validation: LabelledStates
     ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, " p"]]:
         """Weights from the training labels in one call, and the losses of the reward model they make."""
         weights = settings.learner.fit(labels.states, *_counts(labels), settings.seed)
@@ -106,7 +109,7 @@ class CountLearning:
         """Rows, and the mean M."""
         return {"num_rows": len(labels), "num_rollouts": float(labels.num_rollouts.mean())}
 
-    def judge(self, settings: Any, trained: Trained) -> Judged:
+    def judge(self, settings: TrainStage, trained: Trained) -> Judged:
         """Predictions of validation states, raw and calibrated, and how good they are."""
         wing, reward = settings.wing, settings.learner.reward(trained.weights)
         artifact = settings.artifact("label", settings.label)
@@ -124,7 +127,7 @@ class CountLearning:
         )
 
 
-def examples_of(settings: Any, labels: LabelledStates) -> Examples:
+def examples_of(settings: TrainStage, labels: LabelledStates) -> Examples:
     """Training labels as the settings' learner and objective take them."""
     objective, learner, sampling = settings.objective, settings.learner, settings.optimisation.sampling
     groups = labels.column_codes(objective.group_by) if isinstance(objective, Pairwise) else None
@@ -160,7 +163,7 @@ def _read(url: str, domain: str, split: str, fingerprint: str) -> LabelledStates
     return read_labels(Folder(url), find_wing(domain), split)
 
 
-def _num_rows(settings: Any, labels: Artifact) -> int:
+def _num_rows(settings: TrainStage, labels: Artifact) -> int:
     """Training rows that were learned from; filters have to look at the labels once more."""
     if settings.subset.filters:
         return len(settings.subset.of(read_labels(labels.folder, settings.wing, "train"), settings.seed))

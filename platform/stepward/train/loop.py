@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from stepward.train.examples import Examples, minibatches, num_minibatches
 from stepward.train.objectives import RowObjective
 from stepward.train.optimisation import Optimisation
 from stepward.train.task import Minibatch, Part, Task
-from stepward.train.trainer import training
+from stepward.train.trainer import Options, training
 
 Judge = Callable[[Float[np.ndarray, " n"]], dict[str, float]]
 EVALUATION_ROWS = 8192  # rows a forward pass without gradients
@@ -109,7 +109,7 @@ def epochs(
     *,
     seed: int,
     judge: Judge | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Iterator[Checkpoint]:
     """Checkpoints of an `ExampleTask`, epoch by epoch; `options` are those of the training loop."""
     return training(ExampleTask(module, train, validation, objective, optimisation, seed=seed, judge=judge), **options)
@@ -127,6 +127,6 @@ def predict_logits(module: torch.nn.Module, inputs: dict[str, Tensor]) -> Float[
     return torch.cat(pieces).float()
 
 
-def state_arrays(weights: dict[str, Tensor]) -> dict[str, Any]:
+def state_arrays(weights: dict[str, Tensor]) -> dict[str, np.ndarray]:
     """Weights as numpy arrays, the form in which artifacts keep them."""
     return {name: tensor.cpu().numpy() for name, tensor in weights.items()}

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, one_of, with_defaults
-from stepward.core.learning import Judged, Trained
+from stepward.core.learning import Judged, Trained, TrainStage
 from stepward.core.storage import Folder
-from stepward.core.wing import Wing, find_wing
+from stepward.core.wing import Trainable, Wing, find_wing
 from stepward.statistics.ranking import spearman
 from stepward.train.examples import Examples
 from stepward.train.labels import split_rows
@@ -137,7 +137,7 @@ class TargetLearning:
 
     unit = "share of pairs in the wrong order"
 
-    def fields(self, wing: Wing) -> dict[str, Any]:
+    def fields(self, wing: Wing) -> dict[str, object]:
         """Subset, objective and optimisation."""
         objective: Any = one_of({"bradley_terry": BradleyTerry, "squared": Squared})
         descent: Any = with_defaults(Optimisation, wing.defaults.optimisation)
@@ -152,11 +152,11 @@ class TargetLearning:
         for split in SPLITS:
             read_targets(labels.folder, wing, split)
 
-    def check(self, settings: Any) -> None:
+    def check(self, settings: TrainStage) -> None:
         """Raise ValueError for labels without targets, or without an order."""
         self.readable(settings.artifact("label", settings.label), settings.wing)
 
-    def read(self, settings: Any, split: str) -> GivenTargets:
+    def read(self, settings: TrainStage, split: str) -> GivenTargets:
         """Labels of a split; of the training split, those that are learned from."""
         artifact = settings.artifact("label", settings.label)
         found = _read(artifact.url, settings.domain, split, artifact.manifest().fingerprint)
@@ -165,7 +165,9 @@ class TargetLearning:
             return found
         return found.take(choose_rows(found.table["id"].to_pylist(), most, settings.seed))
 
-    def task(self, settings: Any, labels: GivenTargets, validation: GivenTargets, device: Any) -> TargetTask:
+    def task(
+        self, settings: TrainStage, labels: GivenTargets, validation: GivenTargets, device: torch.device | str
+    ) -> TargetTask:
         """Descent on the settings' objective."""
         return TargetTask(
             seeded_module(settings.learner.module, settings.seed).to(device),
@@ -181,7 +183,7 @@ class TargetLearning:
         return _problem_losses(task.scores(), validation)
 
     def fit(
-        self, settings: Any, labels: GivenTargets, validation: GivenTargets
+        self, settings: TrainStage, labels: GivenTargets, validation: GivenTargets
     ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, " p"]]:
         """Learners that are fitted in one call learn from counts.
 
@@ -194,7 +196,7 @@ class TargetLearning:
         """Rows; there are no rollouts."""
         return {"num_rows": len(labels), "num_rollouts": 0.0}
 
-    def judge(self, settings: Any, trained: Trained) -> Judged:
+    def judge(self, settings: TrainStage, trained: Trained) -> Judged:
         """How validation steps are ordered, and each one's score."""
         artifact = settings.artifact("label", settings.label)
         train, validation = self.read(settings, "train"), read_targets(artifact.folder, settings.wing, "validation")
@@ -214,7 +216,7 @@ class TargetLearning:
         )
 
 
-def _examples(learner: Any, labels: GivenTargets) -> Examples:
+def _examples(learner: Trainable, labels: GivenTargets) -> Examples:
     inputs = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in learner.encode(*labels.steps).items()}
     targets = torch.from_numpy(labels.targets.astype(np.float32))
     return Examples(inputs, targets, torch.ones(len(labels)), torch.from_numpy(labels.groups))

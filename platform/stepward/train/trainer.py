@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -56,8 +56,16 @@ class Tick:
 Watch = Callable[[Tick], None]
 
 
+class Options(TypedDict, total=False):
+    """Options of `training`, for those that hand them on."""
+
+    start: Checkpoint | None
+    workers: Workers
+    watch: Watch
+
+
 def training(
-    task: Task[Any],
+    task: Task,
     *,
     start: Checkpoint | None = None,
     workers: Workers = ALONE,
@@ -103,7 +111,7 @@ class _Epoch:
 
     def __init__(
         self,
-        task: Task[Any],
+        task: Task,
         epoch: int,
         optimiser: torch.optim.Optimizer,
         parameters: list[torch.nn.Parameter],
@@ -171,7 +179,7 @@ def steps_between_looks(device: torch.device) -> int:
     return 1 if device.type == "cpu" else GPU_STEPS
 
 
-def _require_sane(task: Task[Any], progress: Progress, loss: float, step: int, num_steps: int, rate: float) -> None:
+def _require_sane(task: Task, progress: Progress, loss: float, step: int, num_steps: int, rate: float) -> None:
     """Raise `DivergedError` for a step's loss that is not finite, or far above that of the first step."""
     first = progress.first_loss
     if math.isfinite(loss) and (first is None or loss <= EXPLODED * max(abs(first), 1.0)):
@@ -189,7 +197,7 @@ def _require_sane(task: Task[Any], progress: Progress, loss: float, step: int, n
     )
 
 
-def _require_finite(task: Task[Any], progress: Progress, loss: float, rate: float) -> None:
+def _require_finite(task: Task, progress: Progress, loss: float, rate: float) -> None:
     """Raise `DivergedError` for a validation loss that is no number."""
     if not math.isfinite(loss):
         raise DivergedError(
@@ -198,6 +206,6 @@ def _require_finite(task: Task[Any], progress: Progress, loss: float, rate: floa
         )
 
 
-def _advice(task: Task[Any]) -> str:
+def _advice(task: Task) -> str:
     now, place = task.descent.learning_rate, task.SETTINGS
     return f"Lower {place}.learning_rate, now {now:g}; {now / 10:g} is a next try, with {place}.max_grad_norm=1."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
 from stepward.core.artifacts import Artifact, Manifest, content_digest
+from stepward.core.config import Plain
 from stepward.evaluate.trial import trial_inputs, unit
 from stepward.train.settings import learning_of
 from stepward.tune.settings import Plan, TuneSettings
@@ -94,7 +95,7 @@ def best_yaml(settings: TuneSettings, plan: Plan, winner: Trial) -> str:
     return words + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def winner_line(facts: Mapping[str, Any]) -> str:
+def winner_line(facts: Plain) -> str:
     """The winner in one line: its loss, its settings, and how far the next one is behind."""
     values = ", ".join(f"{name}={_short(value)}" for name, value in facts["settings"].items())
     line = f"trial {facts['winner']} wins with validation loss {facts['loss']:.4f} ({values})"
@@ -104,7 +105,7 @@ def winner_line(facts: Mapping[str, Any]) -> str:
     return line
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return ":".join(map(_short, value.values())) if isinstance(value, dict) else str(value)

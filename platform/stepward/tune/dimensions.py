@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,15 +34,15 @@ class Dimension(ABC):
         """Raises ValueError if there can be no such dimension."""
 
     @abstractmethod
-    def at(self, point: float) -> Any:
+    def at(self, point: float) -> object:
         """The value at a point of (0, 1): uniform points give the distribution of the dimension."""
 
     @property
     @abstractmethod
-    def extremes(self) -> tuple[Any, ...]:
+    def extremes(self) -> Sequence[object]:
         """Values which, if they are allowed, mean that all are."""
 
-    def suggested(self, value: Any) -> Any:
+    def suggested(self, value: float | str) -> object:
         """The value that a search meant, which knows a choice by its position."""
         return value
 
@@ -55,16 +55,16 @@ class Choice(Dimension):
         if not self.values:
             raise ValueError("expected at least one value, got none")
 
-    def at(self, point: float) -> Any:
+    def at(self, point: float) -> object:
         """The value at a share `point` of the list."""
         return self.values[int(point * len(self.values))]
 
     @property
-    def extremes(self) -> tuple[Any, ...]:
+    def extremes(self) -> Sequence[object]:
         """All values: none lies between others."""
         return self.values
 
-    def suggested(self, value: Any) -> Any:
+    def suggested(self, value: float | str) -> object:
         """The value whose position an optimiser chose."""
         return self.values[int(value)]
 
@@ -82,15 +82,16 @@ class Uniform(Dimension):
         if len(self.values) != 2 or not numbers or self.values[0] >= self.values[1]:
             raise ValueError(f"expected [low, high] with low < high, got {list(self.values)}")
 
-    def at(self, point: float) -> Any:
+    def at(self, point: float) -> object:
         """The number at a share `point` of the way up."""
         low, high = self.values
         return float(low + (high - low) * point)
 
     @property
-    def extremes(self) -> tuple[Any, ...]:
+    def extremes(self) -> tuple[float, float]:
         """Both ends."""
-        return self.values
+        low, high = self.values
+        return low, high
 
 
 class LogUniform(Uniform):
@@ -102,7 +103,7 @@ class LogUniform(Uniform):
         if self.values[0] <= 0:
             raise ValueError(f"expected [low, high] with 0 < low, got {list(self.values)}")
 
-    def at(self, point: float) -> Any:
+    def at(self, point: float) -> object:
         """The number at a share `point` of the way up, on a logarithmic scale."""
         low, high = self.values
         return float(low * (high / low) ** point)
@@ -117,15 +118,16 @@ class Integers(Uniform):
         if any(int(value) != value for value in self.values):
             raise ValueError(f"expected [low, high] of whole numbers, got {list(self.values)}")
 
-    def at(self, point: float) -> Any:
+    def at(self, point: float) -> object:
         """The number at a share `point`; all are as likely."""
         low, high = map(int, self.values)
         return low + int(point * (high - low + 1))
 
     @property
-    def extremes(self) -> tuple[Any, ...]:
+    def extremes(self) -> tuple[int, int]:
         """Both ends, as whole numbers."""
-        return tuple(map(int, self.values))
+        low, high = map(int, self.values)
+        return low, high
 
 
 KINDS: dict[str, type[Dimension]] = {
@@ -137,7 +139,7 @@ KINDS: dict[str, type[Dimension]] = {
 }
 
 
-def read(content: Mapping[str, Any]) -> Dimension:
+def read(content: Mapping[str, object]) -> Dimension:
     """A dimension from its YAML.
 
     Raises:
@@ -154,7 +156,7 @@ def read(content: Mapping[str, Any]) -> Dimension:
     return kind(tuple(_number(value) for value in values))
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     """YAML 1.1 reads 1e-3 as text; people mean the number."""
     try:
         return float(value) if isinstance(value, str) else value

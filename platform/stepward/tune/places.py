@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sysconfig
 from pathlib import Path
-from typing import Any
 
 from stepward.core.config import read_yaml
 from stepward.core.wing import Wing
@@ -14,7 +13,7 @@ HOMES = (Path(__file__).parents[3], Path(sysconfig.get_path("data"), "share", "s
 FOLDER = "tune_spaces"
 
 
-def space_values(name: str, wing: Wing) -> dict[str, Any]:
+def space_values(name: str, wing: Wing) -> dict[str, object]:
     """The content of a space: dotted name of a setting -> plain value or dimension.
 
     Args:

@@ -73,7 +73,7 @@ class TuneSettings(StageSettings):
     scheduler: one_of({"asha": Asha, "none": RunAll}) = Field(Asha(), description="which trials are stopped early")  # type: ignore[valid-type]
     selection: Selection = Field(Selection(), description="the winner")
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """The settings, with the content of the space in place of its path."""
         return super().identity() | {"space": space_values(self.space, self.wing)}
 
@@ -82,7 +82,7 @@ class TuneSettings(StageSettings):
         """Settings of a trial: of a train job of the domain, or of an arm."""
         return train_settings(self.wing) if self.of == "train" else arm_trial_settings(self.wing)
 
-    def base(self) -> dict[str, Any]:
+    def base(self) -> dict[str, object]:
         """Settings of the train job that are of the sweep, and not of its space."""
         shared = {name: getattr(self, name) for name in ("domain", "store", "seed")} | {"name": f"{self.name}-winner"}
         return shared | {"label" if self.of == "train" else "labels": self.label}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Space:
         """The dimensions of which every value is tried."""
         return {name: one for name, one in self.dimensions.items() if isinstance(one, Grid)}
 
-    def draw(self, num_samples: int, seed: int) -> list[dict[str, Any]]:
+    def draw(self, num_samples: int, seed: int) -> list[dict[str, object]]:
         """Settings of every trial: each point of the grid `num_samples` times, with its own draw of all else.
 
         What a trial draws for a setting depends on (seed, trial, name) alone, so more samples or more dimensions leave
@@ -61,7 +61,9 @@ class Space:
                 trial[name] = one.at(point)
         return [{name: trial[name] for name in self.dimensions} for trial in trials]
 
-    def settings(self, config_class: type[StageSettings], base: Mapping[str, Any], trial: Mapping[str, Any]) -> Any:
+    def settings(
+        self, config_class: type[StageSettings], base: Mapping[str, object], trial: Mapping[str, object]
+    ) -> Any:
         """Settings of a trial.
 
         Args:
@@ -70,7 +72,9 @@ class Space:
         """
         return override(config_class, base, self.fixed | dict(trial))
 
-    def check(self, config_class: type[StageSettings], base: Mapping[str, Any], trials: list[dict[str, Any]]) -> None:
+    def check(
+        self, config_class: type[StageSettings], base: Mapping[str, object], trials: Sequence[Mapping[str, object]]
+    ) -> None:
         """Find out whether a train job accepts all trials, and the ends of every dimension.
 
         Raises:
@@ -86,7 +90,7 @@ class Space:
                 raise ValueError(f"space: no trial with {shown} is possible:\n{error}") from None
 
 
-def read_space(content: Mapping[str, Any], path: str, config_class: type[StageSettings]) -> Space:
+def read_space(content: Mapping[str, object], path: str, config_class: type[StageSettings]) -> Space:
     """The space that plain values describe.
 
     Args:

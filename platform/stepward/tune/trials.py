@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -62,7 +62,7 @@ class Trial:
         return {name: value for name, value in found[0].items() if name != "epoch"} if found else {}
 
 
-def trials_table(trials: Sequence[Trial], further: Sequence[dict[str, Any]]) -> pa.Table:
+def trials_table(trials: Sequence[Trial], further: Sequence[Mapping[str, object]]) -> pa.Table:
     """One row a trial: id, its settings as ``config/<name>``, status, error, metrics of the best epoch, seconds.
 
     Args:
@@ -91,7 +91,7 @@ def history_table(trials: Sequence[Trial]) -> pa.Table:
     return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
 
 
-def _column(values: list[Any]) -> pa.Array:
+def _column(values: list[object]) -> pa.Array:
     """Values of one setting as a column; blocks, and values of different types, as JSON."""
     try:
         if any(isinstance(value, dict | list) for value in values):

@@ -7,7 +7,7 @@ is the least of many and so a little too good; the evaluation on test problems s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def runner_up(trials: Sequence[Trial], winner: Trial) -> Trial | None:
     return pick_winner(others) if others else None
 
 
-def _price(trial: Trial) -> tuple[Any, ...]:
+def _price(trial: Trial) -> tuple[object, ...]:
     return trial.num_rollouts, trial.num_parameters, trial.flops, trial.id
 
 

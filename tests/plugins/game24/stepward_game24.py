@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import torch
 from pydantic import Field
 
 from stepward.core.batch import ArrayBatch, repeat
@@ -17,7 +18,9 @@ from stepward.core.capabilities import KnownValues
 from stepward.core.config import Config
 from stepward.core.interfaces import Status
 from stepward.core.seeding import Rng, mix_keys, stable_hash
+from stepward.core.simple import RuleReward
 from stepward.core.wing import Wing
+from stepward.train import Layers, LearnedNetwork
 
 GOAL, SIZE, NEAR = 24.0, 4, 1e-6
 PAIRS = {count: np.array(list(combinations(range(count), 2))) for count in range(2, SIZE + 1)}
@@ -168,7 +171,7 @@ def states(table):
     return Hands(problem=problem, numbers=padded, count=np.array([len(row) for row in numbers], np.int64))
 
 
-class Network(Config):
+class Network(LearnedNetwork):
     """A reward model that is learned: a small network on the numbers and how many there are."""
 
     kind: Literal["network"] = "network"
@@ -176,59 +179,19 @@ class Network(Config):
 
     def module(self):
         """A torch module: the arrays of `encode`, by name -> one logit a row."""
-        import torch
-
-        class Net(torch.nn.Module):
-            def __init__(self, width):
-                super().__init__()
-                self.layers = torch.nn.Sequential(
-                    torch.nn.Linear(SIZE + 4, width), torch.nn.SiLU(), torch.nn.Linear(width, 1)
-                )
-
-            def forward(self, hand):
-                return self.layers(hand)[:, 0]
-
-        return Net(self.width)
+        return Layers(torch.nn.Linear(SIZE + 4, self.width), torch.nn.SiLU(), torch.nn.Linear(self.width, 1))
 
     def encode(self, hands):
         """Inputs of the module, one row a hand."""
         numbers = np.nan_to_num(hands.numbers)  # dead hands are scored, too
         size = np.sign(numbers) * np.log1p(np.abs(numbers))
-        return {"hand": np.concatenate([size, np.eye(SIZE)[hands.count - 1]], axis=1).astype(np.float32)}
-
-    def reward(self, weights):
-        """The reward model with trained weights: probabilities of the children."""
-        return Learned(self, weights)
+        return {"inputs": np.concatenate([size, np.eye(SIZE)[hands.count - 1]], axis=1).astype(np.float32)}
 
 
-class Learned:
-    """sigmoid(logit) of every child."""
-
-    def __init__(self, settings, weights):
-        import torch
-
-        self.settings, self.module = settings, settings.module().eval()
-        self.module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
-        self.num_parameters = sum(array.size for array in weights.values())
-
-    def score(self, parents, children):
-        import torch
-
-        with torch.inference_mode():
-            return self.module(torch.from_numpy(self.settings.encode(children)["hand"])).sigmoid().double().numpy()
-
-
-class ExactReward(Config):
+class Exact(RuleReward):
     """The exact value as a guide."""
 
     kind: Literal["exact"] = "exact"
-
-    def build(self, domain):
-        return Exact()
-
-
-class Exact:
-    num_parameters = 0
 
     def score(self, parents, children):
         return exact(children)
@@ -241,7 +204,7 @@ wing = Wing(
     problems=Problems,
     mining=Mining,
     proposers={"player": PlayerSettings},
-    rewards={"exact": ExactReward},
+    rewards={"exact": Exact},
     learners={"network": Network},
     verifier=Verifier,
     known=KnownValues(exact),

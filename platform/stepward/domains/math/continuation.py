@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
+from stepward.core.config import Plain
 from stepward.domains.math.engine import Continuations, FinishReason, TokenTexts
 from stepward.domains.math.grading import final_answer
 from stepward.domains.math.states import Ending, MathStates, last_end, object_array
@@ -27,7 +27,7 @@ class _Cut:
     ending: Ending
 
 
-def stopping(states: MathStates, limits: Limits, *, whole: bool) -> dict[str, Any]:
+def stopping(states: MathStates, limits: Limits, *, whole: bool) -> Plain:
     """When to stop sampling what follows these open solutions, as settings of the engine.
 
     Args:

@@ -23,7 +23,7 @@ _PRODUCT, _SUM = {"aggregation": "product"}, {"aggregation": "sum"}
 _AND_P = {"log_scale": True, "parts": {"step_likelihood": {"weight": 0.2}, "prm": {"transform": "log"}}}
 
 
-def _best_first(num_candidates: int, guide: str) -> dict[str, Any]:
+def _best_first(num_candidates: int, guide: str) -> dict[str, object]:
     """Best-first search that ends at its first solution: more candidates cost more and choose better."""
     search = {"kind": "best_first", "num_candidates": num_candidates}
     return {"search": search, "budget": 12, "guides": (guide,)}

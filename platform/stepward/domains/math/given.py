@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from stepward.core.config import Config
+from stepward.core.batch import Batch
+from stepward.core.config import Config, Plain
 from stepward.core.labels import LabelParts, LabelStage, Summary
 from stepward.core.registry import lookup
 from stepward.core.weights import data_digest
@@ -148,7 +149,7 @@ class GivenLabels(Config):
                     row["num_rollouts"] += 1
         return _table(list(rows.values()), [text for _, text in rows])
 
-    def check(self, states: Any) -> None:
+    def check(self, states: Batch) -> None:
         """Rated solutions need nothing of states."""
 
     def task(self, settings: LabelStage, in_flight: int) -> GivenTask:
@@ -201,12 +202,12 @@ def _read(path: str, name: str, digest: str | None) -> tuple[list[RatedSolution]
     return solutions, rejected
 
 
-def _plain(solution: RatedSolution) -> dict[str, Any]:
+def _plain(solution: RatedSolution) -> Plain:
     return {"trace": solution.id, "steps": list(solution.steps), "ratings": list(solution.ratings)}
 
 
 def _beginnings(
-    solution: Mapping[str, Any], rule: StepRule
+    solution: Plain, rule: StepRule
 ) -> Iterator[tuple[int, str, tuple[int, ...] | None, Ending, int | None]]:
     """(steps, text, where they end, ending, rating of the last step) of every beginning."""
     text, ends = "", tuple[int, ...]()
@@ -218,7 +219,7 @@ def _beginnings(
         yield place, text, None if rule == LINES else ends, ending, rating
 
 
-def _table(rows: list[dict[str, Any]], texts: Iterable[str]) -> pa.Table:
+def _table(rows: list[Plain], texts: Iterable[str]) -> pa.Table:
     words = {name: np.array([row[name] for row in rows], object) for name in ("question", "answer")}
     numbers = {name: np.array([row[name] for row in rows], np.int64) for name in ("num_steps", "ending")}
     states = roots(words["question"], words["answer"]).replace(

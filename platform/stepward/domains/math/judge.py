@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import UInt64
 from pydantic import Field, field_validator, model_validator
 
+from stepward.core.config import Plain
 from stepward.domains.math.server.client import AnswerError, Client, ServerConfig
 
 __all__ = ["Judge", "JudgeSettings", "Verdict"]
@@ -100,7 +101,7 @@ class Judge:
         votes = self.settings.num_votes
         return [_verdict(answers[i * votes : (i + 1) * votes], len(steps)) for i, steps in enumerate(solutions)]
 
-    def _body(self, question: str, steps: Sequence[str], key: int) -> dict[str, Any]:
+    def _body(self, question: str, steps: Sequence[str], key: int) -> Plain:
         written = "\n".join(f"<step {n}>\n{step.strip()}\n</step {n}>" for n, step in enumerate(steps, 1))
         text = self.settings.prompt.replace("{question}", question).replace("{steps}", written)
         body: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "max_tokens": self.settings.max_tokens}

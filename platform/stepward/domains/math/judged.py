@@ -96,6 +96,7 @@ class JudgeTask:
         return labels
 
     def no_labels(self, rows: pa.Table) -> pa.Table:
+        """A table without rows, of the columns that `label` gives."""
         return self._both(rows.slice(0, 0))[0]
 
     def _both(self, rows: pa.Table) -> tuple[pa.Table, list[Rejected]]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from stepward.core.seeding import stable_hash
 from stepward.train import Checkpoint, Minibatch, Optimisation, Part, Task, training
+from stepward.train.trainer import Options
 
 __all__ = ["LanguageStage", "LanguageTask", "pad_rows", "token_losses", "train_stages"]
 
@@ -137,7 +138,7 @@ def train_stages(
     pad_token: int,
     seed: int,
     validation_prompts: Sequence[int] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Iterator[Checkpoint]:
     """Train through all stages; yields a checkpoint after each.
 

@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
+from stepward.core.config import Plain
 from stepward.core.weights import weights_digest
 from stepward.domains.math.defaults import EMBEDDED
 
@@ -140,7 +141,7 @@ def _product_seconds(width: int, dtype: torch.dtype) -> float:
     return best
 
 
-def _place(source: str) -> tuple[str, dict[str, Any]]:
+def _place(source: str) -> tuple[str, Plain]:
     """Where transformers looks, and how a GGUF file is named there."""
     path = Path(source)
     if path.suffix.lower() != ".gguf":

@@ -13,6 +13,7 @@ from pydantic import Field
 from stepward.core.artifacts import Artifact
 from stepward.core.learning import Judged
 from stepward.core.wing import Wing
+from stepward.domains.math.recipe_stage import RecipeStage
 
 
 class LanguagePretraining:
@@ -20,7 +21,7 @@ class LanguagePretraining:
 
     name = "proposer"
 
-    def fields(self, wing: Wing) -> dict[str, Any]:
+    def fields(self, wing: Wing) -> dict[str, object]:
         """The recipe, and on what its solve rates are measured."""
         from stepward.domains.math.recipe import ProposerRecipe
 
@@ -33,23 +34,23 @@ class LanguagePretraining:
             "num_samples": (int, Field(8, ge=1, description="solutions sampled of each, at temperature .8")),
         }
 
-    def agree(self, settings: Any) -> None:
+    def agree(self, settings: RecipeStage) -> None:
         """No setting contradicts another."""
 
-    def inputs(self, settings: Any) -> Mapping[str, Artifact]:
+    def inputs(self, settings: RecipeStage) -> Mapping[str, Artifact]:
         """The recipe makes its own documents."""
         return {}
 
-    def check(self, settings: Any) -> None:
+    def check(self, settings: RecipeStage) -> None:
         """The recipe makes its own documents, so nothing can be missing."""
 
-    def checkpoints(self, settings: Any, device: Any, **options: Any) -> Iterator[Any]:
+    def checkpoints(self, settings: RecipeStage, device: Any, **options: Any) -> Iterator[Any]:
         """Stage by stage."""
         from stepward.domains.math.proposer_training import train_recipe
 
         return train_recipe(settings.recipe, settings.seed, device=device, **options)
 
-    def write(self, settings: Any, checkpoint: Any) -> Judged:
+    def write(self, settings: RecipeStage, checkpoint: Any) -> Judged:
         """The model and its tokenizer; solve rates on validation problems."""
         from stepward.domains.math.acceptance import accepted
         from stepward.domains.math.proposer_training import MODEL, measure, write_model

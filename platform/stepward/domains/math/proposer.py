@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int, UInt64
 
+from stepward.core.seeding import Rng
 from stepward.domains.math.continuation import extend, step_by_step, stopping
 from stepward.domains.math.engine import ContinuationEngine, Continuations, SamplingConfig, TokenTexts, VLLMEngine
 from stepward.domains.math.prompts import Prompt, Reading

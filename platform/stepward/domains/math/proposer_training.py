@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
+import numpy as np
 import torch
 
 from stepward.core.artifacts import Artifact
@@ -15,11 +16,13 @@ from stepward.domains.math.acceptance import error_rates, sampling_metrics
 from stepward.domains.math.data import problem_table
 from stepward.domains.math.language_model import LanguageStage, train_stages
 from stepward.domains.math.recipe import ProposerRecipe, encode_documents, prompt_lengths
+from stepward.domains.math.recipe_stage import RecipeStage
 from stepward.domains.math.settings import LanguageModelSettings
 from stepward.domains.math.states import math_states
 from stepward.domains.math.synthetic import WordProblemFamily
 from stepward.domains.math.verifier import AnswerVerifier
 from stepward.train import Checkpoint, Optimisation, seeded_module
+from stepward.train.trainer import Options
 
 __all__ = ["MODEL", "measure", "train_recipe", "write_model"]
 
@@ -27,7 +30,7 @@ MODEL = "model"  # folder of the artifact, as `save_pretrained` writes it
 
 
 def train_recipe(
-    recipe: ProposerRecipe, seed: int, *, device: torch.device | str = "cpu", **options: Any
+    recipe: ProposerRecipe, seed: int, *, device: torch.device | str = "cpu", **options: Unpack[Options]
 ) -> Iterator[Checkpoint]:
     """Checkpoints of a recipe, stage by stage, without Ray; `options` are those of `train_stages`."""
     tokenizer = recipe.tokenizer(seed)
@@ -55,7 +58,7 @@ def train_recipe(
     )
 
 
-def write_model(settings: Any, artifact: Artifact, weights: dict[str, Any]) -> None:
+def write_model(settings: RecipeStage, artifact: Artifact, weights: dict[str, np.ndarray]) -> None:
     """The model and its tokenizer as `save_pretrained` writes them, on whatever storage the artifact has."""
     tokenizer = settings.recipe.tokenizer(settings.seed)
     model = settings.recipe.model(tokenizer)
@@ -69,7 +72,7 @@ def write_model(settings: Any, artifact: Artifact, weights: dict[str, Any]) -> N
     artifact.folder.write_json(f"{MODEL}/recipe.json", described)
 
 
-def measure(settings: Any, artifact: Artifact) -> dict[str, float]:
+def measure(settings: RecipeStage, artifact: Artifact) -> dict[str, float]:
     """Solve rates and error rates of the model on validation problems."""
     with tempfile.TemporaryDirectory() as place:
         for name in artifact.folder.files(MODEL):

@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["EVALUATION", "PRETRAINED"]
 
 
-def _weighted(**weights: float) -> dict[str, Any]:
+def _weighted(**weights: float) -> dict[str, object]:
     """Guides standardised among siblings, so that weights mean what they say."""
     return {"kind": "composite", "parts": {n: {"weight": w, "transform": "siblings"} for n, w in weights.items()}}
 

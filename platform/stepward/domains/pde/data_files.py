@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.core.data import Joined
 from stepward.core.stage import StageSettings
 from stepward.core.storage import Folder
@@ -64,7 +64,7 @@ class TrajectorySource(Config, ABC):
         )
 
 
-def card(source: Config, settings: StageSettings, found: dict[str, Any]) -> str:
+def card(source: Config, settings: StageSettings, found: Plain) -> str:
     """What the file is, in words."""
     grid = found["grid"]
     rows = {

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+import torch
 from jaxtyping import Float
 from pydantic import Field
 
 from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, with_defaults
-from stepward.core.learning import Judged, Trained
+from stepward.core.interfaces import RewardModel
+from stepward.core.learning import Judged, Trained, TrainStage
 from stepward.core.storage import Folder
 from stepward.core.wing import Wing
 from stepward.domains.pde.defaults import PATCH_WEIGHT
@@ -41,12 +43,21 @@ class RankingSubset(Config):
         return num_rows if self.num_rows is None else min(self.num_rows, num_rows)
 
 
+@runtime_checkable
+class RankingStage(TrainStage, Protocol):
+    """Settings of a training with the fields that `RankingLearning` adds."""
+
+    patch_weight: float | None
+    horizon: int | None
+    min_headroom: float
+
+
 class RankingLearning:
     """See `stepward.core.learning.Learning`; labels are `Rankings`."""
 
     unit = "share of pairs in the wrong order"
 
-    def fields(self, wing: Wing) -> dict[str, Any]:
+    def fields(self, wing: Wing) -> dict[str, object]:
         """Subset, objective, optimisation, and what of the labels to learn from."""
         descent: Any = with_defaults(RankingOptimisation, wing.defaults.optimisation)
         return {
@@ -74,7 +85,7 @@ class RankingLearning:
         for split in SPLITS:
             read_rankings(labels.folder, split, horizons=_horizons(labels))
 
-    def check(self, settings: Any) -> None:
+    def check(self, settings: RankingStage) -> None:
         """Find out what cannot be learned from, or cannot help.
 
         Raises:
@@ -88,13 +99,15 @@ class RankingLearning:
             require_periodic(problems, f"Reward model {settings.learner.kind}", NOT_PERIODIC)
         require_headroom(labels.folder.read_json("metrics.json"), settings.min_headroom)
 
-    def read(self, settings: Any, split: str) -> Rankings:
+    def read(self, settings: RankingStage, split: str) -> Rankings:
         """Rankings of a split; of the training split, those that are learned from."""
         labels = settings.artifact("label", settings.label)
         found = _read(labels.url, split, _horizons(labels), settings.horizon, labels.manifest().fingerprint)
         return subset_of(found, settings.subset.num_rows, settings.seed) if split == "train" else found
 
-    def task(self, settings: Any, labels: Rankings, validation: Rankings, device: Any) -> RankingTask:
+    def task(
+        self, settings: RankingStage, labels: Rankings, validation: Rankings, device: torch.device | str
+    ) -> RankingTask:
         """Descent on the settings' objective, judged by the pairs of validation candidates in the right order."""
         module = seeded_module(settings.learner.module, settings.seed).to(device)
         descent = settings.optimisation.model_dump()
@@ -109,7 +122,7 @@ class RankingLearning:
         return problem_shares(1 - judge(task.module, validation.data)["pairs"], validation.problem_ids)
 
     def fit(
-        self, settings: Any, labels: Rankings, validation: Rankings
+        self, settings: RankingStage, labels: Rankings, validation: Rankings
     ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, " p"]]:
         """No learner of rankings is fitted in one call.
 
@@ -122,7 +135,7 @@ class RankingLearning:
         """States; there are no rollouts."""
         return {"num_rows": len(labels), "num_rollouts": 0.0}
 
-    def judge(self, settings: Any, trained: Trained) -> Judged:
+    def judge(self, settings: RankingStage, trained: Trained) -> Judged:
         """How well validation candidates are ordered, beside a reward that asks for nearness to the deterministic."""
         labels, validation = settings.artifact("label", settings.label), _load(settings, "validation")
         module = filled(settings.learner.module(), trained.weights, "cpu")
@@ -156,7 +169,7 @@ def require_headroom(metrics: dict[str, float], least: float) -> None:
             )
 
 
-def _load(settings: Any, split: str) -> Rankings:
+def _load(settings: RankingStage, split: str) -> Rankings:
     labels = settings.artifact("label", settings.label)
     return read_rankings(labels.folder, split, horizons=_horizons(labels), horizon=settings.horizon)
 
@@ -172,7 +185,7 @@ def _horizons(labels: Artifact) -> tuple[int, ...]:
     return tuple(labels.manifest().identity["labels"]["horizons"])
 
 
-def score_rankings(reward: Any, rankings: Rankings, states: int = 16) -> np.ndarray:
+def score_rankings(reward: RewardModel, rankings: Rankings, states: int = 16) -> np.ndarray:
     """Scores of all candidates of rankings by a reward model, [n, k], some states at a time."""
     data, k = rankings.data, rankings.data.errors.shape[1]
     parts = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,7 +37,31 @@ from stepward.domains.pde.surrogates.fitting import make_ready, surrogate_epochs
 from stepward.domains.pde.surrogates.storage import DESCRIPTION, PROGRAM, WEIGHTS, fill
 from stepward.train import Checkpoint, seeded_module
 
+T = TypeVar("T")
 JUDGED = 16  # held-out trajectories that every epoch is judged on
+
+
+@runtime_checkable
+class SurrogateStage(Protocol):
+    """Settings of a pretraining with the fields of `SurrogatePretraining`."""
+
+    seed: int
+    problems: Any
+    surrogate: Any
+    base: str | None
+    fit: SurrogateFit
+
+    def artifact(self, stage: str, name: str | None = None) -> Artifact:
+        """The artifact of a stage in the store of these settings."""
+        ...
+
+    def here(self, settings: T) -> T:
+        """Settings of the domain with the artifacts they name in that store."""
+        ...
+
+    def named_artifacts(self, *settings: object) -> dict[str, Artifact]:
+        """``stage/name`` -> every artifact that settings name."""
+        ...
 
 
 class SurrogatePretraining:
@@ -45,7 +69,7 @@ class SurrogatePretraining:
 
     name = "default"
 
-    def fields(self, wing: Wing) -> dict[str, Any]:
+    def fields(self, wing: Wing) -> dict[str, object]:
         """Trajectories, the network, what it corrects, and gradient descent."""
         kinds = surrogate_kinds()
         first = next(iter(kinds.values()))
@@ -62,17 +86,17 @@ class SurrogatePretraining:
             "fit": (SurrogateFit, Field(SurrogateFit(), description="gradient descent")),
         }
 
-    def agree(self, settings: Any) -> None:
+    def agree(self, settings: SurrogateStage) -> None:
         """A surrogate that corrects has a base."""
         if isinstance(settings.surrogate, CorrectedSettings) and settings.base is None:
             raise ValueError("base: expected with surrogate.kind=corrected: it names what is corrected")
 
-    def inputs(self, settings: Any) -> Mapping[str, Artifact]:
+    def inputs(self, settings: SurrogateStage) -> Mapping[str, Artifact]:
         """The surrogate to correct, and the data."""
         found: Mapping[str, Artifact] = settings.named_artifacts(settings.base, settings.problems)
         return found
 
-    def check(self, settings: Any) -> None:
+    def check(self, settings: SurrogateStage) -> None:
         """Raise ValueError for a surrogate that cannot be built, or cannot take the data: channels, grid or ends."""
         surrogate = build(settings)[0]
         table, _ = settings.here(settings.problems).problems("train", settings.seed)
@@ -80,7 +104,7 @@ class SurrogatePretraining:
         if surrogate.periodic:
             require_periodic(table["reference"].to_pylist(), f"Surrogate {settings.surrogate.kind}", NOT_PERIODIC)
 
-    def checkpoints(self, settings: Any, device: torch.device, **options: Any) -> Iterator[Checkpoint]:
+    def checkpoints(self, settings: SurrogateStage, device: torch.device, **options: Any) -> Iterator[Checkpoint]:
         """Epoch by epoch, judged by the error of one step on held-out trajectories."""
         held_out, told = truth(settings, "validation")[:JUDGED], constants(settings, "validation", JUDGED)
         return surrogate_epochs(
@@ -94,7 +118,7 @@ class SurrogatePretraining:
             **options,
         )
 
-    def write(self, settings: Any, checkpoint: Checkpoint) -> Judged:
+    def write(self, settings: SurrogateStage, checkpoint: Checkpoint) -> Judged:
         """Weights, scales and settings; errors of one step and of rollouts on all validation trajectories."""
         surrogate, described = build(settings)
         surrogate.load_state_dict(checkpoint.weights)
@@ -125,7 +149,7 @@ class SurrogatePretraining:
         return f"{size}; validation {errors.format(**metrics)}\n{url}"
 
 
-def build(settings: Any) -> tuple[Surrogate, Any]:
+def build(settings: SurrogateStage) -> tuple[Surrogate, Any]:
     """A fresh surrogate, its initial weights a function of the seed, and the settings that make it again.
 
     One that corrects another gets the settings and weights of that one; one that goes on from another its weights.
@@ -147,7 +171,7 @@ def build(settings: Any) -> tuple[Surrogate, Any]:
     return surrogate, described
 
 
-def truth(settings: Any, split: str) -> Float[np.ndarray, "n frames c h w"]:
+def truth(settings: SurrogateStage, split: str) -> Float[np.ndarray, "n frames c h w"]:
     """Trajectories of a split."""
     table, _ = settings.here(settings.problems).problems(split, settings.seed)
     if not len(table):
@@ -155,7 +179,7 @@ def truth(settings: Any, split: str) -> Float[np.ndarray, "n frames c h w"]:
     return np.stack(trajectories(table["reference"].to_pylist()))
 
 
-def constants(settings: Any, split: str, most: int | None = None) -> Float[np.ndarray, " n"] | None:
+def constants(settings: SurrogateStage, split: str, most: int | None = None) -> Float[np.ndarray, " n"] | None:
     """The constant of each trajectory of a split, for a surrogate that is told it; None for others."""
     if not getattr(settings.surrogate, "constants", ()):
         return None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from stepward.core.batch import Batch
 from stepward.core.interfaces import rollout_policy
 from stepward.core.labels import LabelParts, LabelStage, Summary
 from stepward.core.wing import Rejected
@@ -35,7 +36,7 @@ class RankingLabels(RankingContent):
 
     kind: Literal["rankings"] = "rankings"
 
-    def check(self, states: Any) -> None:
+    def check(self, states: Batch) -> None:
         """States of fields can always be ranked."""
 
     def task(self, settings: LabelStage, in_flight: int) -> RankingTask:

@@ -16,6 +16,7 @@ from stepward.domains.pde.states import PDEStates, as_numpy
 from stepward.domains.pde.verifier import ReferenceVerifier
 from stepward.search.loop import SearchResult
 from stepward.search.paths import best_paths
+from stepward.search.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,21 @@ def read_rollouts(result: SearchResult) -> Rollouts:
     paths, tree = best_paths(result), result.tree
     assert tree is not None, "checked by best_paths"
     num = tree.num_problems
-    first: PDEStates = tree.states(np.arange(num))
+    first = _fields(tree, np.arange(num))
     nodes = np.full((num, int(first.horizon.max()) + 1), -1, np.int64)
     nodes[:, : paths.shape[1]] = paths
     have = nodes >= 0
     fields = np.full((*nodes.shape, *first.fields.shape[1:]), np.nan, np.float32)
-    fields[have] = as_numpy(tree.states(nodes[have]).fields)
+    fields[have] = as_numpy(_fields(tree, nodes[have]).fields)
     steps = have.sum(axis=1) - 1
     dead = np.bincount(tree.problem[tree.status == Status.DEAD], minlength=num) > 0
     return Rollouts(fields, steps, dead & (steps < first.horizon) & result.exhausted, nodes)
+
+
+def _fields(tree: Tree, nodes: Int[np.ndarray, " n"]) -> PDEStates:
+    states = tree.states(nodes)
+    assert isinstance(states, PDEStates), "the tree of a search of fields"
+    return states
 
 
 def errors_over_time(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8, Shaped, UInt64
@@ -18,6 +18,9 @@ from stepward.core.interfaces import Status
 from stepward.core.seeding import mix_keys
 from stepward.domains.pde.combine import mixed
 from stepward.domains.pde.grids import is_periodic
+
+Arrays: TypeAlias = Shaped[Any, "..."]  # of any shape; as fields
+Fields: TypeAlias = Float[Any, "n c h w"]  # a numpy array, or a torch tensor on an accelerator
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,8 @@ def roots(
 
 def advance(
     parents: PDEStates,
-    fields: Float[Any, "n c h w"],
-    deterministic: Float[Any, "n c h w"],
+    fields: Fields,
+    deterministic: Fields,
     tags: UInt64[np.ndarray, " n"],
     guess: Float[np.ndarray, " n"] | None = None,
 ) -> PDEStates:
@@ -170,7 +173,7 @@ def as_numpy(fields: Any) -> np.ndarray:
     return fields if isinstance(fields, np.ndarray) else fields.detach().cpu().numpy()
 
 
-def like(fields: np.ndarray, other: Any) -> Any:
+def like(fields: np.ndarray, other: Arrays) -> Arrays:
     """Fields where `other` lives: a numpy array, or a tensor on its device."""
     if isinstance(other, np.ndarray):
         return fields
@@ -179,7 +182,7 @@ def like(fields: np.ndarray, other: Any) -> Any:
     return torch.from_numpy(fields).to(other)
 
 
-def is_finite(fields: Float[Any, "n c h w"]) -> Bool[np.ndarray, " n"]:
+def is_finite(fields: Fields) -> Bool[np.ndarray, " n"]:
     """Rows without NaN and infinity. One sum a row finds both: they survive addition, save for overflow, which is
     one.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -173,7 +173,7 @@ def read_problems(path: str, split: str, max_abs: int, max_steps: int) -> tuple[
     return problem_table(np.array(start, np.int64), np.array(target, np.int64), max_steps, ids), rejected
 
 
-def _whole(row: dict[str, Any], name: str, max_abs: int) -> int:
+def _whole(row: Mapping[str, object], name: str, max_abs: int) -> int:
     value = row.get(name)
     try:
         number = int(str(value))

@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["EVALUATION"]
 
 
-def _best_first(budget: int, **changes: Any) -> dict[str, Any]:
+def _best_first(budget: int, **changes: object) -> dict[str, object]:
     return {"search": {"kind": "best_first"}, "budget": budget} | changes
 
 

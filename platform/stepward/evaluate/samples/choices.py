@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +22,12 @@ from jaxtyping import Bool, Float
 from stepward.evaluate.samples.drawing import POLICY, SPENT
 from stepward.evaluate.samples.settings import MAJORITY, SAMPLES, Choice, SampleStudy
 from stepward.evaluate.samples.voting import best_of_n, majority_vote, oracle_bound, right_at, weighted_vote
+from stepward.evaluate.tables import Row
 from stepward.statistics.binomial import binomial_interval
+from stepward.statistics.bootstrap import Resampling
 from stepward.statistics.paired import holm_adjusted, paired_comparison
 
 ORACLE = "oracle"
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,9 @@ def rate_rows(outcomes: SampleOutcomes, confidence: float) -> Iterator[Row]:
             yield row | {kind: float(outcomes.cost(method.arm, size, kind).mean()) for kind in SPENT}
 
 
-def comparison_rows(outcomes: SampleOutcomes, rng: np.random.Generator, **statistics: Any) -> Iterator[Row]:
+def comparison_rows(
+    outcomes: SampleOutcomes, rng: np.random.Generator, **statistics: Unpack[Resampling]
+) -> Iterator[Row]:
     """Each champion minus every other arm at each budget, paired over problems.
 
     Holm's adjustment is over the arms that one champion meets at one budget. Budgets are given in samples: the mean
@@ -254,7 +257,7 @@ def steering_rows(
     outcomes: SampleOutcomes,
     searches: Mapping[tuple[str, str, str], dict[str, np.ndarray]],
     rng: np.random.Generator,
-    **statistics: Any,
+    **statistics: Unpack[Resampling],
 ) -> Iterator[Row]:
     """Searches that steer against choosing among plain samples at the same mean FLOPs.
 

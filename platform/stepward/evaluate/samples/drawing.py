@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from stepward.core.batch import Batch
 from stepward.core.cost import Combinator, Ledger, charged_tokens, metered_proposer, metered_reward
 from stepward.core.interfaces import Domain, Proposer, RewardModel, Status
 from stepward.core.rollout import ends, forked, rollout
@@ -36,8 +37,8 @@ class Samples:
         num_samples: k.
     """
 
-    steps: list[tuple[Int[np.ndarray, " _"], Any, Any]]
-    ends: Any
+    steps: list[tuple[Int[np.ndarray, " _"], Batch, Batch]]
+    ends: Batch
     spent: dict[str, Float[np.ndarray, " m"]]
     num_samples: int
 
@@ -48,7 +49,7 @@ class Samples:
 
 
 def draw(
-    problems: Any, ids: Sequence[str], num_samples: int, *, domain: Domain, proposer: Proposer, seed: int
+    problems: Batch, ids: Sequence[str], num_samples: int, *, domain: Domain, proposer: Proposer, seed: int
 ) -> Samples:
     """Sample solutions step by step. Sample j of a problem depends on (seed, problem id, j) alone."""
     names = [f"{name}/{j}" for name in ids for j in range(num_samples)]
@@ -57,8 +58,9 @@ def draw(
     with ledger.recording():
         taken = list(rollout(states, domain=domain, proposer=metered, streams=forked(rng)))
     steps = [
-        (step.rows, *(_of_problem(some, step.rows, num_samples) for some in (step.parents, step.children)))
+        (rows, _of_problem(step.parents, rows, num_samples), _of_problem(step.children, rows, num_samples))
         for step in taken
+        for rows in (step.rows,)
     ]
     last = _of_problem(ends(states, taken), np.arange(len(names)), num_samples)
     return Samples(steps, last, {kind: ledger.spent[kind] for kind in SPENT}, num_samples)
@@ -117,7 +119,7 @@ def spending_table(
 
 
 def reading_cost(
-    guide: RewardModel, domain: Domain, steps: list[tuple[Any, Any]], num_problems: int
+    guide: RewardModel, domain: Domain, steps: list[tuple[Batch, Batch]], num_problems: int
 ) -> dict[str, Float[np.ndarray, " p"]]:
     """What scoring these steps costs each problem, as a metered reward model charges it.
 
@@ -137,7 +139,7 @@ def reading_cost(
     return {kind: ledger.spent[kind] for kind in SPENT}
 
 
-def _steps_of_first(samples: Samples, size: int) -> list[tuple[Any, Any]]:
+def _steps_of_first(samples: Samples, size: int) -> list[tuple[Batch, Batch]]:
     """(parents, children) of every depth, of the first `size` samples of each problem."""
     found = []
     for rows, parents, children in samples.steps:
@@ -151,5 +153,5 @@ def _first(amounts: Float[np.ndarray, " m"], samples: Samples, size: int) -> Flo
     return np.asarray(amounts.reshape(-1, samples.num_samples)[:, :size].sum(axis=1))
 
 
-def _of_problem(states: Any, rows: Int[np.ndarray, " n"], num_samples: int) -> Any:
+def _of_problem(states: Batch, rows: Int[np.ndarray, " n"], num_samples: int) -> Batch:
     return states.replace(problem=rows // num_samples)

@@ -110,7 +110,7 @@ def _ordered(table: pa.Table) -> pa.Table:
     return table.select([*first, *(name for name in table.column_names if name not in first)])
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def _plain(row: Mapping[str, object]) -> dict[str, object]:
     """A row as JSON values: undefined numbers become null."""
     plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}
     return {key: None if isinstance(v, float) and not np.isfinite(v) else v for key, v in plain.items()}

@@ -17,7 +17,7 @@ from stepward.core.tensors import tensor_column
 from stepward.evaluate.arms import Arm
 from stepward.evaluate.step_log import step_log
 from stepward.evaluate.studies.base import Base
-from stepward.evaluate.tables import named
+from stepward.evaluate.tables import Row, named
 from stepward.evaluate.trials import Ran, run_arm
 from stepward.rewards.guides import UNSCORED
 from stepward.search.paths import best_paths
@@ -116,7 +116,7 @@ class LogStudy(_Kept):
         return {"steps": table.sort_by([("arm", "ascending"), ("problem_id", "ascending")])}
 
 
-def picture_rows(rows: list[dict[str, Any]]) -> pa.Table:
+def picture_rows(rows: list[Row]) -> pa.Table:
     """Rows of one number of candidates as a table; steps with fewer are left out."""
     most = max((len(row["candidate_scores"]) for row in rows), default=0)
     rows = [row for row in rows if len(row["candidate_scores"]) == most]

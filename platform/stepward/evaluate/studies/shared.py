@@ -16,7 +16,7 @@ from stepward.evaluate.context import pieces
 from stepward.evaluate.samples.choices import SampleOutcomes, comparison_rows, gap_rows, rate_rows, steering_rows
 from stepward.evaluate.samples.drawing import draw, solution_table, spending_table
 from stepward.evaluate.studies.base import Base
-from stepward.evaluate.tables import table_of
+from stepward.evaluate.tables import Row, table_of
 from stepward.evaluate.trials import BEST, KEYS, VOTE, select
 from stepward.rewards.factory import scale_of
 
@@ -81,7 +81,7 @@ class SharedSamples(Base):
             no_votes=frozenset(arm for arm, scale in scales.items() if scale == "rank"),
         )
 
-    def _searches(self, trials: pa.Table, problem_ids: list[str]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    def _searches(self, trials: pa.Table, problem_ids: list[str]) -> dict[tuple[str, str, str], Row]:
         """(search, guide, rule) -> what it solved and spent, where the rule gives an answer to every problem."""
         found, measure = {}, self.settings.headline.name
         for search in self.settings.searches:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stepward.core.config import Plain
 from stepward.report.figures.style import FONT, INK, new_figure
 
 SHOWN = 5  # candidates of a step, evenly spaced by score
 FIELDS, ERRORS = "viridis", "RdBu_r"
 
 
-def fields(row: dict[str, Any]) -> Figure:
+def fields(row: Plain) -> Figure:
     """One step: state, surrogate's own answer, choice, truth and error above; candidates by score below.
 
     Args:
@@ -46,13 +46,13 @@ def spread(scores: Float[np.ndarray, " k"], num: int) -> list[int]:
     return [int(order[place]) for place in places]
 
 
-def _image(panel: Any, values: np.ndarray, title: str, span: tuple[float, float], colours: str = FIELDS) -> None:
+def _image(panel: Axes, values: np.ndarray, title: str, span: tuple[float, float], colours: str = FIELDS) -> None:
     panel.imshow(values.T, origin="lower", cmap=colours, vmin=span[0], vmax=span[1], interpolation="nearest")
     panel.set_title(title, fontsize=FONT - 4, color=INK)
     panel.set(xticks=[], yticks=[])
     panel.grid(False)
 
 
-def _error(panel: Any, values: np.ndarray, title: str) -> None:
+def _error(panel: Axes, values: np.ndarray, title: str) -> None:
     largest = float(np.abs(values).max()) or 1.0
     _image(panel, values, title, (-largest, largest), ERRORS)

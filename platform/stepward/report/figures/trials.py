@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +40,7 @@ def trials(rows: pa.Table, metric: str, best: int) -> Figure:
     return figure
 
 
-def _positions(panel: Axes, values: list[Any]) -> np.ndarray:
+def _positions(panel: Axes, values: Sequence[object]) -> np.ndarray:
     """Where to draw values on the x axis: many different numbers as they are, logarithmic over more than a decade.
 
     Anything else is a row of categories, in order.

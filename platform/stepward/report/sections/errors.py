@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.stats import rankdata
 
+from stepward.core.config import Plain
 from stepward.report.figures import bars, forest, looks, png
 from stepward.report.figures.candidates import candidate_order
 from stepward.report.figures.fields import fields
@@ -34,12 +35,12 @@ class About:
     seed: int
 
     @property
-    def measures(self) -> dict[str, dict[str, Any]]:
+    def measures(self) -> dict[str, Plain]:
         """Name -> what a measure is."""
         return {measure["name"]: measure for measure in self.facts["measures"]}
 
     @property
-    def headline(self) -> dict[str, Any]:
+    def headline(self) -> Plain:
         """The measure that stands first: its name, title, direction and kind."""
         return self.measures[self.facts["measure"]]
 
@@ -247,15 +248,15 @@ def _about(sources: Sources) -> About:
     return About(manifest.identity, manifest.facts, manifest.seed)
 
 
-def _titled(measure: dict[str, Any]) -> str:
+def _titled(measure: Plain) -> str:
     return str(measure["name"]).replace("_", " ") + (f" ({measure['unit']})" if measure["unit"] else "")
 
 
-def _described(measure: dict[str, Any]) -> str:
+def _described(measure: Plain) -> str:
     return f"{_titled(measure)}: {measure['description']}"
 
 
-def _ablation(sources: Sources) -> dict[str, dict[str, Any]]:
+def _ablation(sources: Sources) -> dict[str, Plain]:
     rows = sources.evaluate.table("tables/ablation.parquet").to_pylist()
     return {row["arm"]: row for row in rows if row["search"] == rows[0]["search"]}
 
@@ -269,7 +270,7 @@ def _few(sources: Sources) -> list[str]:
     return list(dict.fromkeys(arm for arm in wanted if arm in rows))[:LINES]
 
 
-def _verdict(row: dict[str, Any], about: About) -> str:
+def _verdict(row: Plain, about: About) -> str:
     shown = row["holm_p_value"] <= LEVEL and row["low"] * row["high"] > 0
     numbers = (
         f"{_percent(row['difference'])} of its {about.headline['name']}, 95 % interval {_percent(row['low'])} to "
@@ -292,7 +293,7 @@ def _true_ranks(rows: pa.Table) -> np.ndarray:
     return np.asarray(np.take_along_axis(shared, order, axis=1).mean(axis=0))
 
 
-def _three(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+def _three(rows: list[Plain]) -> Iterable[Plain]:
     places = dict.fromkeys((0, (len(rows) - 1) // 2, len(rows) - 1))
     return [rows[place] for place in places]
 
@@ -303,11 +304,11 @@ def _horizon(sources: Sources) -> str:
     return f", {pc.max(sources.evaluate.table('tables/errors.parquet')['step']).as_py()} steps"
 
 
-def _most(rows: dict[str, dict[str, Any]]) -> str:
+def _most(rows: dict[str, Plain]) -> str:
     return count(max(row["num_problems"] for row in rows.values()))
 
 
-def _lead(row: dict[str, Any]) -> str:
+def _lead(row: Plain) -> str:
     value, low, high = (
         f"{row[name]:+.3f}".replace("-", "−") for name in ("pairs_lead", "pairs_lead_low", "pairs_lead_high")
     )

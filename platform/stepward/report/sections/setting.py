@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from stepward.core.config import Plain
 from stepward.report.figures import Look, looks
 from stepward.report.sources import Sources
 from stepward.report.tables import distinct
@@ -24,7 +25,7 @@ class Setting:
     num_problems: int
 
     @property
-    def guides(self) -> dict[str, dict[str, Any]]:
+    def guides(self) -> dict[str, Plain]:
         """Settings of all guides by name."""
         return dict(self.identity["guides"])
 

@@ -100,7 +100,7 @@ class VLLMEngine:
         prefix = np.repeat(np.arange(len(prefixes)), counts)
         return self._collect(outputs, prefix, lengths[prefix], config, start, int(lengths[asked].sum()))
 
-    def _parameters(self, config: SamplingConfig, num: int, key: int, prefix_length: int) -> Any:
+    def _parameters(self, config: SamplingConfig, num: int, key: int, prefix_length: int) -> object:
         return self._vllm.SamplingParams(
             n=num if config.temperature > 0 else 1,
             temperature=config.temperature,

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from stepward.core.config import Plain
 from stepward.core.wing import Rejected
 from stepward.domains.math.problems import Problem, RatedSolution
 from stepward.domains.math.readers.rows import (
@@ -139,7 +139,7 @@ class _Step:
     others: tuple[tuple[str, int | None], ...]
 
     @classmethod
-    def read(cls, entry: Any, planned: list[Any]) -> _Step:
+    def read(cls, entry: Plain, planned: list[object]) -> _Step:
         """`planned` is the pre-generated step in a list, or empty; it names the choice where the row names none."""
         rated = [_completion(c) for c in required(entry, "completions", list)]
         human, chosen = entry.get("human_completion"), entry.get("chosen_completion")
@@ -159,7 +159,7 @@ class _Step:
         return cls(rated[chosen], tuple(rated[:chosen] + rated[chosen + 1 :]))
 
 
-def _completion(entry: Any) -> tuple[str, int | None]:
+def _completion(entry: Plain) -> tuple[str, int | None]:
     text, rating = required(entry, "text", str), entry.get("rating")
     if isinstance(rating, bool) or rating not in (-1, 0, 1, None):
         raise RowError(f"rating: expected -1, 0, 1 or null, got {rating!r}")

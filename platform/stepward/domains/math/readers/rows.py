@@ -62,7 +62,7 @@ def collect(placed: PlacedRows, build: Callable[[Row, int], Iterable[T]]) -> tup
     return records, rejected
 
 
-def required(row: Any, name: str, kind: type[T]) -> T:
+def required(row: object, name: str, kind: type[T]) -> T:
     """The value under `name`, checked to be of type `kind` (a bool does not pass as a number)."""
     if not isinstance(row, Mapping):
         raise RowError(f"expected an object with field {name!r}, got {type(row).__name__}")

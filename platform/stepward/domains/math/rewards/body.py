@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from stepward.domains.math.defaults import EMBEDDED
@@ -63,7 +63,7 @@ def build_body(base: str, *, pretrained: bool, dtype: str = "float32") -> PreTra
 
 
 @lru_cache(maxsize=4)
-def tokenizer_of(base: str) -> Any:
+def tokenizer_of(base: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a base, read once a process; it cuts long texts on the left, where they are least about now."""
     tokenizer = load_tokenizer(base)
     tokenizer.truncation_side = "left"
@@ -186,7 +186,7 @@ class StepScorer(nn.Module):
         return states
 
 
-def _without_frozen(module: Any, weights: Any, prefix: str, metadata: Any) -> None:
+def _without_frozen(module: Any, weights: dict[str, Tensor], prefix: str, metadata: object) -> None:
     """What is not trained is the base's, and no part of what is kept."""
     for name in module.frozen:
         weights.pop(prefix + name)
@@ -224,7 +224,7 @@ def _folder(base: str) -> Iterator[str]:
         yield str(embedded) if base == EMBEDDED else base
 
 
-def _config(base: str) -> Any:
+def _config(base: str) -> PreTrainedConfig:
     with _folder(base) as source:
         try:
             return AutoConfig.from_pretrained(source, trust_remote_code=False)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from transformers import PreTrainedTokenizerBase
+
 from stepward.core.registry import lookup
 
 __all__ = ["FORMATS", "Format", "step_tokens"]
@@ -76,7 +78,7 @@ class Format:
         known = self.numbered and step.lower().startswith(self.numbered)
         return (self.step.replace("Step {number}: ", "") if known else self.step).format(number=number, step=step)
 
-    def text(self, question: str, steps: Sequence[str], tokenizer: Any = None) -> str:
+    def text(self, question: str, steps: Sequence[str], tokenizer: PreTrainedTokenizerBase = None) -> str:
         """What the model sees up to the place where the last of `steps` is read.
 
         Args:
@@ -96,7 +98,7 @@ class Format:
         joined = self.between.join(written)
         return f"{begin}{self.first}{joined}" if written else begin
 
-    def _turns(self, turns: Sequence[tuple[str, str]], tokenizer: Any) -> str:
+    def _turns(self, turns: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase) -> str:
         """Turns of a chat, and the beginning of the assistant's next one."""
         if tokenizer is None:
             filled = [self.turn.format(role=role, content=content) for role, content in turns]
@@ -110,7 +112,7 @@ class Format:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
-def step_tokens(form: Format, tokenizer: Any, question: str, steps: Sequence[str]) -> list[int]:
+def step_tokens(form: Format, tokenizer: PreTrainedTokenizerBase, question: str, steps: Sequence[str]) -> list[int]:
     """Token ids of a beginning; the last one is read.
 
     Raises:
@@ -124,7 +126,7 @@ def step_tokens(form: Format, tokenizer: Any, question: str, steps: Sequence[str
     return list(tokenizer.encode(form.text(question, steps, tokenizer), add_special_tokens=special))
 
 
-def token_of(tokenizer: Any, text: str, what: str) -> int:
+def token_of(tokenizer: PreTrainedTokenizerBase, text: str, what: str) -> int:
     """The one token that a tokenizer makes of a text.
 
     Raises:
@@ -139,7 +141,7 @@ def token_of(tokenizer: Any, text: str, what: str) -> int:
     return int(ids[0])
 
 
-def _pieces(form: Format, tokenizer: Any, question: str, steps: Sequence[str]) -> list[int]:
+def _pieces(form: Format, tokenizer: PreTrainedTokenizerBase, question: str, steps: Sequence[str]) -> list[int]:
     """BOS where there is one, the question, and steps each followed by the separator, cut one by one."""
     cut = tokenizer(
         [form.begin.replace("{question}", question), *(step.strip() for step in steps), form.marker],
@@ -150,7 +152,7 @@ def _pieces(form: Format, tokenizer: Any, question: str, steps: Sequence[str]) -
     return [*bos, *begin, *(token for piece in pieces for token in [*piece, *separator])]
 
 
-def _separated(form: Format, tokenizer: Any, question: str, steps: Sequence[str]) -> list[int]:
+def _separated(form: Format, tokenizer: PreTrainedTokenizerBase, question: str, steps: Sequence[str]) -> list[int]:
     """Steps between separators, which are the padding token and are taken out again.
 
     Where the tokenizer's own first token is the padding token too, the published reading counts it as a separator, puts

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from stepward.domains.math.rewards.formats import FORMATS, Format, format_named, step_tokens
 
@@ -23,7 +24,7 @@ def formats_table() -> str:
 
 
 def positions(
-    form: Format, tokenizer: Any, example: tuple[str, Sequence[str]] = EXAMPLE
+    form: Format, tokenizer: PreTrainedTokenizerBase, example: tuple[str, Sequence[str]] = EXAMPLE
 ) -> tuple[list[str], list[int]]:
     """Tokens of the example up to where its last step is read, and the positions that are read, one a step.
 

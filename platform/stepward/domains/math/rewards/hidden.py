@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field, field_validator, model_validator
 
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.domains.math.settings import LanguageModelSettings, ReadingSettings
 from stepward.domains.math.states import MathStates
 
@@ -161,7 +161,7 @@ class HiddenPRM(Config):
             [vectors[-1], vectors[max(len(vectors) - 2, 0)], vectors[1:].mean(0) if len(vectors) > 1 else vectors[0]]
         )
 
-    def adapt(self, module: Any, inputs: Mapping[str, Any]) -> None:
+    def adapt(self, module: Any, inputs: Plain) -> None:
         """Take the scale of every number from the training rows."""
         module.scale_to(inputs["states"], inputs["lengths"])
 

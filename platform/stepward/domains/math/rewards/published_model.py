@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -125,7 +124,7 @@ class ScoreHead(nn.Module):
         return numbers[:, 1:].logsumexp(1, keepdim=True) - numbers[:, :1]  # class 0 is wrong
 
 
-def _head(source: str, form: Format, tokenizer: Any, names: dict[str, str]) -> ScoreHead:
+def _head(source: str, form: Format, tokenizer: PreTrainedTokenizerBase, names: dict[str, str]) -> ScoreHead:
     if form.head == "pair":
         ids = [_last_token(tokenizer, text) for text in (form.right, form.wrong)]
         if ids[0] == ids[1]:
@@ -147,7 +146,7 @@ def _head(source: str, form: Format, tokenizer: Any, names: dict[str, str]) -> S
     return ScoreHead(layers, form.head)
 
 
-def _last_token(tokenizer: Any, text: str) -> int:
+def _last_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     """The last token of a text: tokenizers that mark the beginning of words make two of a sign."""
     ids = tokenizer.encode(text, add_special_tokens=False)
     if not ids or ids[-1] == tokenizer.unk_token_id:

@@ -70,6 +70,7 @@ class OutcomeRegressor:
         self.num_parameters = 1  # of a feature: see `charged_tokens`
 
     def score(self, parents: MathStates, children: MathStates) -> Float[np.ndarray, " n"]:
+        """Probabilities that the solutions so far will be right."""
         return probabilities(self._settings.features(children), self._weights)
 
     def charged_tokens(self, children: MathStates) -> Int[np.ndarray, " n"]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stepward.core.weights import weights_digest
 from stepward.domains.math.rewards.body import ROWS, build_body, context_of, tokenizer_of
@@ -38,7 +37,7 @@ class StepEmbedder:
     def __init__(
         self,
         body: PreTrainedModel,
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerBase,
         *,
         context: int,
         max_entries: int = 50_000,

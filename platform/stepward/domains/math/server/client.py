@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 import aiohttp
 from pydantic import Field, field_validator
 
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.core.interfaces import UnavailableError
 
 __all__ = ["AnswerError", "Client", "ServerConfig"]
@@ -100,7 +100,7 @@ class Client:
         self._remembered: OrderedDict[bytes, Any] = OrderedDict()
 
     def ask(
-        self, path: str, bodies: Sequence[Body], read: Callable[[Any], T], streams: Sequence[int] | None = None
+        self, path: str, bodies: Sequence[Body], read: Callable[[Plain], T], streams: Sequence[int] | None = None
     ) -> list[T | AnswerError]:
         """What `read` makes of the answer to each request; requests that failed alone are an `AnswerError`.
 
@@ -137,7 +137,7 @@ class _FailedError(Exception):
 class _Round(Generic[T]):
     """Some requests in one session."""
 
-    def __init__(self, settings: ServerConfig, path: str, read: Callable[[Any], T]) -> None:
+    def __init__(self, settings: ServerConfig, path: str, read: Callable[[Plain], T]) -> None:
         self.settings, self.read, self.key = settings, read, settings.key
         self.address = f"{settings.url}/{path}"
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt64
 
+from stepward.core.config import Plain
 from stepward.domains.math.grading import final_answer
 from stepward.domains.math.prompts import Prompt
 from stepward.domains.math.server.client import AnswerError, Client
@@ -59,7 +60,7 @@ class Completion:
         return float(sum(p for p, start in zip(self.log_probs, starts, strict=True) if start < len(text) or not text))
 
 
-def read_completion(answer: Any) -> Completion:
+def read_completion(answer: Plain) -> Completion:
     """The one choice of an answer of a completions endpoint.
 
     Raises:
@@ -160,7 +161,7 @@ class ServerProposer(Writer):
             most //= 2
         return found
 
-    def _body(self, prompt: str, stream: int, temperature: float, most: int, whole: bool) -> dict[str, Any]:
+    def _body(self, prompt: str, stream: int, temperature: float, most: int, whole: bool) -> Plain:
         body: dict[str, Any] = {"prompt": prompt, "max_tokens": most, "temperature": temperature}
         body |= {"top_p": self.top_p} if self.top_p < 1 else {}
         body |= {"seed": stream % SEEDS} if self.seeds and temperature else {}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt64
 from pydantic import Field
 from torch import Tensor
 
@@ -119,7 +119,7 @@ class Generator(ABC):
             parts.append(self.surrogate(fields[piece], None if draws is None else draws.take(piece)))
         return torch.cat(parts)
 
-    def tags(self, streams: Rng, k: int) -> Any:
+    def tags(self, streams: Rng, k: int) -> UInt64[np.ndarray, " m"]:
         """What tells siblings apart: their streams, and 0 for the deterministic output."""
         tags = streams.keys.copy()
         if self.include_deterministic:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stepward.core.config import Plain
 from stepward.core.wing import Rejected
 from stepward.domains.pde.readers.record import FieldBlock, Grid
 
@@ -101,7 +102,7 @@ def read_rejected(path: str | Path) -> list[Rejected]:
     return [Rejected(**row) for row in json.loads(metadata.get(_REJECTED_KEY, b"[]"))]
 
 
-def _grid(values: dict[str, Any]) -> Grid:
+def _grid(values: Plain) -> Grid:
     arguments: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
     return Grid(**arguments)
 

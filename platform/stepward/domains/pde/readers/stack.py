@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import xarray
 from numpy import ndarray
 
+from stepward.core.config import Plain
 from stepward.domains.pde.readers.hdf5 import need_file, uniform_spacing
 
 __all__ = ["ROLES", "Arrays", "Stack", "open_arrays"]
@@ -31,7 +31,7 @@ class Arrays:
         return sorted(map(str, self._group(".").variables))
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Plain:
         """Attributes of the file, by name."""
         return dict(self._group(".").attrs)
 

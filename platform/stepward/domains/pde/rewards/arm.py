@@ -7,16 +7,17 @@ differ in where things are, not in how much there is. Report pair accuracy besid
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field, model_validator
 
 from stepward.core.config import Config
+from stepward.core.interfaces import Domain
 from stepward.domains.pde.grids import by_grid
 from stepward.domains.pde.rewards.common import finite_scores
-from stepward.domains.pde.states import PDEStates, as_numpy
+from stepward.domains.pde.states import Fields, PDEStates, as_numpy
 
 TINY = 1e-12
 
@@ -38,7 +39,7 @@ class ARMSettings(Config):
             raise ValueError("expected one weight above 0 at least: with all at 0 every step scores the same")
         return self
 
-    def build(self, domain: Any) -> ARM:
+    def build(self, domain: Domain) -> ARM:
         """The analytical reward model with these weights."""
         return ARM(self)
 
@@ -93,7 +94,7 @@ class ARM:
                 )
 
 
-def _euler(fields: Any) -> Float[np.ndarray, "n 4 h w"]:
+def _euler(fields: Fields) -> Float[np.ndarray, "n 4 h w"]:
     """Fields in fp64: sums over cells of fp32 lose the gaps."""
     array = as_numpy(fields).astype(np.float64)
     if array.shape[1] != 4:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from stepward.domains.pde.surrogates.storage import fill
 
 ROWS = 256
 NOT_PERIODIC = "Train one that is not periodic: learner.kind=cnn learner.padding=replicate"
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 def finite_scores(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -32,7 +34,7 @@ def in_pieces(
     return np.concatenate(parts)
 
 
-def filled(module: torch.nn.Module, weights: Mapping[str, np.ndarray], fields_device: str | None = None) -> Any:
+def filled(module: M, weights: Mapping[str, np.ndarray], fields_device: str | None = None) -> M:
     """A module with weights, for inference, on the accelerator if there is one."""
     fill(module, dict(weights), "reward model")
     where = fields_device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -9,19 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from stepward.core.seeding import stable_hash
+from stepward.core.wing import Trainable
 from stepward.domains.pde.rewards.ranking_objectives import BradleyTerry, RankingObjective
 from stepward.statistics.candidates import ranking_metrics
 from stepward.train import Checkpoint, Descent, Minibatch, Part, Task, seeded_module, state_arrays, training
+from stepward.train.trainer import Options
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,13 @@ class RankingTask(Task[Moved]):
 
 
 def ranking_epochs(
-    module: Any, train: RankedCandidates, validation: RankedCandidates, fit: RewardFit, *, seed: int, **options: Any
+    module: nn.Module,
+    train: RankedCandidates,
+    validation: RankedCandidates,
+    fit: RewardFit,
+    *,
+    seed: int,
+    **options: Unpack[Options],
 ) -> Iterator[Checkpoint]:
     """Checkpoints of a `RankingTask`, epoch by epoch; `options` are those of the training loop."""
     return training(RankingTask(module, train, validation, fit, seed=seed), **options)
@@ -169,7 +177,7 @@ class FittedReward:
 
 
 def fit_reward(
-    learner: Any, train: RankedCandidates, validation: RankedCandidates, fit: RewardFit, *, seed: int = 0
+    learner: Trainable, train: RankedCandidates, validation: RankedCandidates, fit: RewardFit, *, seed: int = 0
 ) -> FittedReward:
     """Train the module of `learner` to order candidates, in one call.
 
@@ -184,7 +192,7 @@ def fit_reward(
     return FittedReward(state_arrays(last.best), state_arrays(last.weights), progress.best_epoch, progress.history)
 
 
-def judge(module: Any, data: RankedCandidates) -> dict[str, Float[np.ndarray, " n"]]:
+def judge(module: nn.Module, data: RankedCandidates) -> dict[str, Float[np.ndarray, " n"]]:
     """How well a module orders the candidates of each state; see `ranking_metrics`."""
     return judge_scores(score_candidates(module, data), data)
 
@@ -194,7 +202,7 @@ def judge_scores(scores: Float[np.ndarray, "n k"], data: RankedCandidates) -> di
     return ranking_metrics(scores, data.errors)
 
 
-def score_candidates(module: Any, data: RankedCandidates, states: int = 16) -> Float[np.ndarray, "n k"]:
+def score_candidates(module: nn.Module, data: RankedCandidates, states: int = 16) -> Float[np.ndarray, "n k"]:
     """Scores of all candidates, some states at a time."""
     device, was_training = next(module.parameters()).device, module.training
     module.eval()
@@ -216,7 +224,7 @@ def _inputs(data: RankedCandidates, rows: np.ndarray, device: torch.device) -> l
     return [*repeated, candidates]
 
 
-def check_rankings(module: Any, train: RankedCandidates, fit: RewardFit) -> None:
+def check_rankings(module: nn.Module, train: RankedCandidates, fit: RewardFit) -> None:
     """Raise ValueError for data that cannot be learned from, or a setting that asks for what they lack."""
     if train.errors.shape[1] < 3:
         raise ValueError(f"Reward model: expected 3 candidates a state or more, got {train.errors.shape[1]}.")

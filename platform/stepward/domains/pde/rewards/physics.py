@@ -6,13 +6,14 @@ solver alone beside it (proposer kind "solver").
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 
 from stepward.core.config import Config
+from stepward.core.interfaces import Domain
 from stepward.domains.pde.grids import by_grid, euler_solver
 from stepward.domains.pde.rewards.common import finite_scores
 from stepward.domains.pde.solver import EulerSolver, flux_residual
@@ -41,7 +42,7 @@ class PhysicsSettings(Config):
             raise ValueError("coarsen_by has no effect on residual_form='flux'; leave it out or use 'step'")
         return self
 
-    def build(self, domain: Any) -> PhysicsReward:
+    def build(self, domain: Domain) -> PhysicsReward:
         """The reward model with these weights."""
         return PhysicsReward(self)
 

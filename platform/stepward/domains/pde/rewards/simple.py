@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -114,6 +114,6 @@ class NoReward:
 
     num_parameters = 0
 
-    def score(self, parents: PDEStates, children: Any) -> Float[np.ndarray, " n"]:
+    def score(self, parents: PDEStates, children: PDEStates) -> Float[np.ndarray, " n"]:
         """0 for every child."""
         return np.zeros(len(children))

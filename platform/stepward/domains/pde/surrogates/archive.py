@@ -14,7 +14,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -79,14 +79,14 @@ def _archive(entries: dict[str, bytes]) -> io.BytesIO:
     return buffer
 
 
-def _needed(value: Any) -> Any:
+def _needed(value: object) -> object:
     """JSON without what a network does not need to run."""
     if isinstance(value, dict):
         return {name: _UNUSED.get(name, _needed(part)) for name, part in value.items()}
     return [_needed(part) for part in value] if isinstance(value, list) else value
 
 
-def _dangers(entries: dict[str, bytes], texts: dict[str, Any]) -> Iterator[str]:
+def _dangers(entries: dict[str, bytes], texts: Mapping[str, object]) -> Iterator[str]:
     """What could run code: the name of the entry and what it holds."""
     for name, content in entries.items():
         short = name.partition("/")[2] or name
@@ -107,7 +107,7 @@ def _only_tensors(content: bytes) -> bool:
     return True
 
 
-def _dangers_of_json(value: Any, key: str = "") -> Iterator[str]:
+def _dangers_of_json(value: object, key: str = "") -> Iterator[str]:
     if isinstance(value, dict):
         for name, part in value.items():
             if key != "range_constraints" and not _is_key(name):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
 import torch
@@ -145,12 +144,12 @@ class Wrapped(Surrogate):
         return following
 
 
-def as_tensor(fields: Any, device: torch.device) -> Float[Tensor, n * rest]:
+def as_tensor(fields: np.ndarray | Tensor, device: torch.device) -> Float[Tensor, n * rest]:
     """Fields of a batch of states on a device."""
     tensor = torch.from_numpy(np.require(fields, requirements=["C", "W"])) if isinstance(fields, np.ndarray) else fields
     return tensor.to(device=device, dtype=torch.float32)
 
 
-def as_given(tensor: Tensor, like: Any) -> Any:
+def as_given(tensor: Tensor, like: np.ndarray | Tensor) -> np.ndarray | Tensor:
     """A result in the form of `like`: a numpy array for numpy fields, else a tensor on the same device."""
     return tensor.cpu().numpy() if isinstance(like, np.ndarray) else tensor.to(like.device)

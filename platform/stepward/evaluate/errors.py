@@ -23,8 +23,6 @@ from stepward.evaluate.trials import select
 from stepward.statistics.bootstrap import Estimate, bootstrap_mean, bootstrap_saving
 from stepward.statistics.paired import ArmComparison, holm_adjusted, paired_comparison
 
-Row = dict[str, Any]
-
 
 class ArmValues:
     """Values of the trials of one arm; problems in order of id.

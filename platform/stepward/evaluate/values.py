@@ -23,7 +23,7 @@ from stepward.evaluate.study_settings import ValueStudy
 from stepward.evaluate.tables import Row
 from stepward.rewards.calibrators import Calibrator, calibrate
 from stepward.statistics.bootstrap import Estimate
-from stepward.statistics.calibration import expected_calibration_error, reliability_curve
+from stepward.statistics.calibration import CalibrationError, expected_calibration_error, reliability_curve
 from stepward.statistics.clusters import clustered_mean, clustered_spearman
 from stepward.statistics.ranking import sibling_accuracy, sibling_spearman, top1_regret
 

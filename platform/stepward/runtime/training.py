@@ -10,19 +10,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
+import torch
 from pydantic import Field, create_model
 
 from stepward.core.artifacts import Manifest, fingerprint
-from stepward.core.config import one_of, validate
-from typing import Unpack
-
-import torch
-from pydantic import Field
-
-from stepward.core.artifacts import Manifest
-from stepward.core.config import Plain
+from stepward.core.config import Plain, one_of, validate
 from stepward.core.learning import Trained
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing, find_wing

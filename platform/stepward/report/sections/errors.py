@@ -17,7 +17,7 @@ from stepward.report.figures.candidates import candidate_order
 from stepward.report.figures.fields import fields
 from stepward.report.figures.reliability import reliability
 from stepward.report.figures.rollouts import error_over_cost, error_over_time
-from stepward.report.page import Block, Grid, Picture, Section
+from stepward.report.page import Block, Grid, Picture, Prose, Section
 from stepward.report.sources import Sources
 from stepward.report.tables import tensor_rows, where
 from stepward.report.text import count, duration, p_value, rate

@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint docs format bench results clean
+.PHONY: help setup demo test test-slow lint docs format bench results claims clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -52,6 +52,9 @@ bench: setup  ## every performance claim, as a ratio measured now
 
 results: setup  ## the figures of docs/results.md, from the commands written there
 	$(BIN)/python jobs/experiment.py && $(BIN)/python jobs/report.py
+
+claims: setup  ## every published claim, recomputed from its stored trials; one that no longer holds fails
+	$(BIN)/python benchmarks/claims.py
 
 clean:  ## caches; .venv and artifacts stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build

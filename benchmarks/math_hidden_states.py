@@ -73,12 +73,17 @@ def arms(options: argparse.Namespace) -> dict[str, Callable[[], RewardModel | No
     num = skeleton(options.model).config.get_text_config().num_hidden_layers
     one, three = (max(int(0.6 * num), 1),), tuple(sorted({max(int(share * num), 1) for share in (0.4, 0.6, 0.8)}))
     heads = [HiddenPRM(model=model, layers=layers, head=MLPHead()) for layers in (one, three)]
-    made = {learner: weights_of(learner) for learner in heads}
-    builds = [lambda learner=learner: learner.reward(made[learner]) for learner in heads]
-    body = build_body(options.model, pretrained=True, dtype=options.dtype)
-    text, scorer = TextPRM(base=options.model), StepScorer(body, head_width=None, pool="last")
-    weights = {name: tensor.float().numpy() for name, tensor in scorer.state_dict().items()}
-    return dict(zip(NAMES, [lambda: None, *builds, lambda: TextReward(text.tokens, scorer, weights)], strict=True))
+    made = [(learner, weights_of(learner)) for learner in heads]
+    builds = [lambda pair=pair: pair[0].reward(pair[1]) for pair in made]
+    text = TextPRM(base=options.model)
+
+    def second() -> RewardModel:
+        scorer = StepScorer(
+            build_body(options.model, pretrained=True, dtype=options.dtype), head_width=None, pool="last"
+        )
+        return TextReward(text.tokens, scorer, {n: tensor.float().numpy() for n, tensor in scorer.state_dict().items()})
+
+    return dict(zip(NAMES, [lambda: None, *builds, second], strict=True))
 
 
 def main() -> None:
@@ -91,13 +96,14 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=4, help="K")
     parser.add_argument("--depth", type=int, default=4, help="steps, at most")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--arms", type=int, default=len(NAMES), help="the first so many of the arms")
     options = parser.parse_args()
     torch.set_num_threads(1)
     text = np.array(questions(options.problems, options.number), object)
     start = roots(text, np.full(len(text), "", object))
     settings = LanguageModelSettings(model=options.model, dtype=options.dtype, temperatures=(0.8,), max_step_tokens=48)
-    proposer, built = settings.build(), arms(options)
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in NAMES}
+    proposer, built = settings.build(), dict(list(arms(options).items())[: options.arms])
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in built}
     for repeat in range(options.repeats + 1):
         for name, build in built.items():
             reward = build()

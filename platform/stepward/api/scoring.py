@@ -12,14 +12,12 @@ import pandas as pd
 from jaxtyping import Float
 
 from stepward.api.html import boxed, frame_html
-from stepward.core.capabilities import Written
 from stepward.core.interfaces import RewardModel
-from stepward.core.registry import lookup
 from stepward.core.storage import Folder
-from stepward.core.wing import Wing, find_wing
+from stepward.core.wing import Wing
 from stepward.rewards.factory import load_trained
-
-DESCRIBED = "reward.json"
+from stepward.rewards.scorer import Scorer
+from stepward.rewards.written import read_reward, score_steps
 
 
 @dataclass(frozen=True)
@@ -62,14 +60,11 @@ class PRM:
         return self._scores(list(question), [list(solution) for solution in steps])
 
     def _scores(self, questions: list[str], solutions: list[list[str]]) -> list[Float[np.ndarray, " t"]]:
-        _require_solutions(questions, solutions)
-        written = written_of(self.wing)
-        counts = [len(solution) for solution in solutions]
-        asked = [q for q, num in zip(questions, counts, strict=True) for _ in range(num)]
-        children = [s[: t + 1] for s in solutions for t in range(len(s))]
-        parents = written.states(asked, [child[:-1] for child in children])
-        scores = self.reward.score(parents, written.states(asked, children))
-        return np.split(scores, np.cumsum(counts)[:-1])
+        return score_steps(self.reward, self.wing, questions, solutions)
+
+    def scorer(self, aggregation: str = "last") -> Scorer:
+        """The same as other libraries ask it, its_hub among them: a prompt, and texts that answer it."""
+        return Scorer(self.reward, self.wing, aggregation)
 
     def table(self, question: str, steps: Sequence[str]) -> pd.DataFrame:
         """Steps with their scores."""
@@ -100,37 +95,5 @@ def load(path: str | Path, *, domain: str = "math", kind: str = "published", **s
     Raises:
         ValueError: there is nothing that can be read; says what was expected.
     """
-    folder = Folder(str(path))
-    if folder.exists(DESCRIBED):
-        if settings:
-            raise ValueError(
-                f"{path}: a train artifact brings its settings, so {sorted(settings)} would have no effect"
-            )
-        return PRM.of(folder, find_wing(folder.read_json(DESCRIBED)["domain"]))
-    if Path(path).exists() and not folder.exists("config.json"):
-        raise ValueError(
-            f"{path}: expected a train artifact (with {DESCRIBED}) or a transformers folder (with config.json), "
-            f"found {sorted(folder.files())[:5] or 'nothing'}. Name the folder itself: artifacts/math/train/prm."
-        )
-    wing = find_wing(domain)
-    chosen: Any = lookup(wing.rewards, kind, kind="reward model")
-    return PRM(chosen(path=str(path), **settings).build(wing.domain), wing, str(path))
-
-
-def written_of(wing: Wing) -> Written:
-    """The domain's way from texts to states.
-
-    Raises:
-        ValueError: its solutions are no texts.
-    """
-    if wing.written is None:
-        raise ValueError(f"domain {wing.name!r}: expected one whose solutions are written as steps, such as 'math'")
-    return wing.written
-
-
-def _require_solutions(questions: Sequence[str], solutions: Sequence[Sequence[str]]) -> None:
-    if len(questions) != len(solutions):
-        raise ValueError(f"steps: expected one list for each of {len(questions)} questions, got {len(solutions)}")
-    for number, solution in enumerate(solutions):
-        if not solution or not all(isinstance(step, str) for step in solution):
-            raise ValueError(f"steps of question {number}: expected at least one step, all of them texts")
+    reward, wing = read_reward(path, domain, kind, settings)
+    return PRM(reward, wing, str(path))

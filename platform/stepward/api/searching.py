@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from stepward.api.html import boxed, frame_html
-from stepward.api.scoring import PRM, written_of
+from stepward.api.scoring import PRM
 from stepward.core.capabilities import Generate
 from stepward.core.config import validate
 from stepward.core.cost import Cost
 from stepward.core.registry import lookup
 from stepward.core.seeding import Rng
 from stepward.core.wing import Wing, find_wing
+from stepward.rewards.written import written_of
 from stepward.search.loop import SearchResult
 from stepward.search.registry import build_search
 

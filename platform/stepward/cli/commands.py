@@ -83,6 +83,10 @@ COMMANDS: dict[str, Command] = {
         (*SHARED, "benchmark.kind", "benchmark.path", "guides", "max_solutions", "threshold_from", "pool.num_actors"),
         domain="math",
     ),
+    "serve": Command(
+        words.SERVE, "serving:serve_job", "serving:run_serve", ("domain", "path", "kind", "host", "port"),
+        domain="math",
+    ),
     "report": Command(words.REPORT, "reporting:report_job", "reporting:run_report"),
     "track": Command(words.TRACK, "tracking_job:track_job", "tracking_job:run_track"),
     "doctor": Command(

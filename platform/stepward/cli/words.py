@@ -113,6 +113,16 @@ intervals over problems), tables/scores.parquet, tables/references.parquet (publ
 dead_letters.parquet and manifest.json. After a kill, the same command goes on.
 """
 
+SERVE = """Serve scores of steps over HTTP, from any reward model; FastAPI, on this machine alone by default.
+
+    stepward serve path=artifacts/math/train/prm             what stepward train made
+    stepward serve path=Qwen/Qwen2.5-Math-PRM-7B port=8401   a published one
+    curl -s localhost:8400/score -H 'content-type: application/json' -d '{"question": "1+1?", "steps": ["1+1=2"]}'
+
+Offers POST /score, POST /score/batch ({"solutions": [{"question": ..., "steps": [...]}]}), GET /health and /docs. What
+cannot be scored is refused with status 422 and a sentence.
+"""
+
 REPORT = """Make the report of an experiment: one HTML page that needs nothing else, and its figures.
 
     stepward report                       of the evaluation `default` and what it was made from

@@ -11,14 +11,14 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 from stepward.core.artifacts import Artifact
 from stepward.core.storage import Folder
 from stepward.evaluate.settings import EvaluateSettings
+from stepward.evaluate.tables import Row
 
 
-def note_reading(settings: EvaluateSettings, labels: Artifact) -> list[dict[str, Any]]:
+def note_reading(settings: EvaluateSettings, labels: Artifact) -> list[Row]:
     """Every reading of the test split of these labels, this one the last: name, command and a digest of the settings.
 
     The same settings again are no other reading. Nothing is noted of another split: an empty list.

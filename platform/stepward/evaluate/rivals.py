@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.core.interfaces import Proposer, RewardModel
 from stepward.core.registry import lookup
 from stepward.core.rivals import FittedRival, LearnedRival, Material
@@ -70,7 +70,7 @@ def with_rivals(
     names: Iterable[str],
     wing: Wing,
     *,
-    guides: Mapping[str, Any],
+    guides: Plain,
     searches: Mapping[str, SearchPlan],
     arms: Mapping[str, Arm],
     sampled: bool,

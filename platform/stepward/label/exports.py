@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.core.wing import Wing
 
 __all__ = ["EXPORTS", "LabelledSolution", "solutions_of"]
@@ -79,7 +79,7 @@ class _Export(Config):
     """A form of labels."""
 
     @abstractmethod
-    def row(self, solution: LabelledSolution) -> dict[str, Any]:
+    def row(self, solution: LabelledSolution) -> Plain:
         """A solution in this form; ValueError where it cannot be said in it."""
 
 
@@ -106,7 +106,7 @@ class TRLExport(_Bounded):
 
     kind: Literal["trl"] = "trl"
 
-    def row(self, solution: LabelledSolution) -> dict[str, Any]:
+    def row(self, solution: LabelledSolution) -> Plain:
         """Steps up to the first without label."""
         known = _known(solution)
         labels = [rating == 1 for rating in self.ratings(solution)[:known]]
@@ -122,7 +122,7 @@ class OpenRLHFExport(_Bounded):
         ("+", "-"), description="tokens for right and wrong; none: the share of successes as a soft value"
     )
 
-    def row(self, solution: LabelledSolution) -> dict[str, Any]:
+    def row(self, solution: LabelledSolution) -> Plain:
         """One text with the placeholder after each step, and one label each."""
         known = _known(solution)
         lines = [f"Step {n}: {step} {self.placeholder}" for n, step in enumerate(solution.steps[:known], 1)]
@@ -140,7 +140,7 @@ class PRM800KExport(_Bounded):
 
     kind: Literal["prm800k"] = "prm800k"
 
-    def row(self, solution: LabelledSolution) -> dict[str, Any]:
+    def row(self, solution: LabelledSolution) -> Plain:
         """Every step as its one completion."""
         rated = zip(solution.steps, self.ratings(solution), strict=True)
         steps = [{"completions": [{"text": text, "rating": rating}], "chosen_completion": 0} for text, rating in rated]
@@ -154,7 +154,7 @@ class StepsExport(_Bounded):
 
     kind: Literal["steps"] = "steps"
 
-    def row(self, solution: LabelledSolution) -> dict[str, Any]:
+    def row(self, solution: LabelledSolution) -> Plain:
         """All that is known of the solution."""
         whole = {"id": solution.id, "question": solution.question, "answer": solution.answer}
         return whole | {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from stepward.core.config import Plain
 from stepward.core.wing import Wing, find_wing
 from stepward.report.page import Block, Grid, Prose, Section
 from stepward.report.sections.setting import setting
@@ -20,7 +19,7 @@ def compared_section(sources: Sources) -> Section:
     return Section("What is compared", blocks)
 
 
-def _words(guide: dict[str, Any], wing: Wing, sources: Sources) -> str:
+def _words(guide: Plain, wing: Wing, sources: Sources) -> str:
     """First sentence of what the settings of a guide say of themselves; of a trained one, of its learner."""
     parts = ", ".join(parts_of(guide_of(guide, wing)))
     if guide["kind"] != "trained":

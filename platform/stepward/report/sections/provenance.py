@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
 from stepward.core.artifacts import Manifest
+from stepward.core.config import Plain
 from stepward.report.page import Block, Grid, Prose, Section, Verbatim
 from stepward.report.sources import Sources
 from stepward.report.text import duration
@@ -35,7 +34,7 @@ def provenance_section(sources: Sources) -> Section:
     return Section("Made from", [*_readings(read), artifacts, _versions(list(usable.values())), *settings, *again])
 
 
-def _readings(readings: list[dict[str, Any]]) -> list[Block]:
+def _readings(readings: list[Plain]) -> list[Block]:
     """How often the test problems were read: a second reading under other settings is a second chance."""
     if not readings:
         return []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from stepward.core.config import Plain
 from stepward.report.figures import png, search_tree
 from stepward.report.page import Block, Branch, Explorer, Picture, Section
 from stepward.report.sections.setting import setting
@@ -43,7 +44,7 @@ def explorer(problem: str, nodes: pa.Table, guide: str) -> Explorer:
     for row in sorted(rows, key=lambda row: -row["score"]):
         children.setdefault(row["parent"], []).append(row)
 
-    def branch(row: dict[str, Any]) -> Branch:
+    def branch(row: Plain) -> Branch:
         below = [branch(child) for child in children.get(row["node"], [])]
         return Branch(row["words"] or row["text"], _note(row), row["solution"], below)
 
@@ -53,7 +54,7 @@ def explorer(problem: str, nodes: pa.Table, guide: str) -> Explorer:
     return Explorer(title, branch(root))
 
 
-def _note(row: dict[str, Any]) -> str:
+def _note(row: Plain) -> str:
     words = [] if row["parent"] < 0 else [f"score {row['score']:.3g}"]
     if row["expanded"] >= 0:
         words.append(f"expanded as number {row['expanded'] + 1}")
@@ -62,5 +63,5 @@ def _note(row: dict[str, Any]) -> str:
     return " · ".join(words)
 
 
-def _right(rows: list[dict[str, Any]]) -> bool:
+def _right(rows: list[Plain]) -> bool:
     return any(row["solution"] and (row["outcome"] or 0) > 0 for row in rows)

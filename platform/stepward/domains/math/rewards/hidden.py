@@ -96,7 +96,7 @@ class HiddenPRM(Config):
         """The model that is read, and what it reads first."""
         return self.model or ReadingSettings()
 
-    def follow(self, policy: Mapping[str, Any]) -> HiddenPRM:
+    def follow(self, policy: Plain) -> HiddenPRM:
         """The same, with model and prompt of the labels' proposer where none are named."""
         if self.model is not None or "model" not in policy:
             return self

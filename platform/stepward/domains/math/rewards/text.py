@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
 
-from stepward.core.config import Config
+from stepward.core.config import Config, Plain
 from stepward.core.interfaces import Status
 from stepward.domains.math.defaults import EMBEDDED
 from stepward.domains.math.prompts import PROMPT
@@ -92,7 +92,7 @@ class TextSettings(Config):
             raise ValueError(f"expected a text with {{question}} in it, got {prompt!r}")
         return prompt
 
-    def follow(self, policy: Mapping[str, Any]) -> TextSettings:
+    def follow(self, policy: Plain) -> TextSettings:
         """The same, with the prompt of the labels' proposer where none is named."""
         return self if self.prompt is not None else self.model_copy(update={"prompt": policy.get("prompt", PROMPT)})
 

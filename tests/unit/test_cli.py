@@ -32,10 +32,12 @@ def test_every_command_is_listed_and_every_file_of_jobs_is_a_command(capsys, pro
 @pytest.mark.parametrize("domain", ["walk", "math", "pde"])
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("data", "track")])
 def test_help_shows_the_main_settings_that_exist(capsys, name, domain):
-    if name == "pretrain" and domain == "walk":
-        pytest.skip("nothing to pretrain")
-    shown = _shown(capsys, name, f"domain={domain}", "--help")
     settings_for, _ = COMMANDS[name].load()
+    try:
+        settings_for(find_wing(domain))
+    except ValueError as error:
+        pytest.skip(str(error))  # the domain has nothing of that
+    shown = _shown(capsys, name, f"domain={domain}", "--help")
     known = dotted_fields(settings_for(find_wing(domain)))
     wanted = [setting for setting in COMMANDS[name].main if setting in known]
     assert all(f"--{setting} " in shown for setting in wanted)
@@ -47,8 +49,10 @@ def test_help_shows_the_main_settings_that_exist(capsys, name, domain):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_main_settings_are_settings_of_some_domain(name):
     settings_for, _ = COMMANDS[name].load()
-    domains = ["pde"] if name == "data" else ["math", "pde"] if name == "pretrain" else ["walk", "math", "pde"]
-    known = {setting for domain in domains for setting in dotted_fields(settings_for(find_wing(domain)))}
+    known: set[str] = set()
+    for domain in ("walk", "math", "pde"):
+        with suppress(ValueError):  # a domain that has nothing of that
+            known |= set(dotted_fields(settings_for(find_wing(domain))))
     kinds = {setting.removesuffix(".kind") for setting in COMMANDS[name].main}
     assert {setting for setting in kinds if setting not in known} == set()
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,12 +25,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from stepward.core.config import NAME
 from stepward.core.locks import alone
 from stepward.core.storage import Folder, writable
 
 MANIFEST = "manifest.json"
 STARTED = "started.json"
-NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"  # of an artifact: no place such as "..", and nothing hidden
 PACKAGES = ("stepward", "numpy", "pyarrow", "torch", "ray", "mlflow", "transformers", "hmmlearn", "scikit-learn")
 
 
@@ -99,7 +100,8 @@ class Artifact:
             if re.fullmatch(NAME, text) is None:
                 raise ArtifactError(
                     f"{what} of an artifact: expected a name of letters, digits, '.', '_' and '-' that begins with a "
-                    f"letter, a digit or '_', got {text!r}. Choose another name."
+                    f"letter, a digit or '_', got {text!r}. "
+                    + ("Give its name alone, not its path." if "/" in text else "Choose another name.")
                 )
         self.root, self.domain, self.stage, self.name = root, domain, stage, name
         self.folder = Folder(f"{str(root).rstrip('/')}/{domain}/{stage}/{name}")
@@ -108,6 +110,12 @@ class Artifact:
     def url(self) -> str:
         """Where the folder of the artifact lies: store, domain, stage and name joined by slashes."""
         return self.folder.url
+
+    @property
+    def command(self) -> str:
+        """What a person types to make it, as far as its place tells: settings that differ are not known."""
+        words = {"domain": self.domain, "store": str(self.root), "name": self.name}
+        return shlex.join(["python", f"jobs/{self.stage}.py", *(f"{key}={word}" for key, word in words.items())])
 
     @property
     def scratch(self) -> Folder:
@@ -231,7 +239,7 @@ class Artifact:
             state = "is unfinished (no manifest)" if self.folder.exists() else "does not exist"
             raise ArtifactError(
                 f"{self.url}: expected a finished {self.domain} {self.stage} artifact, but it {state}. "
-                f"Run jobs/{self.stage}.py with name={self.name} to make or finish it."
+                f"Make or finish it with\n    {self.command}"
             )
         try:
             return Manifest.model_validate_json(self.folder.read_bytes(MANIFEST))

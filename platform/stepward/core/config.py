@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 Plain = dict[str, Any]  # plain values by name, as JSON, YAML and rows of tables hold them: of any type until checked
 C = TypeVar("C", bound="Config")
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"  # of an artifact: no place such as "..", and nothing hidden
 HELP = ("-h", "--help", "--help-all")
 
 
@@ -162,6 +163,10 @@ def _as_written(value: object, written: object, location: tuple[str | int, ...])
 def read_yaml(path: str | Path, *, as_texts: bool = False) -> Plain:
     """A YAML file that holds a mapping; its values as texts where that is asked for."""
     file = Path(path)
+    if file.is_dir():
+        raise ValueError(
+            f"{path}: expected a YAML file, got a folder. Settings are key=value, such as artifact={path}."
+        )
     if not file.is_file():
         raise ValueError(f"{path}: expected a YAML file, but there is none. Check the path; overrides are key=value.")
     try:
@@ -270,6 +275,15 @@ def _explain(config_class: type[Config], item: Mapping[str, Any]) -> str:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"known settings: {', '.join(known)}."
         return f"{name}: there is no such setting; {hint}"
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == NAME:
+        hint = "Give its name alone, not its path." if "/" in item["input"] else "Choose another."
+        return (
+            f"{name}: expected a name of letters, digits, '.', '_' and '-' that begins with a letter, a digit or '_', "
+            f"got {item['input']!r}. {hint}"
+        )
+    if item["type"] == "union_tag_invalid":
+        kinds = item["ctx"]["expected_tags"].replace("'", "")
+        return f"{name}.kind: expected one of {kinds}, got {item['ctx']['tag']!r}"
     return f"{name or 'settings'}: {item['msg']} (got {item['input']!r})"
 
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
-from stepward.core.artifacts import NAME, Artifact
+from stepward.core.artifacts import Artifact
 from stepward.core.command_line import load_config
-from stepward.core.config import Config, peek
+from stepward.core.config import NAME, Config, peek
 from stepward.core.presets import expanded
 from stepward.core.weights import weights_digest
 from stepward.core.wing import Wing, find_wing
@@ -84,6 +84,21 @@ class StageSettings(Config):
                     f"{artifact.url}: expected a finished {artifact.stage} artifact, because the settings name it. "
                     f"Make it first: jobs/{artifact.stage}.py domain={artifact.domain} name={artifact.name}"
                 )
+
+
+def require_files(settings: Any) -> None:
+    """Ask all settings in `settings` that name files, by ``require_files()`` of their own, whether these are there.
+
+    Raises:
+        ValueError: what a setting names does not exist.
+    """
+    if isinstance(settings, Config):
+        if hasattr(settings, "require_files"):
+            settings.require_files()
+        settings = {name: getattr(settings, name) for name in type(settings).model_fields}
+    inside = settings.values() if isinstance(settings, dict) else settings
+    for inner in inside if isinstance(settings, dict | list | tuple) else ():
+        require_files(inner)
 
 
 def in_store(settings: T, store: str, domain: str) -> T:

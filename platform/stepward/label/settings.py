@@ -12,7 +12,7 @@ from pydantic import Field, create_model, model_validator
 from stepward.core.artifacts import Artifact
 from stepward.core.config import Config, one_of
 from stepward.core.registry import plugins
-from stepward.core.stage import StageSettings
+from stepward.core.stage import StageSettings, require_files
 from stepward.core.weights import data_digest
 from stepward.core.wing import Mining, ProblemSource, Wing
 from stepward.label.counts import ContinuationLabels
@@ -72,8 +72,9 @@ class LabelSettings(StageSettings):
         return self.named_artifacts(self.problems, self.mining, self.proposer)
 
     def check_inputs(self) -> None:
-        """Raise ValueError where a pretrained model that is named does not exist, before any worker starts."""
+        """Raise ValueError where a model or a file that is named does not exist, before any worker starts."""
         self.require_artifacts(self.problems, self.mining, self.proposer)
+        require_files([self.here(part) for part in (self.miner, self.proposer)])
 
     @property
     def default_proposer(self) -> bool:

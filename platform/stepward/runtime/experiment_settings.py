@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, create_model, model_validator
 
-from stepward.core.artifacts import NAME
-from stepward.core.config import Config, Plain, with_defaults
+from stepward.core.config import NAME, Config, Plain, with_defaults
 from stepward.core.stage import STORE, StageSettings, replace_texts
 from stepward.core.wing import Wing, find_wing
 from stepward.rewards.guides import TrainedGuide

@@ -39,6 +39,11 @@ def require_driver(uri: str) -> None:
     Raises:
         TrackingStoreError: the driver is missing, or there is no such kind of store.
     """
+    if "://" not in uri and uri != "databricks":
+        raise TrackingStoreError(
+            f"tracking.uri={without_secrets(uri)}: expected sqlite:///FILE on one machine, http(s)://HOST of a server, "
+            f"or the URI of a database, got a text that is none. Did you mean sqlite:///{without_secrets(uri)}?"
+        )
     scheme = uri.split("://")[0].split("+")[0]
     if scheme not in ("postgresql", "mysql", "mssql", "oracle"):
         return

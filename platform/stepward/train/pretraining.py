@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import Field, create_model, model_validator
 
-from stepward.core.artifacts import NAME, Manifest
+from stepward.core.artifacts import Manifest
+from stepward.core.config import NAME
 from stepward.core.learning import Pretraining
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing

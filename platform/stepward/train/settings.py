@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, create_model, model_validator
 
-from stepward.core.config import one_of
+from stepward.core.config import NAME, one_of
 from stepward.core.learning import Learning
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Fittable, Wing
@@ -18,7 +18,7 @@ T = TypeVar("T", bound="TrainSettings")
 class TrainSettings(StageSettings):
     """What is learned from which labels. `train_settings` narrows the last four fields to a domain's own classes."""
 
-    name: str = Field("prm", pattern=r"^[A-Za-z0-9._-]+$", description="name of the artifact to make")
+    name: str = Field("prm", pattern=NAME, description="name of the artifact to make")
     label: str = Field("default", description="name of the label artifact to learn from")
     subset: Any
     learner: Any

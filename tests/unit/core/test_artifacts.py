@@ -28,7 +28,7 @@ def make(root: Path, name: str = "a", *, identity: dict | None = None, digest: s
 
 def test_unfinished_missing_and_damaged_artifacts_are_refused(tmp_path: Path) -> None:
     artifact = Artifact(str(tmp_path), "walk", "label", "a")
-    with pytest.raises(ArtifactError, match=r"does not exist.*jobs/label.py with name=a"):
+    with pytest.raises(ArtifactError, match=r"(?s)does not exist.*python jobs/label.py domain=walk store=.* name=a"):
         artifact.open()
     artifact.begin({"m": 64})
     with pytest.raises(ArtifactError, match="unfinished"):

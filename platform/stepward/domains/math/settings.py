@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -88,6 +89,16 @@ class ReadingSettings(PromptSettings):
     def reading(self) -> Reading:
         """Which model reads what: all that a hidden state depends on but its precision."""
         return Reading(weights_digest(self.model) or self.model, self.prompt, self.shots, self.chat, self.system)
+
+    def require_files(self) -> None:
+        """Raise ValueError for a model that can be nothing but a path, and is not there."""
+        path = Path(self.model).expanduser()
+        local = path.is_absolute() or self.model.startswith((".", "~")) or path.suffix.lower() == ".gguf"
+        if local and not path.exists():
+            raise ValueError(
+                f"model: expected 'embedded', a folder with safetensors weights, a GGUF file or a hub id, got "
+                f"{self.model!r}, where there is nothing. Correct the path."
+            )
 
     def load(self) -> PreTrainedModel:
         """The model, on a GPU where there is one; the one that a proposer here has, where there is one."""

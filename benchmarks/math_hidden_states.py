@@ -25,11 +25,11 @@ from stepward.core.interfaces import RewardModel, Status
 from stepward.core.seeding import Rng
 from stepward.domains.math import LanguageModelSettings, MathDomain, MathProblems, MathStates
 from stepward.domains.math.models import skeleton
+from stepward.domains.math.reading_settings import ReadingSettings
 from stepward.domains.math.rewards.body import StepScorer, build_body
 from stepward.domains.math.rewards.hidden import HiddenPRM, MLPHead
 from stepward.domains.math.rewards.text import TextPRM
 from stepward.domains.math.rewards.text_scoring import TextReward
-from stepward.domains.math.settings import ReadingSettings
 from stepward.domains.math.states import roots
 
 NAMES = ("sampling alone", "head on 1 layer", "head on 3 layers", "second pass")

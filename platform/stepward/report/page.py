@@ -16,7 +16,6 @@ from importlib.resources import files
 from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -150,4 +149,4 @@ def render(page: Page) -> str:
     )
     script = (files("stepward.report") / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(page=page, script=Markup(script), digest=digest)
+    return environment.get_template("page.html").render(page=page, script=script, digest=digest)

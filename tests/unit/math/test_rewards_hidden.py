@@ -18,8 +18,8 @@ from stepward.core.seeding import Rng
 from stepward.core.storage import Folder
 from stepward.core.wing import Trainable, find_wing
 from stepward.domains.math import LanguageModelSettings, MathDomain, MathStates
+from stepward.domains.math.reading_settings import ReadingSettings
 from stepward.domains.math.rewards.hidden import HiddenPRM, LinearHead, MLPHead, TransformerHead
-from stepward.domains.math.settings import ReadingSettings
 from stepward.domains.math.states import roots
 from stepward.domains.math.step_states import StepStates, blocks_of, read_states, settled
 from stepward.domains.math.vector_files import VectorFiles

@@ -15,8 +15,9 @@ from stepward.core.config import Config, one_of
 from stepward.core.interfaces import Proposer
 from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
+from stepward.domains.math.reading_settings import WriterSettings
 from stepward.domains.math.server.settings import ServerSettings
-from stepward.domains.math.settings import LanguageModelSettings, WriterSettings
+from stepward.domains.math.settings import LanguageModelSettings
 from stepward.domains.math.states import MathDomain, MathStates, math_states, state_columns
 
 __all__ = ["MathMining"]

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 
 from stepward.domains.math.models import load_tokenizer, skeleton
 from stepward.domains.math.prompts import Reading
-from stepward.domains.math.settings import ReadingSettings
+from stepward.domains.math.reading_settings import ReadingSettings
 from stepward.domains.math.states import object_array, text_keys
 from stepward.domains.math.vector_files import VectorFiles
 

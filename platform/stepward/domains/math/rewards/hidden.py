@@ -7,15 +7,17 @@ lying"). Sampling leaves them behind, so steering a search by them takes no seco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from stepward.core.config import Config, Plain
-from stepward.domains.math.settings import LanguageModelSettings, ReadingSettings
+from stepward.domains.math.reading_settings import ReadingSettings
+from stepward.domains.math.rewards.hidden_heads import Head, LinearHead, MLPHead, TransformerHead, beginnings
+from stepward.domains.math.settings import LanguageModelSettings
 from stepward.domains.math.states import MathStates
 
 if TYPE_CHECKING:
@@ -25,42 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["HiddenPRM", "LinearHead", "MLPHead", "TransformerHead"]
 
 DEPTH = 0.6  # of all blocks: states of the middle see more than those next to the words
-
-
-class LinearHead(Config):
-    """A logistic regression."""
-
-    kind: Literal["linear"] = "linear"
-    history: bool = Field(True, description="read the state before and the mean of all, too, and not the last one only")
-
-
-class MLPHead(Config):
-    """One hidden layer."""
-
-    kind: Literal["mlp"] = "mlp"
-    history: bool = Field(True, description="read the state before and the mean of all, too, and not the last one only")
-    width: int = Field(256, ge=1, description="hidden units")
-    dropout: float = Field(0.5, ge=0, lt=1, description="of inputs and hidden units, in training")
-
-
-class TransformerHead(Config):
-    """Attention over the states of all steps so far, the question's first."""
-
-    kind: Literal["transformer"] = "transformer"
-    width: int = Field(128, ge=1, description="width of the transformer")
-    num_layers: int = Field(2, ge=1, description="layers")
-    num_heads: int = Field(4, ge=1, description="attention heads; they divide the width")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in training")
-    max_steps: int = Field(64, ge=2, description="states read, the question's and those of the last steps")
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> TransformerHead:
-        if self.width % self.num_heads:
-            raise ValueError(f"num_heads: expected a divisor of width {self.width}, got {self.num_heads}")
-        return self
-
-
-Head = Annotated[LinearHead | MLPHead | TransformerHead, Field(discriminator="kind")]
 
 
 class HiddenPRM(Config):
@@ -180,18 +146,6 @@ class HiddenPRM(Config):
         from stepward.domains.math.rewards.hidden_network import HiddenReward
 
         return HiddenReward(self, weights)
-
-
-def beginnings(states: MathStates) -> list[list[str]]:
-    """The text of every state after each of its steps, that of the bare question first."""
-    return [_grown(steps) for steps in states.steps()]
-
-
-def _grown(steps: Sequence[str]) -> list[str]:
-    texts = [""]
-    for step in steps:
-        texts.append(texts[-1] + step)
-    return texts
 
 
 def _misfit(mine: ReadingSettings, proposer: Config) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -12,18 +12,39 @@ from scipy.special import expit
 from torch import Tensor, nn
 
 from stepward.core.interfaces import Status
-from stepward.domains.math.rewards.hidden import HiddenPRM, LinearHead, TransformerHead, beginnings
+from stepward.domains.math.rewards.hidden_heads import Head, LinearHead, TransformerHead, beginnings
 from stepward.domains.math.rewards.step_network import StepNetwork
 from stepward.domains.math.rewards.weights import fill
 from stepward.domains.math.states import MathDomain, MathStates, object_array
 
 if TYPE_CHECKING:
-    from stepward.domains.math.rewards.hidden import Head
+    from stepward.domains.math.step_states import StepStates
 
 __all__ = ["HiddenNetwork", "HiddenReward"]
 
 ROWS = 1024  # of a forward pass without gradients
 LEAST = 1e-6  # standard deviation of a number that does not vary
+
+
+class ReadsStates(Protocol):
+    """Settings of a reward model on hidden states: which states, and what of them its head reads."""
+
+    @property
+    def head(self) -> Head:
+        """What reads the states."""
+        ...
+
+    def states(self) -> StepStates:
+        """Where the states come from."""
+        ...
+
+    def texts(self, states: MathStates) -> list[list[str]]:
+        """The texts whose states are read, of every state."""
+        ...
+
+    def encode_from(self, source: StepStates, states: MathStates) -> dict[str, np.ndarray]:
+        """Inputs of the network."""
+        ...
 
 
 class HiddenNetwork(nn.Module):
@@ -93,7 +114,7 @@ class HiddenReward:
     sampling costs the head alone, any other one the reading of its text up to the last layer that is asked for, too.
     """
 
-    def __init__(self, settings: HiddenPRM, weights: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, settings: ReadsStates, weights: Mapping[str, np.ndarray]) -> None:
         self._settings, self._states = settings, settings.states()
         self._module = HiddenNetwork(self._states.width, settings.head)
         fill(self._module, weights)

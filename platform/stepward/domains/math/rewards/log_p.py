@@ -15,8 +15,8 @@ from pydantic import Field
 
 from stepward.core.config import Config
 from stepward.core.interfaces import Domain
+from stepward.domains.math.reading_settings import ReadingSettings
 from stepward.domains.math.rewards.text import solutions_of
-from stepward.domains.math.settings import ReadingSettings
 from stepward.domains.math.states import MathStates, roots
 
 __all__ = ["LogP"]

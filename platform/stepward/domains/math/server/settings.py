@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from stepward.domains.math.reading_settings import WriterSettings
 from stepward.domains.math.server.client import Client, ServerConfig
 from stepward.domains.math.server.proposer import ServerProposer
-from stepward.domains.math.settings import WriterSettings
 from stepward.domains.math.steps import LINES
 
 __all__ = ["ServerSettings"]

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModel, AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from stepward.domains.math.rewards.text import LowRank, TextPRM
+from stepward.domains.math.rewards.low_rank import LowRank
+from stepward.domains.math.rewards.text import TextPRM
 from stepward.domains.math.states import MathStates, roots
 from stepward.train import Checkpoint, Optimisation, SoftBCE, epochs, make_examples, seeded_module
 from unit.math.small_models import CONTEXT, TOKENS, small_tokenizer

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from stepward.domains.math.rewards.body import tokenizer_of
+from stepward.domains.math.rewards.low_rank import LowRank
 from stepward.domains.math.rewards.weights import fill
-
-if TYPE_CHECKING:
-    from stepward.domains.math.rewards.text import LowRank, TextSettings
 
 __all__ = ["add_adapters", "write_trained"]
 
 NAME = "default"
+
+
+class TrainedText(Protocol):
+    """Settings of a text model as far as writing it needs them."""
+
+    @property
+    def base(self) -> str:
+        """The model that was begun with."""
+        ...
+
+    @property
+    def lora(self) -> LowRank | None:
+        """Adapters; none: all was trained."""
+        ...
+
+    def network(self, *, pretrained: bool) -> Any:
+        """Body and head, the body with the weights of the base or with random ones."""
+        ...
 
 
 def add_adapters(body: PreTrainedModel, settings: LowRank, *, base: str) -> None:
@@ -36,7 +52,7 @@ def add_adapters(body: PreTrainedModel, settings: LowRank, *, base: str) -> None
             weight.requires_grad_(True)
 
 
-def write_trained(settings: TextSettings, weights: Mapping[str, np.ndarray], folder: Path) -> None:
+def write_trained(settings: TrainedText, weights: Mapping[str, np.ndarray], folder: Path) -> None:
     """`folder` as `AutoModel.from_pretrained` reads it, or `PeftModel.from_pretrained` with the base.
 
     The head is beside it, in head.safetensors: ``0.weight``, ``0.bias``, ``2.weight`` and ``2.bias`` of

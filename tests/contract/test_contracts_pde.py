@@ -14,7 +14,14 @@ from stepward.core.storage import Folder
 from stepward.core.wing import Mining, ProblemSource, find_wing, wing_names
 from stepward.domains.pde.data import pde_states
 from stepward.domains.pde.rewards import CNNSettings, save_reward
-from stepward.domains.pde.surrogates import LatentSettings, SurrogateFit, build_surrogate, fit_surrogate, save_surrogate
+from stepward.domains.pde.surrogates import (
+    LatentSettings,
+    SurrogateFit,
+    UNetSettings,
+    build_surrogate,
+    fit_surrogate,
+    save_surrogate,
+)
 from stepward.search import SEARCHES
 from stepward.testing import check_domain, check_proposer, check_reward, check_search
 from stepward.testing.contracts import children_of
@@ -46,6 +53,9 @@ def store(tmp_path_factory):
     stack = build_surrogate(settings)
     fit_surrogate(stack, mined_trajectories(), SurrogateFit(epochs=3, batch_size=8))
     save_surrogate(Folder(str(folder / "latent")), stack, settings)
+    torch.manual_seed(1)
+    told = UNetSettings(width=8, constants=(0.01, 0.1))
+    save_surrogate(Folder(str(folder / "told")), build_surrogate(told), told)
     learner = CNNSettings(width=4, depth=1)
     save_reward(Folder(str(folder / "reward")), learner, learner.module())
     return folder
@@ -58,8 +68,10 @@ def mined_trajectories():
 
 
 def proposer(kind, store):
-    network = {"code": "code", "tau": "latent"}.get(kind, "unet")
+    network = {"code": "code", "tau": "latent", "guess": "told"}.get(kind, "unet")
     settings: dict = {"kind": kind}
+    if "surrogates" in WING.proposers[kind].model_fields:
+        settings["surrogates"] = [str(store / name) for name in ("unet", "unet", "unet")]
     if "surrogate" in WING.proposers[kind].model_fields:
         settings["surrogate"] = str(store / network)
     if "generator" in WING.proposers[kind].model_fields:
@@ -89,6 +101,8 @@ def test_proposers(states, store, kind):
 
 @pytest.mark.parametrize("kind", sorted(WING.rewards))
 def test_untrained_rewards(states, store, kind):
+    if kind == "look_back":
+        pytest.skip("reads frames and a guess, which these states have not: see test_hidden")
     settings = {"folder": str(store / "reward")} if kind == "saved" else {}
     reward = WING.rewards[kind](**settings).build(WING.domain)
     parents, children = children_of(states, proposer("structured", store), 3)

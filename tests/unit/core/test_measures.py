@@ -58,9 +58,9 @@ def test_errors_of_fields_are_those_of_the_published_conventions_frame_by_frame(
         frame=np.tile(np.arange(1, steps + 1), len(first)), fields=predicted.reshape(-1, *first.fields.shape[1:])
     )
     values = measured(verifier, first.take(rows), found)
-    assert list(values) == [measure.name for measure in measures_of(verifier)] and set(values) == set(CONVENTIONS)
+    assert list(values) == [measure.name for measure in measures_of(verifier)] and set(values) > set(CONVENTIONS)
     target = np.stack([frames[1 : steps + 1] for frames in truth])
-    for name, column in values.items():
+    for name, column in ((name, values[name]) for name in CONVENTIONS):
         assert np.array_equal(column.reshape(len(first), steps), per_frame(name, predicted, target)), name
     broken = found.replace(fields=np.full_like(found.fields, np.nan))
     assert all(np.isnan(column).all() for column in measured(verifier, first.take(rows), broken).values())

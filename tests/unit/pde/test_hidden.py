@@ -32,6 +32,7 @@ PROBLEMS = PDEProblems(
 def surrogate():
     """A U-Net that is told the viscosity, and has learned what it does."""
     names = PROBLEMS.references("train", 0)
+    torch.manual_seed(2)
     network = build_surrogate(UNetSettings(num_channels=1, width=8, constants=VALUES))
     fit = SurrogateFit(epochs=15, batch_size=8, learning_rate=4e-3)
     told = np.array([constant_of(name) for name in names])
@@ -78,8 +79,12 @@ def test_a_surrogate_is_told_a_constant_by_a_soft_one_hot():
     network, fields = surrogate(), torch.randn(1, 1, 16, 16).repeat(3, 1, 1, 1)
     out = network(fields, Draws.told(torch.tensor([0.001, 0.004, 0.2], dtype=torch.float64)))
     assert not torch.allclose(out[0], out[1]) and not torch.allclose(out[1], out[2])
-    assert torch.allclose(out[2:], network(fields[:1], Draws.told(torch.tensor([0.05]))))  # beyond: the last value
-    assert torch.allclose(network(fields[:1]), network(fields[:1], Draws.told(torch.tensor([0.007]))))  # untold: middle
+    assert torch.allclose(
+        out[2:], network(fields[:1], Draws.told(torch.tensor([0.05]))), atol=1e-5
+    )  # beyond: the last value
+    assert torch.allclose(
+        network(fields[:1]), network(fields[:1], Draws.told(torch.tensor([0.007]))), atol=1e-5
+    )  # untold: middle
 
 
 def test_a_surrogate_of_two_frames_reads_both():
@@ -144,6 +149,7 @@ def test_a_reward_model_reads_frames_and_learns_from_labels_of_guesses():
     parents, children = steps_of(data, np.arange(len(data)))
     scores = LookBack(surrogate()).score(parents, children).reshape(-1, 3)
     assert (scores.argmax(axis=1) == data.errors.argmin(axis=1)).mean() > 0.5
+    torch.manual_seed(2)
     learner = CNNSettings(num_channels=1, width=8, depth=2, frames=3)
     fit = RewardFit(num_epochs=15, batch_size=8, learning_rate=5e-3)
     fitted = fit_reward(learner, data, data, fit)

@@ -67,8 +67,8 @@ def test_the_artifact_holds_every_table_and_one_run_a_guide(store, evaluated):
     assert manifest.facts["split"] == "test"
     assert "Minimum detectable difference" in manifest.facts["minimum_detectable_effect"]
     metrics = artifact.folder.read_json("metrics.json")
-    assert metrics["distance/minus_exact_at_50"] == pytest.approx(
-        metrics["distance/solve_rate_at_50"] - metrics["exact/solve_rate_at_50"]
+    assert metrics["exact/minus_distance_at_50"] == pytest.approx(
+        metrics["exact/solve_rate_at_50"] - metrics["distance/solve_rate_at_50"]
     )
     own = artifact.folder.read_json("runs/exact/metrics.json")
     assert own["answer/solve_rate_at_50"] == metrics["exact/solve_rate_at_50"]

@@ -118,7 +118,7 @@ def test_killed_worker_and_killed_driver(project_root: Path, tmp_path: Path) -> 
         assert len(work.done()) < 42, "too fast to be disturbed"
         driver.kill()
     assert not artifact.finished
-    with pytest.raises(ArtifactError, match=r"unfinished.*jobs/label.py"):
+    with pytest.raises(ArtifactError, match=r"(?s)unfinished.*jobs/label.py"):
         artifact.open()
     before = {name: artifact.folder.read_bytes(name) for name in artifact.folder.files("labels")}
     again = run(project_root, tmp_path, *settings)

@@ -163,7 +163,7 @@ def test_the_hidden_markov_baseline_is_fitted(ray_cluster: str, store: Path) -> 
 
 
 def test_missing_labels(ray_cluster: str, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"does not exist.*jobs/label\.py"):
+    with pytest.raises(ArtifactError, match=r"(?s)does not exist.*jobs/label\.py"):
         run_train(settings(tmp_path))
 
 

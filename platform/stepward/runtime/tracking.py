@@ -160,7 +160,7 @@ def comparison_url(domain: str, tracking: Tracking) -> str:
         return elsewhere
     try:
         with _mlflow_environment(tracking):
-            found = _client(tracking.uri).get_experiment_by_name(domain)
+            found = client_of(tracking.uri).get_experiment_by_name(domain)
     except tracking_errors():
         return elsewhere
     server = tracking.place.rstrip("/") if tracking.uri.startswith("http") else "http://127.0.0.1:5000"

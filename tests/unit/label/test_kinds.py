@@ -102,5 +102,5 @@ def test_a_package_adds_a_kind_that_the_stage_runs_like_its_own(offered: None, t
 
 
 def test_an_unknown_kind_says_which_there_are(offered: None) -> None:
-    with pytest.raises(ValueError, match=r"labels.*'continuations', 'budget'"):
+    with pytest.raises(ValueError, match=r"labels.kind: expected one of continuations, budget, got"):
         parse_config(label_settings(find_wing("walk")), ["labels.kind=budgets"])

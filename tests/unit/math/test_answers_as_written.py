@@ -571,10 +571,10 @@ LONG = [
 
 @pytest.mark.parametrize("piece", LONG)
 def test_long_texts_are_read_in_one_pass(piece):
-    started = time.perf_counter()
+    started = time.process_time()
     final_answer(piece * 3000)
     # It takes about a second; work that grows with the square would take minutes.
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
 import torch
 
 from stepward.core.artifacts import Artifact
@@ -58,7 +57,7 @@ def train_recipe(
     )
 
 
-def write_model(settings: RecipeStage, artifact: Artifact, weights: dict[str, np.ndarray]) -> None:
+def write_model(settings: RecipeStage, artifact: Artifact, weights: Mapping[str, torch.Tensor]) -> None:
     """The model and its tokenizer as `save_pretrained` writes them, on whatever storage the artifact has."""
     tokenizer = settings.recipe.tokenizer(settings.seed)
     model = settings.recipe.model(tokenizer)

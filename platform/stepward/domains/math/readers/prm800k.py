@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -139,7 +140,7 @@ class _Step:
     others: tuple[tuple[str, int | None], ...]
 
     @classmethod
-    def read(cls, entry: Plain, planned: list[object]) -> _Step:
+    def read(cls, entry: Any, planned: list[object]) -> _Step:
         """`planned` is the pre-generated step in a list, or empty; it names the choice where the row names none."""
         rated = [_completion(c) for c in required(entry, "completions", list)]
         human, chosen = entry.get("human_completion"), entry.get("chosen_completion")

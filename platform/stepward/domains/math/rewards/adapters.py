@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from safetensors.torch import save_file
@@ -19,6 +19,7 @@ __all__ = ["add_adapters", "write_trained"]
 NAME = "default"
 
 
+@runtime_checkable
 class TrainedText(Protocol):
     """Settings of a text model as far as writing it needs them."""
 

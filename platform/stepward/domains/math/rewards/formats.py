@@ -98,7 +98,7 @@ class Format:
         joined = self.between.join(written)
         return f"{begin}{self.first}{joined}" if written else begin
 
-    def _turns(self, turns: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase) -> str:
+    def _turns(self, turns: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase | None) -> str:
         """Turns of a chat, and the beginning of the assistant's next one."""
         if tokenizer is None:
             filled = [self.turn.format(role=role, content=content) for role, content in turns]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ ROWS = 1024  # of a forward pass without gradients
 LEAST = 1e-6  # standard deviation of a number that does not vary
 
 
+@runtime_checkable
 class ReadsStates(Protocol):
     """Settings of a reward model on hidden states: which states, and what of them its head reads."""
 

@@ -120,6 +120,7 @@ def test_a_stopped_run_goes_on_with_what_is_left(store, ray_cluster):
     assert outcomes["seconds"].to_pylist().count(777.0) == 11
 
 
+@pytest.mark.slow  # many processes of Ray, a quarter of a minute on quiet cores
 def test_scorers_of_their_own_give_what_workers_give_that_score_themselves(tmp_path, ray_cluster):
     """One worker that searches and one that scores: same outcomes, same cost but for the seconds, and a scorer that
     dies between two calls is started again."""

@@ -41,6 +41,7 @@ main()
 """
 
 
+@pytest.mark.slow  # many processes of Ray, a quarter of a minute on quiet cores
 @pytest.mark.ray
 def test_one_actor_a_gpu_by_default_and_fractions_share(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"RAY_TMPDIR": "/tmp"}

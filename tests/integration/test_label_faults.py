@@ -102,6 +102,7 @@ def workers(driver: psutil.Process) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow  # many processes of Ray, a quarter of a minute on quiet cores
 def test_killed_worker_and_killed_driver(project_root: Path, tmp_path: Path) -> None:
     """kill -9 of a worker, then of the driver, then the same command: the files of an undisturbed run, byte by byte."""
     settings = ["problems.num_train=40", "pool.batch_size=40", "proposer.seconds=0.03", *SMALL]
@@ -132,6 +133,7 @@ def test_killed_worker_and_killed_driver(project_root: Path, tmp_path: Path) -> 
     assert 0 <= redone <= 1 + 2, "at most one batch a worker: one worker was killed, and two with the driver"
 
 
+@pytest.mark.slow  # many processes of Ray, a quarter of a minute on quiet cores
 def test_rows_that_raise_and_rows_that_kill(project_root: Path, tmp_path: Path) -> None:
     """Bad rows of the user's file, rows that raise and rows that kill their process are dead letters."""
     lines = [{"id": f"p{i}", "start": i, "target": i + 7} for i in range(10)]

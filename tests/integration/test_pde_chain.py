@@ -49,6 +49,7 @@ TINY = {
 SPACE = {"objective.margin": {"grid": [0.1, 0.5]}, "objective.kind": "two_hinge", "optimisation.num_epochs": 1}
 
 
+@pytest.mark.slow  # many processes of Ray, a quarter of a minute on quiet cores
 def test_rankings_and_rollouts_on_a_pool_are_those_of_one_process(ray_cluster: str, tmp_path: Path) -> None:
     alone, pooled = tmp_path / "alone", tmp_path / "pooled"
     make_pretrained(alone)

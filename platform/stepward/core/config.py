@@ -110,12 +110,16 @@ def one_of(kinds: Mapping[str, type[Config]]) -> Any:
     classes = tuple(kinds.values())
     if len(classes) == 1:
         return classes[0]
-    first = next(iter(kinds))
+    return Annotated[Union[classes], Field(discriminator="kind"), else_kind(next(iter(kinds)))]  # noqa: UP007
+
+
+def else_kind(first: str) -> BeforeValidator:
+    """What makes a block that names no kind one of kind `first`; for unions that are written out."""
 
     def add_kind(value: object) -> object:
         return {"kind": first, **value} if isinstance(value, dict) else value
 
-    return Annotated[Union[classes], Field(discriminator="kind"), BeforeValidator(add_kind)]  # noqa: UP007
+    return BeforeValidator(add_kind)
 
 
 def with_defaults(config_class: type[C], values: Mapping[str, object]) -> type[C]:
@@ -253,7 +257,7 @@ def _with_default_kinds(config_class: type[Config], settings: Mapping[str, objec
         if not isinstance(block, dict) or not isinstance(default, Config):
             continue
         if "kind" in type(default).model_fields:
-            block = {"kind": default.kind, **block}  # type: ignore[attr-defined]
+            block = {"kind": default.model_dump()["kind"], **block}
         same = block.get("kind") == getattr(default, "kind", None)
         filled[name] = _with_default_kinds(type(default), block) if same else block
     return filled

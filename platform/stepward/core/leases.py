@@ -44,7 +44,7 @@ def leased(place: Folder, what: str) -> Iterator[None]:
     try:
         with writable(place):
             number, holder = _take(place, what)
-    except (ImportError, NotImplementedError) as error:
+    except (ImportError, NotImplementedError) as error:  # fsspec's, of a storage that cannot make a file only once
         logger.warning("%s: nothing keeps another job from making it at the same time (%s)", what, error)
         yield
         return

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from stepward.core.batch import Batch
-from stepward.core.config import Config, one_of
+from stepward.core.config import Config, else_kind
 from stepward.core.labels import LabelParts, LabelStage, Summary
-from stepward.label.methods import METHODS, Fixed
+from stepward.label.methods import Adaptive, FirstError, Fixed, Outcome
 from stepward.label.summary import count_summary
 from stepward.label.task import CountTask
 
@@ -24,7 +24,7 @@ class ContinuationLabels(Config):
     num_rollouts_train: int = Field(64, ge=1, description="rollouts M a training row: standard error at most .063")
     num_rollouts_validation: int = Field(256, ge=1, description="rollouts M a validation row: at most .031")
     num_rollouts_test: int = Field(256, ge=1, description="rollouts M a test row: at most .031")
-    method: one_of(METHODS) = Field(  # type: ignore[valid-type]
+    method: Annotated[Fixed | Adaptive | FirstError | Outcome, Field(discriminator="kind"), else_kind("fixed")] = Field(
         Fixed(),
         description="fixed: M rollouts each; adaptive: at most M; first_error: M where a binary search looks; outcome: "
         "no rollouts, the samples' own outcomes",

@@ -11,15 +11,15 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
-from stepward.core.config import Config, Plain
+from stepward.core.config import Config, Plain, else_kind
 from stepward.core.wing import Wing
 
-__all__ = ["EXPORTS", "LabelledSolution", "solutions_of"]
+__all__ = ["Export", "LabelledSolution", "TRLExport", "solutions_of"]
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,8 @@ class DatasetExport(StepsExport):
     kind: Literal["datasets"] = "datasets"  # type: ignore[assignment]
 
 
-EXPORTS: dict[str, type[Config]] = {
-    "trl": TRLExport,
-    "openrlhf": OpenRLHFExport,
-    "prm800k": PRM800KExport,
-    "steps": StepsExport,
-    "datasets": DatasetExport,
-}
+Export = Annotated[
+    TRLExport | OpenRLHFExport | PRM800KExport | StepsExport | DatasetExport,
+    Field(discriminator="kind"),
+    else_kind("trl"),
+]

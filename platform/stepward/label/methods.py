@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from stepward.core.config import Config
 
-__all__ = ["METHODS", "Adaptive", "Counts", "FirstError", "Fixed", "Method", "Outcome", "RollOut", "Samples"]
+__all__ = ["Adaptive", "Counts", "FirstError", "Fixed", "Method", "Outcome", "RollOut", "Samples"]
 
 RollOut: TypeAlias = Callable[[Int[np.ndarray, " r"], int, int], Int[np.ndarray, " r"]]
 """``roll_out(rows, num, part)``: successes of `num` rollouts of some rows. `part` counts from 0 the times that a row is
@@ -163,7 +163,6 @@ class Outcome(Config):
 
 
 Method: TypeAlias = Fixed | Adaptive | FirstError | Outcome
-METHODS: dict[str, Any] = {"fixed": Fixed, "adaptive": Adaptive, "first_error": FirstError, "outcome": Outcome}
 
 
 @lru_cache(maxsize=512)

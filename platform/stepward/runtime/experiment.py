@@ -25,7 +25,7 @@ from stepward.runtime.reporting import Reported, run_report
 from stepward.runtime.tracking import comparison_url
 from stepward.runtime.training import run_train
 from stepward.runtime.tuning import run_tune
-from stepward.tune.settings import make_plan
+from stepward.tune.settings import TuneSettings, make_plan
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def run_experiment(settings: ExperimentJob) -> Experimented:
     console = Console(stderr=True)
     plan = list(stages(settings))
     for stage in plan:
-        if stage.artifact.stage == "tune" and not stage.artifact.finished:
-            make_plan(stage.settings)  # type: ignore[arg-type]  # a space that cannot be is found before any work
+        if isinstance(stage.settings, TuneSettings) and not stage.artifact.finished:
+            make_plan(stage.settings)  # a space that cannot be is found before any work
     with _cluster(settings, plan):
         for number, stage in enumerate(plan, 1):
             console.print(

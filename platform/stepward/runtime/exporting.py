@@ -14,12 +14,11 @@ import pyarrow.compute as pc
 from pydantic import Field, create_model
 
 from stepward.core.artifacts import Manifest, content_digest
-from stepward.core.config import one_of
 from stepward.core.stage import StageSettings
 from stepward.core.storage import Folder
 from stepward.core.wing import Rejected, Wing, rejected_table
 from stepward.label import SPLITS
-from stepward.label.exports import EXPORTS, solutions_of
+from stepward.label.exports import Export, TRLExport, solutions_of
 from stepward.runtime.tracking import Tracking, track
 
 __all__ = ["ExportJob", "Exported", "export_job", "run_export"]
@@ -29,7 +28,7 @@ class ExportJob(StageSettings):
     """All settings of jobs/export.py."""
 
     label: str = Field("default", description="name of the label artifact")
-    form: one_of(EXPORTS) = Field(EXPORTS["trl"](), description="what other library reads it")  # type: ignore[valid-type]
+    form: Export = Field(TRLExport(), description="what other library reads it")
     tracking: Tracking = Field(Tracking(), description="where the finished artifact is logged")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Unpack, cast
 
 import torch
 from pydantic import Field
@@ -57,7 +57,7 @@ def pretrain_job(wing: Wing) -> type[PretrainJob]:
     Raises:
         ValueError: the domain has nothing to pretrain.
     """
-    return pretrain_settings(wing, PretrainJob)  # type: ignore[return-value]
+    return cast(type[PretrainJob], pretrain_settings(wing, PretrainJob))
 
 
 def run_pretrain(settings: PretrainJob) -> Pretrained:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field
 
@@ -131,7 +131,7 @@ class TuneResult:
 
 def tune_job(wing: Wing) -> type[TuneJob]:
     """Settings of the tune job for a domain."""
-    return tune_settings(wing, TuneJob)  # type: ignore[return-value]
+    return cast(type[TuneJob], tune_settings(wing, TuneJob))
 
 
 def run_tune(settings: TuneJob) -> TuneResult:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from stepward.core.config import Config, one_of
+from stepward.core.config import Config, else_kind
 from stepward.core.stage import StageSettings
 from stepward.core.wing import Wing
 from stepward.evaluate.trial import arm_trial_settings
@@ -67,10 +67,12 @@ class TuneSettings(StageSettings):
         description="a trial is a training; or, with what is trained already, a search of the validation problems",
     )
     space: str = Field(description=SPACE)
-    search: one_of({"random": RandomSearch, "optuna": OptunaSearch}) = Field(  # type: ignore[valid-type]
+    search: Annotated[RandomSearch | OptunaSearch, Field(discriminator="kind"), else_kind("random")] = Field(
         RandomSearch(), description="where trials come from"
     )
-    scheduler: one_of({"asha": Asha, "none": RunAll}) = Field(Asha(), description="which trials are stopped early")  # type: ignore[valid-type]
+    scheduler: Annotated[Asha | RunAll, Field(discriminator="kind"), else_kind("asha")] = Field(
+        Asha(), description="which trials are stopped early"
+    )
     selection: Selection = Field(Selection(), description="the winner")
 
     def identity(self) -> dict[str, object]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from stepward.core.batch import repeat
-from stepward.core.config import Config, one_of
+from stepward.core.config import Config, else_kind
 from stepward.core.interfaces import Proposer
 from stepward.core.rollout import forked, rollout
 from stepward.core.seeding import Rng
@@ -23,12 +23,15 @@ from stepward.domains.math.states import MathDomain, MathStates, math_states, st
 __all__ = ["MathMining"]
 
 
+Writer = Annotated[LanguageModelSettings | ServerSettings, Field(discriminator="kind"), else_kind("lm")]
+
+
 class MathMining(Config):
     """Which partial solutions are labelled: every beginning of some sampled solutions, each text once a problem."""
 
     IN_WORKERS: ClassVar[bool] = True  # sampling takes a model, so the actor pool mines
 
-    model: one_of({"lm": LanguageModelSettings, "server": ServerSettings}) | None = Field(  # type: ignore[valid-type]
+    model: Writer | None = Field(
         None, description="what samples them; none: the proposer that is labelled, with its prompt and its steps"
     )
     temperatures: tuple[float, ...] = Field(

@@ -37,9 +37,9 @@ class TokenTexts:
     def decode(self, tokens: Sequence[int]) -> str:
         """Their text; special tokens have none."""
         if self._joins:
-            pieces = [self._pieces[token] for token in tokens]
-            if None not in pieces:
-                return "".join(pieces)  # type: ignore[arg-type]
+            pieces = [piece for token in tokens if (piece := self._pieces[token]) is not None]
+            if len(pieces) == len(tokens):
+                return "".join(pieces)
         return self._decoded([list(tokens)])[0]
 
     def _decoded(self, rows: list[list[int]]) -> list[str]:

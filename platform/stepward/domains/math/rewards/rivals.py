@@ -7,9 +7,10 @@ learns from. Whoever claims that step labels, or a network, were needed must be 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,12 +25,23 @@ from stepward.core.wing import Scale
 from stepward.domains.math.states import MathDomain, MathStates, math_states
 from stepward.rewards.logistic import fit_logistic, probabilities
 
-__all__ = ["LengthAndLikelihood", "WordPairs"]
+__all__ = ["Counts", "LengthAndLikelihood", "Regressor", "WordPairs"]
 
+Counts: TypeAlias = csr_array | np.ndarray
+"""What a regression counts, one row a state, sparse or not."""
 WORD = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|[^\w\s]")
 
 
-class OutcomeRegression(Config):
+@runtime_checkable
+class Featured(Protocol):
+    """Settings that say what a regression counts in a text."""
+
+    def features(self, states: MathStates) -> Counts:
+        """One row a state, sparse or not."""
+        ...
+
+
+class OutcomeRegression(Config, ABC):
     """What both rivals share: the outcomes they learn from, and that their score is of the text as a whole."""
 
     SCALE: ClassVar[Scale] = "probability"
@@ -46,9 +58,9 @@ class OutcomeRegression(Config):
         """The reward model with these weights."""
         return OutcomeRegressor(self, weights)
 
-    def features(self, states: MathStates) -> Any:
+    @abstractmethod
+    def features(self, states: MathStates) -> Counts:
         """One row a state."""
-        raise NotImplementedError
 
     def _outcomes(self, material: Material, split: str) -> tuple[MathStates, Bool[np.ndarray, " n"]]:
         rows = material.rows(split)
@@ -60,23 +72,27 @@ class OutcomeRegression(Config):
         return states.take(kept), rows["successes"].to_numpy()[kept] > 0
 
 
-class OutcomeRegressor:
-    """The probability that a solution is right, read as a whole."""
+class Regressor:
+    """A probability by logistic regression on what its settings count in each child."""
 
-    of_complete_states = True  # learned from whole solutions; of a beginning it says what it would of a whole one
-
-    def __init__(self, settings: OutcomeRegression, weights: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, settings: Featured, weights: Mapping[str, np.ndarray]) -> None:
         self._settings, self._weights = settings, weights
         self.num_parameters = 1  # of a feature: see `charged_tokens`
 
     def score(self, parents: MathStates, children: MathStates) -> Float[np.ndarray, " n"]:
-        """Probabilities that the solutions so far will be right."""
+        """Probabilities, row by row; parents count for nothing."""
         return probabilities(self._settings.features(children), self._weights)
 
     def charged_tokens(self, children: MathStates) -> Int[np.ndarray, " n"]:
         """Features that are not 0: one product and one sum each."""
         found = self._settings.features(children)
         return np.diff(found.indptr) if isinstance(found, csr_array) else (found != 0).sum(axis=1)
+
+
+class OutcomeRegressor(Regressor):
+    """The probability that a solution is right, read as a whole."""
+
+    of_complete_states = True  # learned from whole solutions; of a beginning it says what it would of a whole one
 
 
 class WordPairs(OutcomeRegression):
@@ -86,7 +102,7 @@ class WordPairs(OutcomeRegression):
     num_features: int = Field(2**17, ge=2**8, description="words and pairs are hashed into so many")
     reach: int = Field(12, ge=0, description="words between two that still make a pair; 0: single words alone")
 
-    def features(self, states: MathStates) -> Any:
+    def features(self, states: MathStates) -> Counts:
         """Presence of each word and pair, [n, num_features], sparse."""
         lines = [[line_features(line, self.reach) for line in text.split("\n")] for text in states.text]
         found = [np.unique(np.concatenate(features) % self.num_features) for features in lines]
@@ -101,7 +117,7 @@ class LengthAndLikelihood(OutcomeRegression):
 
     kind: Literal["length_and_p"] = "length_and_p"
 
-    def features(self, states: MathStates) -> Any:
+    def features(self, states: MathStates) -> Counts:
         """Of order 1, [n, 4]."""
         tokens, log_p = states.num_tokens.astype(np.float64), states.log_prob
         return np.stack([tokens / 100, states.num_steps / 10, log_p / 10, log_p / np.maximum(tokens, 1)], axis=1)

@@ -7,17 +7,16 @@ has to be better than this.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
 from pydantic import Field
 
 from stepward.core.config import Config
 from stepward.core.seeding import stable_hash
-from stepward.domains.math.rewards.rivals import WordPairs
+from stepward.domains.math.rewards.rivals import Counts, Regressor, WordPairs
 from stepward.domains.math.states import MathStates
-from stepward.rewards.logistic import fit_logistic, probabilities
+from stepward.rewards.logistic import fit_logistic
 
 __all__ = ["StepWords"]
 
@@ -46,28 +45,12 @@ class StepWords(Config):
         features = self.features(states)
         return fit_logistic((features[~held], right[~held]), (features[held], right[held])).weights
 
-    def reward(self, weights: Mapping[str, np.ndarray]) -> StepWordsReward:
+    def reward(self, weights: Mapping[str, np.ndarray]) -> Regressor:
         """The reward model with these weights."""
-        return StepWordsReward(self, weights)
+        return Regressor(self, weights)
 
-    def features(self, states: MathStates) -> Any:
+    def features(self, states: MathStates) -> Counts:
         """Presence of each word and pair of the last step, [n, num_features], sparse."""
         last = [steps[-1] if steps else "" for steps in states.steps()]
         pairs = WordPairs(num_features=self.num_features, reach=self.reach)
         return pairs.features(states.replace(text=np.array(last, object)))
-
-
-class StepWordsReward:
-    """The probability that the last step of each child is right, by its words."""
-
-    def __init__(self, settings: StepWords, weights: Mapping[str, np.ndarray]) -> None:
-        self._settings, self._weights = settings, weights
-        self.num_parameters = 1  # of a feature: see `charged_tokens`
-
-    def score(self, parents: MathStates, children: MathStates) -> Float[np.ndarray, " n"]:
-        """Probabilities; the steps before count for nothing."""
-        return probabilities(self._settings.features(children), self._weights)
-
-    def charged_tokens(self, children: MathStates) -> Int[np.ndarray, " n"]:
-        """Features that are not 0: one product and one sum each."""
-        return np.diff(self._settings.features(children).indptr)

@@ -26,6 +26,8 @@ class AnyPointDecoder(nn.Module):
         frequencies: f in sin 2π f x and cos 2π f x; whole numbers, since the square is periodic.
     """
 
+    frequencies: Tensor
+
     def __init__(
         self,
         num_channels: int,
@@ -57,7 +59,7 @@ class AnyPointDecoder(nn.Module):
 
     def encode(self, points: Float[Tensor, "q 2"]) -> Float[Tensor, "q f"]:
         """Fourier encoding of points."""
-        angles = 2 * torch.pi * points[:, :, None] * self.frequencies  # type: ignore[operator]
+        angles = 2 * torch.pi * points[:, :, None] * self.frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 

@@ -78,8 +78,9 @@ def test_a_whole_experiment_runs_is_tracked_and_is_over_at_once_the_second_time(
     text = str(made)
     rates = made.evaluated.metrics
     for guide in ("prm", "hmm", "exact", "distance", "random"):
-        [line] = [line for line in text.splitlines() if f" {guide} " in line]
+        [line] = [line for line in text.splitlines() if line.startswith(f"  {guide} ") and " solved at " in line]
         assert f"{rates[f'{guide}/solve_rate_at_20']:.3f}" in line
+    assert "trivial rival" in text.splitlines()[0]  # the first thing that is said
     assert f"{store}/walk/report/small/report.html" in text
     assert f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db" in text
 

@@ -65,15 +65,16 @@ class Evaluated:
         made = "Already finished" if self.was_finished else f"Evaluated in {self.seconds:.1f} s"
         arms, problems = self.manifest.facts["arms"], self.metrics["num_problems"]
         head = f"{made}: {len(arms)} arms on {problems:,.0f} {self.manifest.facts['split']} problems"
-        said = self.manifest.facts.get("rivals", {}).get("answer", "")
-        return "\n".join([head, *([f"  {said}"] if said else []), *self.lines, self.url])
+        return "\n".join([head, *self.lines, self.url])
 
     @property
     def lines(self) -> list[str]:
-        """Every arm in a few words."""
+        """How the trained guide stands to its trivial rivals, where it has any; then every arm in a few words."""
+        answer = self.manifest.facts.get("rivals", {}).get("answer", "")
         words = {arm: line(arm, self.metrics) for arm in self.manifest.facts["arms"]}
         width = max(map(len, words), default=0)
-        return [f"  {arm:<{width}} {said}" for arm, said in words.items() if said]
+        arms = [f"  {arm:<{width}} {said}" for arm, said in words.items() if said]
+        return [f"  {answer}", *arms] if answer else arms
 
 
 def evaluate_job(wing: Wing) -> type[EvaluateJob]:
